@@ -1,0 +1,35 @@
+"""Per-architecture facts: registers, calling conventions, syscall numbers; one table entry per architecture."""
+
+from __future__ import annotations
+
+import os
+
+from pybpf.arch.aarch64 import AARCH64
+from pybpf.arch.base import Arch
+from pybpf.arch.x86_64 import X86_64
+from pybpf.errors import UnsupportedError
+
+__all__ = ["ARCHES", "Arch", "arch_named", "host_arch"]
+
+#: name as in ``uname -m`` -> facts
+ARCHES: dict[str, Arch] = {arch.name: arch for arch in (X86_64, AARCH64)}
+
+
+def arch_named(name: str) -> Arch:
+    """The architecture with the name that ``uname -m`` prints (``arm64`` and ``amd64`` work too).
+
+    :raises UnsupportedError: no table for it.
+    """
+    name = {"arm64": "aarch64", "amd64": "x86_64"}.get(name, name)
+    try:
+        return ARCHES[name]
+    except KeyError:
+        known = ", ".join(ARCHES)
+        raise UnsupportedError(
+            f"run on {name}", 95, f"pybpf has no table for {name}, only for {known}", "see docs/architecture.md: a new one is one file"
+        ) from None
+
+
+def host_arch() -> Arch:
+    """The architecture of this machine."""
+    return arch_named(os.uname().machine)

@@ -1,0 +1,29 @@
+"""aarch64: registers (arch/arm64/include/asm/ptrace.h), calling convention (AAPCS64), syscall numbers."""
+
+from __future__ import annotations
+
+from pybpf.arch.base import Arch
+
+__all__ = ["AARCH64"]
+
+AARCH64 = Arch(
+    name="aarch64",
+    endian="little",
+    nr_bpf=280,
+    nr_perf_event_open=241,
+    nr_fsopen=430,
+    registers={
+        **{f"x{i}": 8 * i for i in range(31)}, "sp": 248, "pc": 256, "pstate": 264, "orig_x0": 272, "syscallno": 280,
+    },
+    arguments=tuple(f"x{i}" for i in range(8)),
+    syscall_arguments=("orig_x0", "x1", "x2", "x3", "x4", "x5"),
+    result="x0",
+    ip="pc",
+    sp="sp",
+    fp="x29",
+    link="x30",
+    stack_argument=0,
+    syscall_prefix="__arm64_sys_",
+    elf_machine="EM_AARCH64",
+    perf_sample_period=272,
+)  # fmt: skip

@@ -1,0 +1,34 @@
+"""What pybpf needs to know of a processor architecture: one :class:`Arch` value each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Mapping
+
+__all__ = ["Arch"]
+
+
+@dataclass(frozen=True)
+class Arch:
+    """The facts of one architecture. Offsets are bytes into the ``struct pt_regs`` that a BPF program sees.
+
+    A new architecture is one file with one such value, an entry in :mod:`pybpf.arch`, and a row in its test.
+    """
+
+    name: str  #: as ``uname -m`` prints it
+    endian: str  #: ``"little"`` or ``"big"``
+    nr_bpf: int  #: syscall number of bpf(2)
+    nr_perf_event_open: int  #: syscall number of perf_event_open(2)
+    nr_fsopen: int  #: syscall number of fsopen(2); fsconfig and fsmount follow it
+    registers: Mapping[str, int]  #: every register name -> offset in pt_regs
+    arguments: tuple[str, ...]  #: registers that hold a function's first arguments
+    syscall_arguments: tuple[str, ...]  #: registers that hold a syscall's arguments
+    result: str  #: register that holds a function's result
+    ip: str  #: instruction pointer
+    sp: str  #: stack pointer
+    fp: str  #: frame pointer
+    link: str | None  #: register with the return address at function entry; None: it is at [sp]
+    stack_argument: int  #: offset from sp, at entry, of the first argument that is passed on the stack
+    syscall_prefix: str  #: prefix of syscall functions in the kernel's symbol table
+    elf_machine: str  #: pyelftools' name, such as ``"EM_X86_64"``
+    perf_sample_period: int  #: offset of sample_period in bpf_perf_event_data
