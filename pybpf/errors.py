@@ -46,9 +46,9 @@ class KernelError(BpfError, OSError):
         self.action = action
         self.cause = cause
         self.advice = advice
-        self.errno = errno
-        self.strerror = errno_text(errno)
-        super().__init__(errno, self.strerror)
+        super().__init__(errno, errno_text(errno))
+        self.errno: int = errno
+        self.strerror: str = errno_text(errno)
 
     def __str__(self) -> str:
         text = f"cannot {self.action}: {self.cause or self.strerror}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from pybpf.arch.aarch64 import AARCH64
@@ -26,7 +27,10 @@ def arch_named(name: str) -> Arch:
     except KeyError:
         known = ", ".join(ARCHES)
         raise UnsupportedError(
-            f"run on {name}", 95, f"pybpf has no table for {name}, only for {known}", "see docs/architecture.md: a new one is one file"
+            f"run on {name}",
+            errno.EOPNOTSUPP,
+            f"pybpf has no table for {name}, only for {known}",
+            "docs/architecture.md says how to add one",
         ) from None
 
 

@@ -1,0 +1,3 @@
+"""pybpf: trace Linux with eBPF from Python alone. Submodules load when they are named."""
+
+__version__ = "0.1.0"

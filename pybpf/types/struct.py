@@ -1,0 +1,173 @@
+"""``class Event(Struct)``: records with C layout, named fields, and the cost of a tuple."""
+
+from __future__ import annotations
+
+import sys
+from collections import namedtuple
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+from pybpf.errors import PackError
+from pybpf.types.layout import IntLayout, Layout, layout
+from pybpf.types.scalars import Array, array_of
+
+__all__ = ["Field", "Struct", "StructLayout"]
+
+S = TypeVar("S", bound="Struct")
+
+# The descriptor that named tuples are made of: reads one item of a tuple without running Python code.
+_ItemGetter: Any = type(vars(namedtuple("_", "item"))["item"])
+
+
+class Field(NamedTuple):
+    """One field of a struct."""
+
+    name: str
+    kind: Any  #: its type
+    layout: Layout[Any]  #: its type's layout
+    offset: int  #: bytes from the start of the struct
+    item: int  #: index of its first item in the struct's format
+
+
+class StructLayout(Layout["Struct"]):
+    """C's layout of a struct: fields in order, each at a multiple of its alignment, padded at the end."""
+
+    def __init__(self, cls: type[Struct], fields: list[tuple[str, Any]], packed: bool) -> None:
+        self.cls = cls
+        self.packed = packed
+        self.fields: dict[str, Field] = {}
+        codes: list[str] = []
+        offset = item = 0
+        self.align = 1
+        for name, kind in fields:
+            inner = layout(kind)
+            align = 1 if packed else inner.align
+            gap = -offset % align
+            codes.append("x" * gap + inner.codes)
+            self.fields[name] = Field(name, kind, inner, offset + gap, item)
+            offset += gap + inner.size
+            item += inner.width
+            self.align = max(self.align, align)
+        end = -offset % self.align
+        self.codes = "".join(codes) + "x" * end
+        self.size = offset + end
+        self.width = item
+        # Shadows the method: C code from end to end, so that no Python function runs for a record.
+        self.__dict__["from_items"] = partial(tuple.__new__, cls)
+
+    def from_items(self, items: tuple[Any, ...]) -> Struct:
+        return tuple.__new__(self.cls, items)
+
+    def to_items(self, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, self.cls):
+            if not isinstance(value, (tuple, list)) or isinstance(value, Struct):
+                raise PackError(f"cannot store {value!r} in {self}: not a {self.cls.__name__}")
+            value = self.cls(*value)
+        return tuple(tuple.__iter__(value))
+
+    def __str__(self) -> str:
+        return f"struct {self.cls.__name__}"
+
+
+class Struct(tuple):  # type: ignore[type-arg]
+    """A record with C layout::
+
+        class Open(Struct):
+            pid: u32
+            comm: char[16]
+            path: char[256]
+
+    Fields are read by name, by index or by unpacking, and cannot be assigned. ``Open(pid=1)`` makes one; fields
+    that are not given are zero. ``class Header(Struct, packed=True)`` has no padding. Classes nest, ``Open[4]`` is
+    an array. Inside, an instance is the tuple of raw items that :mod:`struct` yields; text is decoded when read.
+
+    :raises PackError: (from the constructor) unknown fields, or values that do not fit.
+    """
+
+    __slots__ = ()
+    __layout__: ClassVar[StructLayout]
+
+    def __init_subclass__(cls, packed: bool = False, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.__layout__ = made = StructLayout(cls, _fields(cls, sys._getframe(1).f_locals), packed)
+        for field in made.fields.values():
+            setattr(cls, field.name, _accessor(field))
+
+    def __new__(cls: type[S], *values: Any, **named: Any) -> S:
+        fields = cls.__layout__.fields
+        if len(values) > len(fields):
+            raise PackError(f"{cls.__name__} has {len(fields)} fields, but {len(values)} values were given")
+        given = dict(zip(fields, values))
+        for name, value in named.items():
+            if name not in fields or name in given:
+                problem = "is given twice" if name in given else f"is unknown; the fields are {', '.join(fields)}"
+                raise PackError(f"{cls.__name__}: field {name!r} {problem}")
+            given[name] = value
+        items: list[Any] = []
+        for name, field in fields.items():
+            if name not in given:
+                items += field.layout.code.unpack(bytes(field.layout.size))
+                continue
+            try:
+                items += field.layout.to_items(given[name])
+            except PackError as error:
+                raise PackError(f"{cls.__name__}.{name}: {error}") from None
+        return tuple.__new__(cls, items)
+
+    def __class_getitem__(cls, length: int) -> type[Array]:  # type: ignore[override]
+        return array_of(cls, length)
+
+    def __len__(self) -> int:
+        return len(self.__layout__.fields)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (getattr(self, name) for name in self.__layout__.fields)
+
+    def __getitem__(self, index: Any) -> Any:
+        return tuple(self)[index]
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return tuple(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in self._asdict().items())})"
+
+    def _asdict(self) -> dict[str, Any]:
+        """The fields as a dict, nested structs as they are."""
+        return {name: getattr(self, name) for name in self.__layout__.fields}
+
+    def _replace(self: S, **named: Any) -> S:
+        """A copy with some fields changed."""
+        return type(self)(**{**self._asdict(), **named})
+
+
+def _accessor(field: Field) -> Any:
+    """The attribute through which ``field`` of an instance is read."""
+    if isinstance(field.layout, IntLayout):
+        return _ItemGetter(field.item, f"{field.layout} at offset {field.offset}")
+    make, part = field.layout.from_items, slice(field.item, field.item + field.layout.width)
+    return property(lambda self: make(tuple.__getitem__(self, part)))
+
+
+def _fields(cls: type, names: dict[str, Any]) -> list[tuple[str, Any]]:
+    """(name, type) of the annotations of ``cls`` and its base structs.
+
+    :param names: the names that are known where the class stands, for annotations kept as text.
+    """
+    found: dict[str, Any] = {}
+    for base in cls.__mro__[:0:-1]:
+        inherited = getattr(base, "__layout__", None)
+        if isinstance(inherited, StructLayout):
+            found.update((field.name, field.kind) for field in inherited.fields.values())
+    for name, kind in cls.__dict__.get("__annotations__", {}).items():
+        try:
+            if isinstance(kind, str):
+                kind = eval(kind, dict(vars(sys.modules[cls.__module__])), names)
+            if name.startswith("_"):
+                raise TypeError("a field's name cannot start with an underscore")
+            layout(kind)
+        except (NameError, TypeError) as error:
+            raise TypeError(f"{cls.__name__}.{name}: {error}") from None
+        found[name] = kind
+    return list(found.items())
