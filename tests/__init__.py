@@ -1,0 +1,1 @@
+"""The tests. ``python -m tests.vm`` runs them inside other kernels."""

@@ -1,0 +1,109 @@
+"""What every test gets: skips for features and privileges that are not there, and checks for leaks.
+
+Markers: ``@pytest.mark.needs("kprobe", "ringbuf")`` skips where the running kernel lacks a feature of that name
+in :mod:`pybpf.sys.features`; ``@pytest.mark.root`` skips where the process may not use BPF at all.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pybpf.errors import PermissionDenied
+from tests import leaks
+
+#: set in the guests of tests/vm
+IN_VM = os.environ.get("PYBPF_VM") == "1"
+#: seconds that the kernel gets to free what was closed; emulated processors are slow
+GRACE = 30.0 if IN_VM else 10.0
+NO_PRIVILEGE = "needs root or CAP_BPF+CAP_PERFMON"
+#: bits of the capability sets, include/uapi/linux/capability.h
+_CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 1 << 21, 1 << 38, 1 << 39
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        from hypothesis import HealthCheck, settings
+    except ImportError:  # its own tests will say so
+        return
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    settings.register_profile("host", deadline=None, suppress_health_check=slow)
+    # 13 times slower there, and what is random has already run natively
+    settings.register_profile("vm", deadline=None, suppress_health_check=slow, max_examples=10, database=None)
+    settings.load_profile("vm" if IN_VM else "host")
+
+
+def _privileged() -> bool:
+    with open("/proc/self/status", encoding="ascii") as file:
+        effective = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
+    return bool(effective & _CAP_SYS_ADMIN) or effective & (_CAP_PERFMON | _CAP_BPF) == _CAP_PERFMON | _CAP_BPF
+
+
+PRIVILEGED = _privileged()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") and not PRIVILEGED:
+        pytest.skip(NO_PRIVILEGE)
+    for marker in item.iter_markers("needs"):
+        for feature in marker.args:
+            detail = _lack(feature)
+            if detail is not None:
+                pytest.skip(f"kernel lacks {feature}: {detail}" if PRIVILEGED else NO_PRIVILEGE)
+
+
+def _lack(feature: str) -> str | None:
+    """Why the running kernel cannot do ``feature``; None where it can."""
+    from pybpf.sys import features
+
+    if features.has(feature):
+        return None
+    return str(features.probe(feature))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """An ordinary user is refused nearly everything: that is no failure, and no test has to say so itself."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    if PRIVILEGED or not report.failed or call.excinfo is None:
+        return
+    if isinstance(call.excinfo.value, (PermissionDenied, PermissionError)):
+        path, line, _ = item.reportinfo()
+        report.outcome = "skipped"
+        report.longrepr = (str(path), (line or 0) + 1, f"Skipped: {NO_PRIVILEGE}")
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_descriptor(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each test the process has the descriptors that it had before."""
+    if request.node.get_closest_marker("vm"):  # other threads run the virtual machines meanwhile
+        yield
+        return
+    before = leaks.descriptors()
+    yield
+    left = _new_descriptors(before)
+    assert not left, f"the test left descriptors open: {left}"
+
+
+def _new_descriptors(before: dict[int, str]) -> dict[int, str]:
+    if leaks.descriptors().items() <= before.items():
+        return {}
+    gc.collect()
+    return dict(leaks.descriptors().items() - before.items())
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_leaked_object() -> Iterator[None]:
+    """At the end no descriptor and no BPF program, map or link that the session made is left."""
+    descriptors, objects = leaks.descriptors(), leaks.bpf_objects()
+    yield
+    left = _new_descriptors(descriptors)
+    assert not left, f"the session left descriptors open: {left}"
+    if objects is not None:
+        remaining = leaks.leaked(objects, GRACE)
+        assert not remaining, "the session left in the kernel: " + ", ".join(map(str, sorted(remaining)))
