@@ -8,7 +8,7 @@ from dataclasses import dataclass
 __all__ = ["Arch"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arch:
     """The facts of one architecture. Offsets are bytes into the ``struct pt_regs`` that a BPF program sees.
 
