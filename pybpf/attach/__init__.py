@@ -1,0 +1,7 @@
+"""Attaching programs: one file per kind of probe, each giving a link that detaches when it is closed."""
+
+from __future__ import annotations
+
+from pybpf.attach.link import Link, LinkInfo, LinkKind, MultiLink
+
+__all__ = ["Link", "LinkInfo", "LinkKind", "MultiLink"]

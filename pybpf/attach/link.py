@@ -1,0 +1,288 @@
+"""Links: what keeps a program attached; closing one detaches it."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from enum import IntEnum
+from types import TracebackType
+from typing import NamedTuple, Protocol, Union
+
+from pybpf.errors import ClosedError, KernelError, UnsupportedError
+from pybpf.sys.bpf import Attr, Cmd, bpf
+from pybpf.sys.explain import explaining
+from pybpf.sys.fd import Fd
+
+__all__ = ["AnyLink", "Closeable", "Link", "LinkInfo", "LinkKind", "MultiLink"]
+
+
+class LinkKind(IntEnum):
+    """``enum bpf_link_type``."""
+
+    UNSPEC = 0
+    RAW_TRACEPOINT = 1
+    TRACING = 2
+    CGROUP = 3
+    ITER = 4
+    NETNS = 5
+    XDP = 6
+    PERF_EVENT = 7
+    KPROBE_MULTI = 8
+    STRUCT_OPS = 9
+    NETFILTER = 10
+    TCX = 11
+    UPROBE_MULTI = 12
+    NETKIT = 13
+    SOCKMAP = 14
+
+
+class LinkInfo(NamedTuple):
+    """What the kernel says about a bpf_link."""
+
+    id: int
+    kind: int  #: a :class:`LinkKind`; a plain number for a kind that is newer than the table
+    program_id: int
+    missed: int | None  #: hits that the probe itself missed; None where the kernel does not count them
+
+
+class Closeable(Protocol):
+    """What a link can own besides its descriptor: a program, a tracefs event, a semaphore that it raised."""
+
+    def close(self) -> None: ...
+
+
+# struct bpf_link_info: u32 type, id, prog_id; then at 16 a union with one member per type.
+_INFO_SIZE = 64
+_INFO_HEAD = struct.Struct("=III")
+# The kernel counts misses of kprobes since 6.7, the first one whose structure has 56 bytes.
+_INFO_SIZE_WITH_MISSED = 56
+_PERF_EVENT_TYPE = struct.Struct("=16xI")
+_PERF_EVENT_KPROBES = (3, 4)  # BPF_PERF_EVENT_KPROBE, BPF_PERF_EVENT_KRETPROBE
+_MISSED = {LinkKind.KPROBE_MULTI: struct.Struct("=32xQ"), LinkKind.PERF_EVENT: struct.Struct("=48xQ")}
+# struct bpf_prog_info up to recursion_misses (Linux 5.12)
+_RECURSION_MISSES = struct.Struct("=208xQ")
+
+
+def _read_info(fd: Fd, size: int) -> bytes:
+    """The kernel's info structure of a BPF object, as far as this kernel has it. :raises OSError: plain."""
+    info = ctypes.create_string_buffer(size)
+    attr = Attr(Cmd.OBJ_GET_INFO_BY_FD, bpf_fd=fd.fileno(), info_len=size, info=info)
+    attr.call()
+    return info.raw[: attr["info_len"]]
+
+
+def _link_missed(kind: int, info: bytes) -> int | None:
+    layout = _MISSED.get(kind)  # type: ignore[call-overload]  # an IntEnum key is found by its number
+    if layout is None or len(info) < _INFO_SIZE_WITH_MISSED:
+        return None
+    if kind == LinkKind.PERF_EVENT and _PERF_EVENT_TYPE.unpack_from(info)[0] not in _PERF_EVENT_KPROBES:
+        return None
+    missed: int = layout.unpack_from(info)[0]
+    return missed
+
+
+def _program_missed(program: Fd | None) -> int | None:
+    """How often a program was skipped because it was already running on that CPU."""
+    if program is None or program.closed:
+        return None
+    try:
+        info = _read_info(program, _RECURSION_MISSES.size)
+    except OSError:
+        return None
+    if len(info) < _RECURSION_MISSES.size:
+        return None
+    missed: int = _RECURSION_MISSES.unpack(info)[0]
+    return missed
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _close_all(things: Sequence[Closeable]) -> None:
+    """Close each one, the last first, whatever happens to the others; the first error is raised in the end."""
+    with ExitStack() as stack:
+        for thing in things:
+            stack.callback(thing.close)
+
+
+class Link:
+    """A program that is attached to one place, or by one bpf_link to many places.
+
+    :meth:`close`, the end of a ``with`` block, or the end of the process detaches it, unless it was pinned.
+
+    :param fd: the bpf_link, or the perf event where the kernel has no links for them (before 5.15). Owned.
+    :param target: what the program is attached to, for messages: ``"kprobe:tcp_connect"``.
+    :param program: the descriptor of the program, to read how many hits it missed. Not owned.
+    :param is_bpf_link: False when ``fd`` is a perf event.
+    :param owned: closed after ``fd``, in reverse order.
+    """
+
+    def __init__(
+        self,
+        fd: Fd,
+        target: str,
+        *,
+        program: Fd | None = None,
+        is_bpf_link: bool = True,
+        owned: Sequence[Closeable] = (),
+    ) -> None:
+        self.fd = fd
+        self.target = target
+        self.is_bpf_link = is_bpf_link
+        self.program = program
+        self._owned: list[Closeable] = [*owned, fd]
+
+    def fileno(self) -> int:
+        """The descriptor's number. :raises ClosedError: after :meth:`close`."""
+        return self.fd.fileno()
+
+    @property
+    def closed(self) -> bool:
+        """True once the program is detached."""
+        return self.fd.closed
+
+    def own(self, thing: Closeable) -> None:
+        """Close ``thing`` too when this link is closed, after the program is detached."""
+        self._owned.insert(0, thing)
+
+    def close(self) -> None:
+        """Detach; a second call does nothing."""
+        owned, self._owned = self._owned, []
+        _close_all(owned)
+
+    def info(self) -> LinkInfo:
+        """What the kernel says about the link.
+
+        :raises ClosedError: after :meth:`close`.
+        :raises UnsupportedError: the attachment is a bare perf event.
+        """
+        self._check_is_link("read the link information of")
+        with explaining(f"read the link information of {self.target}", "obj_id"):
+            info = _read_info(self.fd, _INFO_SIZE)
+        number, link_id, program_id = _INFO_HEAD.unpack_from(info)
+        kind = LinkKind(number) if number in LinkKind.__members__.values() else number
+        return LinkInfo(link_id, kind, program_id, _link_missed(kind, info))
+
+    @property
+    def missed(self) -> int | None:
+        """How many hits did not run the program; None where the kernel does not count them.
+
+        The sum of what the probe missed (kprobes, Linux 6.7) and of the hits at which the program was skipped because
+        a program was already running on that CPU (Linux 5.12). The second number counts per program, so it takes in
+        all places that the program is attached to.
+
+        :raises ClosedError: after :meth:`close`.
+        """
+        self.fd.fileno()
+        return _total((self._probe_missed(), _program_missed(self.program)))
+
+    def _probe_missed(self) -> int | None:
+        return self.info().missed if self.is_bpf_link else None
+
+    def pin(self, path: str | os.PathLike[str]) -> None:
+        """Keep the program attached under ``path``, in a bpf file system, after the process has ended.
+
+        :raises UnsupportedError: the attachment is a bare perf event.
+        :raises KernelError: the path exists or is not in a bpf file system.
+        """
+        self._check_is_link("pin")
+        with explaining(f"pin {self.target} at {os.fspath(path)}", "pin"):
+            bpf(Cmd.OBJ_PIN, pathname=os.fsencode(path) + b"\0", bpf_fd=self.fd.fileno())
+
+    def _check_is_link(self, action: str) -> None:
+        self.fd.fileno()
+        if not self.is_bpf_link:
+            raise UnsupportedError(
+                f"{action} {self.target}",
+                errno.EOPNOTSUPP,
+                "this kernel attaches by a perf event, not by a link (Linux 5.15)",
+            )
+
+    def __enter__(self) -> Link:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<link to {self.target}, {'closed' if self.closed else f'fd {self.fd.fileno()}'}>"
+
+
+class MultiLink:
+    """Several links that are closed as one.
+
+    :param links: the links. Owned.
+    :param target: what they are attached to, for messages: ``"uprobe:libc.so.6:str*"``.
+    :param failures: (target, error) of each place that was to be skipped when it cannot be attached to.
+    :param owned: closed after the links, in reverse order: the program that the links run, when it was made for them.
+    """
+
+    def __init__(
+        self,
+        links: Sequence[Link],
+        target: str,
+        *,
+        failures: Sequence[tuple[str, KernelError]] = (),
+        owned: Sequence[Closeable] = (),
+    ) -> None:
+        self.links = tuple(links)
+        self.target = target
+        self.failures: list[tuple[str, KernelError]] = list(failures)
+        self._owned: list[Closeable] = [*owned, *links]
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """True once all of them are detached."""
+        return self._closed
+
+    def own(self, thing: Closeable) -> None:
+        """Close ``thing`` too when this link is closed, after the programs are detached."""
+        self._owned.insert(0, thing)
+
+    def close(self) -> None:
+        """Detach all; a second call does nothing."""
+        self._closed = True
+        owned, self._owned = self._owned, []
+        _close_all(owned)
+
+    @property
+    def missed(self) -> int | None:
+        """The sum over the links, see :attr:`Link.missed`; each program's own count is taken once.
+
+        :raises ClosedError: after :meth:`close`.
+        """
+        if self._closed:
+            raise ClosedError(f"the link to {self.target} is closed")
+        programs = {id(link.program): link.program for link in self.links}
+        counts = [link._probe_missed() for link in self.links]
+        return _total([*counts, *map(_program_missed, programs.values())])
+
+    def __len__(self) -> int:
+        return len(self.links)
+
+    def __iter__(self) -> Iterator[Link]:
+        return iter(self.links)
+
+    def __enter__(self) -> MultiLink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self.links)} links"
+        return f"<links to {self.target}, {state}>"
+
+
+AnyLink = Union[Link, MultiLink]

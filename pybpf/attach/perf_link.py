@@ -1,0 +1,72 @@
+"""Attaching a program to a perf event: by a link where the kernel has them, by an ioctl before."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+
+from pybpf.attach.link import Closeable, Link
+from pybpf.errors import UnsupportedError
+from pybpf.sys.bpf import AttachType, Cmd, bpf
+from pybpf.sys.explain import explaining
+from pybpf.sys.fd import Fd
+from pybpf.sys.perf import Ioctl, perf_ioctl
+
+__all__ = ["link_perf_event"]
+
+
+def link_perf_event(
+    program: Fd, event: Fd, target: str, *, cookie: int | None = None, owned: Sequence[Closeable] = ()
+) -> Link:
+    """Run ``program`` at every hit of ``event``. Takes over ``event``, and closes it when attaching fails.
+
+    :param program: a program of the type that the event wants. Not owned.
+    :param target: what the event is, for messages.
+    :param cookie: what ``bpf_get_attach_cookie`` returns in the program (needs a link: Linux 5.15).
+    :param owned: what the link closes after ``event``; left alone when attaching fails.
+    :raises KernelError: the kernel refused; UnsupportedError when it has no cookies.
+    """
+    try:
+        link = _create(program, event, target, cookie)
+        if link is not None:
+            event.close()  # the link holds the event now
+            return Link(link, target, program=program, owned=owned)
+        with explaining(f"attach to {target}", "attach"):
+            perf_ioctl(event, Ioctl.SET_BPF, program.fileno())
+    except BaseException:
+        event.close()
+        raise
+    return Link(event, target, program=program, is_bpf_link=False, owned=owned)
+
+
+def _create(program: Fd, event: Fd, target: str, cookie: int | None) -> Fd | None:
+    """A bpf_link for ``event``; None when the kernel has none for perf events (before 5.15)."""
+
+    def create(target_fd: int) -> int:
+        return bpf(
+            Cmd.LINK_CREATE,
+            prog_fd=program.fileno(),
+            target_fd=target_fd,
+            attach_type=AttachType.PERF_EVENT,
+            perf_event_bpf_cookie=cookie or 0,
+        )
+
+    with explaining(f"attach to {target}", "link_create"):
+        try:
+            return Fd(create(event.fileno()), f"link to {target}")
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        if cookie is None:
+            return None  # where links are known, the ioctl finds the same fault
+        try:
+            create(-1)
+        except OSError as error:
+            if error.errno == errno.EBADF:  # links are known: the kernel got as far as the event
+                raise OSError(errno.EINVAL, "") from None
+    raise UnsupportedError(
+        f"attach to {target} with a cookie",
+        errno.EOPNOTSUPP,
+        "this kernel has no attach cookies (Linux 5.15)",
+        "attach one program per place instead",
+    )
