@@ -1,0 +1,99 @@
+"""Pinning: a program, map or link that a name in a bpf file system keeps alive without any process."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from typing import Union
+
+from pybpf.errors import KernelError, NotFoundError
+from pybpf.sys.bpf import Cmd, bpf
+from pybpf.sys.explain import explain
+from pybpf.sys.fd import Fd
+
+__all__ = ["Path", "open_pinned", "pin", "unpin"]
+
+Path = Union[str, "os.PathLike[str]"]
+
+_BPF_FS_MAGIC = 0xCAFE4A11  # include/uapi/linux/magic.h
+_MOUNT_ADVICE = "a bpf file system is usually at /sys/fs/bpf: mount -t bpf bpf /sys/fs/bpf"
+
+_statfs = ctypes.CDLL(None).statfs
+_statfs.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
+
+
+def pin(fd: Fd, path: Path) -> None:
+    """Give a BPF object a name in a bpf file system; it then outlives this process until :func:`unpin`.
+
+    :raises NotFoundError: the directory does not exist.
+    :raises KernelError: there is something of that name already, or the directory is not in a bpf file system.
+    """
+    name = os.fsencode(path)
+    action = f"pin {fd.what} to {os.fsdecode(path)!r}"
+    try:
+        bpf(Cmd.OBJ_PIN, pathname=name, bpf_fd=fd.fileno())
+    except OSError as error:
+        raise _failed(action, error, name) from None
+
+
+def open_pinned(path: Path, kind: str) -> Fd:
+    """A descriptor of the pinned object.
+
+    :param kind: what it must be: ``"program"``, ``"map"`` or ``"link"``.
+    :raises NotFoundError: there is no such name.
+    :raises KernelError: it is not a pinned object, or an object of another kind.
+    """
+    name = os.fsencode(path)
+    action = f"open pinned {kind} {os.fsdecode(path)!r}"
+    try:
+        fd = Fd(bpf(Cmd.OBJ_GET, pathname=name), f"pinned {kind} {os.fsdecode(path)}")
+    except OSError as error:
+        raise _failed(action, error, name) from None
+    found = _kind(fd)
+    if found != kind:
+        fd.close()
+        raise KernelError(action, errno.EINVAL, f"it is a {found}")
+    return fd
+
+
+def unpin(path: Path) -> None:
+    """Remove the name of a pinned object; the object goes when nothing else holds it.
+
+    :raises NotFoundError: there is no such name.
+    :raises KernelError: it is not in a bpf file system, or may not be removed.
+    """
+    name = os.fsencode(path)
+    action = f"unpin {os.fsdecode(path)!r}"
+    try:
+        if not _on_bpffs(os.path.dirname(name) or b"."):  # never delete what is no pin
+            raise PermissionError(errno.EPERM, "")
+        os.unlink(name)
+    except OSError as error:
+        raise _failed(action, error, name) from None
+
+
+def _on_bpffs(directory: bytes) -> bool:
+    # f_type is the first member, a long on every 64-bit architecture but s390x (unsigned int); its rest is padding
+    buffer = ctypes.create_string_buffer(256)
+    if _statfs(directory, buffer):
+        return False
+    return ctypes.c_uint32.from_buffer(buffer).value == _BPF_FS_MAGIC
+
+
+def _kind(fd: Fd) -> str:
+    target = os.readlink(f"/proc/self/fd/{fd.fileno()}")  # anon_inode:bpf-map, bpf-prog, bpf-link or bpf_link
+    return {"map": "map", "prog": "program"}.get(target.rpartition("bpf-")[2], "link")
+
+
+def _failed(action: str, error: OSError, name: bytes) -> Exception:
+    parent = os.path.dirname(name) or b"."
+    if error.errno == errno.ENOENT:
+        missing = name if os.path.isdir(parent) else parent
+        return NotFoundError(f"cannot {action}: there is no {os.fsdecode(missing)!r}")
+    number = error.errno or 0
+    if number == errno.EEXIST:
+        return KernelError(action, number, "that name is taken", "unpin it first, or choose another name")
+    if os.path.isdir(parent) and not _on_bpffs(parent):
+        return KernelError(action, number, f"{os.fsdecode(parent)} is not in a bpf file system", _MOUNT_ADVICE)
+    return explain(action, error, "pin")
