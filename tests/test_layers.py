@@ -17,19 +17,24 @@ LAYERS = ("errors", "arch", "asm", "types", "sys", "btf", "maps", "prog", "symbo
 PURE = ("errors", "asm", "types")
 MOST_LINES = 700
 #: files that are one long table
-TABLES: dict[str, str] = {}
+TABLES: tuple[str, ...] = ()
 
-SOURCES = sorted(path for top in ("pybpf", "programs") for path in (ROOT / top).rglob("*.py"))
+#: paths of the files, from the root of the tree
+SOURCES = sorted(
+    path.relative_to(ROOT).as_posix() for top in ("pybpf", "programs") for path in (ROOT / top).rglob("*.py")
+)
+LIBRARY = [path for path in SOURCES if path.startswith("pybpf/")]
+PROGRAMS = [path for path in SOURCES if path.startswith("programs/")]
 
 
-def _parse(path: Path) -> ast.Module:
+def _parse(path: str) -> ast.Module:
     # 3.9 is the oldest Python that pybpf runs on
-    return ast.parse(path.read_text("utf-8"), str(path), feature_version=(3, 9))
+    return ast.parse((ROOT / path).read_text("utf-8"), path, feature_version=(3, 9))
 
 
-def _imports(path: Path) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+def _imports(path: str) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """Every import of a file, at any depth: (line, absolute module, names taken from it)."""
-    package = path.relative_to(ROOT).parts[:-1]
+    package = path.split("/")[:-1]
     for node in ast.walk(_parse(path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -45,39 +50,27 @@ def _imports(path: Path) -> Iterator[tuple[int, str, tuple[str, ...]]]:
                 yield node.lineno, module, names
 
 
-def _name(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-def _layer(path: Path) -> str:
-    return path.relative_to(ROOT).parts[1].partition(".")[0]
-
-
 def test_sources_are_found() -> None:
     assert len(SOURCES) > 5
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=_name)
-def test_file_is_small_and_documented(path: Path) -> None:
-    text = path.read_text("utf-8")
-    document = ast.get_docstring(_parse(path))
-    assert document, f"{_name(path)}: the first line must say what the file is for"
-    if _name(path) not in TABLES:
-        lines = text.count("\n")
-        assert lines <= MOST_LINES, f"{_name(path)} has {lines} lines; split it"
+@pytest.mark.parametrize("path", SOURCES)
+def test_file_is_small_and_documented(path: str) -> None:
+    assert ast.get_docstring(_parse(path)), f"{path}: the first line must say what the file is for"
+    if path not in TABLES:
+        lines = (ROOT / path).read_text("utf-8").count("\n")
+        assert lines <= MOST_LINES, f"{path} has {lines} lines; split it"
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in SOURCES if path.parts[len(ROOT.parts)] == "pybpf"], ids=_name
-)
-def test_imports_point_down(path: Path) -> None:
-    layer = _layer(path)
+@pytest.mark.parametrize("path", LIBRARY)
+def test_imports_point_down(path: str) -> None:
+    layer = path.split("/")[1].partition(".")[0]
     if layer in ("__init__", "__main__"):  # the front door: may import anything
         return
-    assert layer in LAYERS, f"{_name(path)}: give its layer a place in LAYERS"
+    assert layer in LAYERS, f"{path}: give its layer a place in LAYERS"
     allowed = LAYERS[: LAYERS.index(layer) + 1]
     for line, module, _ in _imports(path):
-        where = f"{_name(path)}:{line}"
+        where = f"{path}:{line}"
         top, _, rest = module.partition(".")
         if top == "pybpf":
             target = rest.partition(".")[0]
@@ -92,7 +85,7 @@ def test_imports_point_down(path: Path) -> None:
 def test_only_the_standard_library_and_pyelftools() -> None:
     known = {*sys.stdlib_module_names, "pybpf", "elftools"}
     foreign = {
-        f"{_name(path)}:{line}: {module}"
+        f"{path}:{line}: {module}"
         for path in SOURCES
         for line, module, _ in _imports(path)
         if module.partition(".")[0] not in known
@@ -100,14 +93,14 @@ def test_only_the_standard_library_and_pyelftools() -> None:
     assert not foreign
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "programs").rglob("*.py")), ids=_name)
-def test_programs_use_the_public_interface(path: Path) -> None:
+@pytest.mark.parametrize("path", PROGRAMS)
+def test_programs_use_the_public_interface(path: str) -> None:
     """A bundled tracer imports what a user can: packages, not the files inside them, and no private names."""
     for line, module, names in _imports(path):
         parts = module.split(".")
         if parts[0] != "pybpf":
             continue
-        where = f"{_name(path)}:{line}"
+        where = f"{path}:{line}"
         assert len(parts) <= 2, f"{where}: {module} is inside a package; import from {'.'.join(parts[:2])}"
         private = [name for name in (*parts, *names) if name.startswith("_")]
         assert not private, f"{where}: {private} are private"

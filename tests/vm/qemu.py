@@ -1,0 +1,147 @@
+"""One run of a virtual machine: a job goes in, it boots, the results come out."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cache import VmError
+
+__all__ = ["DIED", "TIMED_OUT", "Run", "check_host", "run"]
+
+#: exit statuses of a run whose command did not end by itself
+TIMED_OUT, DIED = 124, 125
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How QEMU emulates one architecture."""
+
+    command: tuple[str, ...]
+    console: str
+    package: str  #: Debian package of the command
+
+
+MACHINES = {
+    "x86_64": Machine(("qemu-system-x86_64", "-cpu", "max"), "ttyS0", "qemu-system-x86"),
+    # -cpu max is three times slower: it emulates pointer authentication
+    "aarch64": Machine(
+        ("qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a57"), "ttyAMA0", "qemu-system-arm"
+    ),
+}
+OPTIONS = (
+    # With one thread per processor x86 guests crash: QEMU runs stale code where the kernel patches itself,
+    # and attaching probes makes the kernel do that.
+    "-accel", "tcg,thread=single", "-smp", "2", "-m", "1024",
+    "-nodefaults", "-display", "none", "-no-reboot",
+)  # fmt: skip
+APPEND = "quiet panic=-1 oops=panic root=/dev/nvme0n1 rootfstype=ext4 rw rootwait init=/init"
+#: directories that are no part of the project's source
+NOT_SOURCE = ("build", "dist", "__pycache__")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a run."""
+
+    status: int  #: the command's exit status, or TIMED_OUT or DIED
+    seconds: float  #: from the start of QEMU to its end
+    console: str  #: all that the guest printed
+    out: Path  #: what the job left in /tmp/out, and the files rc, boot, total and dmesg of ``init``
+
+
+def check_host(arch: str) -> None:
+    """:raises VmError: a tool that :func:`run` needs is not installed."""
+    machine = MACHINES[arch]
+    for tool, package in ((machine.command[0], machine.package), ("debugfs", "e2fsprogs")):
+        if not shutil.which(tool):
+            raise VmError(f"{tool} not found: apt-get install --no-install-recommends {package}")
+
+
+def run(
+    arch: str, kernel: Path, image: Path, source: Path, command: Sequence[str], out: Path, *,
+    timeout: float, show: bool = False,
+) -> Run:  # fmt: skip
+    """Run ``command`` in a copy of ``source`` inside a guest. ``show``: the console goes to standard output too."""
+    check_host(arch)
+    machine = MACHINES[arch]
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="pybpf-vm-") as directory:
+        work = Path(directory)
+        disk, job, log = work / "disk", work / "job.tar", work / "console"
+        subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(image), str(disk)], check=True)
+        _write_job(job, source, command)
+        _debugfs(disk, f"write {job} job.tar", "-w")
+        line = [
+            *machine.command, *OPTIONS,
+            "-chardev", f"stdio,id=console,signal=off,logfile={log}", "-serial", "chardev:console",
+            "-kernel", str(kernel), "-append", f"console={machine.console} {APPEND}",
+            # One disk only: since 6.12 the kernel numbers several in random order.
+            "-drive", f"file={disk},if=none,id=disk,format=raw,cache=unsafe", "-device", "nvme,drive=disk,serial=1",
+        ]  # fmt: skip
+        begin = time.monotonic()
+        status = _wait(line, timeout, show)
+        seconds = time.monotonic() - begin
+        console = log.read_text("utf-8", "replace").replace("\r", "") if log.exists() else ""
+        if status == 0:
+            status = _read_results(disk, work / "out.tar", out)
+    return Run(status, seconds, console, out)
+
+
+def _wait(line: list[str], timeout: float, show: bool) -> int:
+    """0 when QEMU ended by itself."""
+    with subprocess.Popen(
+        line, stdin=subprocess.DEVNULL, stdout=None if show else subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            _, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            return TIMED_OUT
+        finally:
+            if process.poll() is None:
+                process.kill()
+    if process.returncode:
+        raise VmError(f"{line[0]}: {errors.decode('utf-8', 'replace').strip() or process.returncode}")
+    return 0
+
+
+def _write_job(path: Path, source: Path, command: Sequence[str]) -> None:
+    def only_source(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        name = os.path.basename(info.name)
+        if (name.startswith(".") and info.name != ".") or name in NOT_SOURCE or name.endswith(".egg-info"):
+            return None
+        info.mode |= 0o755 if info.isdir() else 0o444  # tests also run as an ordinary user
+        info.uid = info.gid = 0
+        return info
+
+    with tarfile.open(path, "w") as tar:
+        tar.add(source, ".", filter=only_source)
+        script = f"exec {shlex.join(command)}\n".encode()
+        info = tarfile.TarInfo("job.sh")
+        info.size = len(script)
+        tar.addfile(info, io.BytesIO(script))
+
+
+def _read_results(disk: Path, archive: Path, out: Path) -> int:
+    _debugfs(disk, f"dump out.tar {archive}")
+    if not archive.exists() or not archive.stat().st_size:
+        return DIED
+    with tarfile.open(archive) as tar:
+        if hasattr(tarfile, "data_filter"):  # Python 3.12, and older ones with its security fix
+            tar.extractall(out, filter="data")
+        else:
+            tar.extractall(out)
+    return int((out / "rc").read_text())
+
+
+def _debugfs(disk: Path, request: str, *options: str) -> None:
+    subprocess.run(["debugfs", *options, "-R", request, str(disk)], check=True, capture_output=True)

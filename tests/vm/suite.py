@@ -1,0 +1,127 @@
+"""One run of the test suite inside one kernel, and what came of it."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import image, kernels, qemu
+from .apt import Apt
+from .cache import VmError, locked
+from .kernels import Kernel
+
+__all__ = ["SOURCE", "Outcome", "prepare", "run"]
+
+#: the project's tree
+SOURCE = Path(__file__).parent.parent.parent
+#: seconds that one kernel may take, and how much earlier pytest is told to stop and report
+TIMEOUT = 1500.0
+MARGIN = 60
+PYTEST = (
+    "python3", "-m", "pytest", "-v", "--color=no", "-m", "not vm", "-p", "no:cacheprovider",
+    "--durations=20", "--junitxml=/tmp/out/junit.xml",
+)  # fmt: skip
+#: how tests/conftest.py words a skip for a feature
+_LACKS = re.compile(r"kernel lacks ([\w.]+)")
+#: lines of the console that are shown when a guest gives no results
+TAIL = 25
+
+
+@dataclass
+class Outcome:
+    """What the suite did in one kernel."""
+
+    kernel: Kernel
+    version: str = ""  #: as ``uname -r`` prints it
+    passed: int = 0
+    failed: dict[str, str] = field(default_factory=dict)  #: test -> its message
+    skipped: Counter[str] = field(default_factory=Counter)  #: reason -> tests
+    boot: float = 0.0  #: seconds until the guest could run a command
+    seconds: float = 0.0  #: in all
+    problem: str = ""  #: why there are no results, or not all
+    unavailable: str = ""  #: why the kernel was not booted
+    slowest: str = ""  #: pytest's table of slow tests
+
+    @property
+    def wrong_skips(self) -> dict[str, int]:
+        """Skips for a feature that this kernel is known to have: reason -> tests."""
+        return {
+            reason: count
+            for reason, count in self.skipped.items()
+            if (match := _LACKS.search(reason)) and match[1] not in self.kernel.lacks
+        }
+
+    @property
+    def good(self) -> bool:
+        """Everything ran, nothing failed, nothing was skipped that this kernel can do."""
+        return bool(self.passed) and not (self.failed or self.problem or self.unavailable or self.wrong_skips)
+
+
+def prepare(kernel: Kernel) -> tuple[Path, Path]:
+    """(kernel image, root image), downloaded and made where the cache lacks them. :raises VmError:"""
+    qemu.check_host(kernel.arch)
+    with locked() as cache:
+        root = image.build(kernel.arch, cache)
+        return kernels.fetch(kernel, Apt(cache, kernels.DEBIAN_ARCH[kernel.arch]), cache), root
+
+
+def run(kernel: Kernel, arguments: Sequence[str] = (), timeout: float = TIMEOUT) -> Outcome:
+    """Run the suite (with more ``arguments`` to pytest) in ``kernel``. Raises nothing that the outcome can say."""
+    try:
+        vmlinuz, root = prepare(kernel)
+    except VmError as error:
+        return Outcome(kernel, unavailable=str(error))
+    outcome = Outcome(kernel, version=vmlinuz.name)
+    # An interrupted pytest still says what it was doing and writes its results.
+    command = ["timeout", "-s", "INT", str(max(1, int(timeout) - MARGIN)), *PYTEST, *arguments]
+    with tempfile.TemporaryDirectory(prefix="pybpf-vm-") as directory:
+        out = Path(directory)
+        try:
+            done = qemu.run(kernel.arch, vmlinuz, root, SOURCE, command, out, timeout=timeout)
+        except VmError as error:
+            outcome.problem = str(error)
+            return outcome
+        outcome.seconds = done.seconds
+        _read(outcome, done)
+    return outcome
+
+
+def _read(outcome: Outcome, done: qemu.Run) -> None:
+    """Fill in the results; ``done.out`` is still there."""
+    tail = "\n".join(done.console.splitlines()[-TAIL:])
+    if done.status in (qemu.TIMED_OUT, qemu.DIED) and not (done.out / "rc").exists():
+        what = "took too long and was stopped" if done.status == qemu.TIMED_OUT else "died"
+        outcome.problem = f"the guest {what}; its last lines:\n{tail}"
+        return
+    outcome.boot = float((done.out / "boot").read_text())
+    junit = done.out / "junit.xml"
+    if junit.exists():
+        _read_junit(outcome, junit)
+    outcome.slowest = _section(done.console, "slowest")
+    # pytest: 0 all passed, 1 some failed; anything else did not run the suite to its end
+    if done.status not in (0, 1) or not junit.exists():
+        outcome.problem = f"pytest ended with status {done.status}; its last lines:\n{tail}"
+
+
+def _read_junit(outcome: Outcome, path: Path) -> None:
+    for case in ElementTree.parse(path).iter("testcase"):
+        name = f"{case.get('classname', '')}::{case.get('name', '')}"
+        bad = [child for child in case if child.tag in ("failure", "error")]
+        skip = case.find("skipped")
+        if bad:
+            outcome.failed[name] = "\n".join(f"{child.get('message', '')}\n{child.text or ''}" for child in bad)
+        elif skip is not None:
+            outcome.skipped[skip.get("message", "")] += 1
+        else:
+            outcome.passed += 1
+
+
+def _section(console: str, title: str) -> str:
+    """A section of pytest's output, from its ``==== title ====`` line to the next such line."""
+    match = re.search(rf"^=+ {title}.*?=\n(.*?)^=", console, re.MULTILINE | re.DOTALL)
+    return match[1].strip() if match else ""

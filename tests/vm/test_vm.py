@@ -1,0 +1,61 @@
+"""The whole suite inside each kernel that CI covers, and the harness's own promises."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from . import suite
+from .conftest import OUTCOMES
+from .kernels import KERNELS, Kernel
+from .suite import Outcome
+
+#: fewer passed tests than this mean that the suite did not really run
+FEWEST = 20
+CHOSEN = [kernel for kernel in KERNELS if kernel.ci]
+
+
+@pytest.fixture(scope="session")
+def runs(request: pytest.FixtureRequest) -> Iterator[dict[Kernel, Future[Outcome]]]:
+    """The suite's runs in all the kernels that this session asks for, two at a time, started at once."""
+    selected = {item.name for item in request.session.items}
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            kernel: pool.submit(suite.run, kernel)
+            for kernel in CHOSEN
+            if f"test_suite_in_kernel[{kernel.name}]" in selected
+        }
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("kernel", CHOSEN, ids=lambda kernel: kernel.name)
+def test_suite_in_kernel(
+    kernel: Kernel, runs: dict[Kernel, Future[Outcome]], pytestconfig: pytest.Config
+) -> None:
+    outcome = runs[kernel].result()
+    pytestconfig.stash[OUTCOMES].append(outcome)
+    if outcome.unavailable and (kernel.optional or os.environ.get("CI") != "true"):
+        pytest.skip(outcome.unavailable)
+    assert not outcome.unavailable
+    assert not outcome.problem, outcome.problem
+    assert not outcome.failed, f"{len(outcome.failed)} failed; see 'kernels' below"
+    assert not outcome.wrong_skips, "skipped for a feature that this kernel has"
+    assert outcome.passed >= FEWEST
+    assert outcome.passed > sum(outcome.skipped.values())
+
+
+def test_a_skip_for_a_feature_that_the_kernel_has_is_wrong() -> None:
+    kernel = Kernel("test", "x86_64", "6.1", lacks=frozenset(["kprobe_multi"]))
+    fine = Counter({"kernel lacks kprobe_multi: EOPNOTSUPP": 3, "bpftool is not installed": 1})
+    assert Outcome(kernel, passed=1, skipped=fine).good
+    outcome = Outcome(kernel, passed=1, skipped=fine + Counter({"kernel lacks kprobe: EINVAL": 2}))
+    assert outcome.wrong_skips == {"kernel lacks kprobe: EINVAL": 2}
+    assert not outcome.good
+
+
+def test_an_empty_run_is_not_good() -> None:
+    assert not Outcome(KERNELS[0]).good
