@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -68,12 +69,17 @@ def _shell(chosen: list[Kernel], command: str, timeout: float) -> int:
 
 def _suite(chosen: list[Kernel], arguments: list[str], options: argparse.Namespace) -> int:
     outcomes = {}
-    with ThreadPoolExecutor(options.jobs) as pool:
-        running = [pool.submit(suite.run, kernel, arguments, options.timeout) for kernel in chosen]
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(options.jobs)
+    try:
+        running = [pool.submit(suite.run, kernel, arguments, options.timeout, stop) for kernel in chosen]
         for future in as_completed(running):
             outcome = future.result()
             outcomes[outcome.kernel] = outcome
             print("\n".join(report.lines(outcome, slowest=options.slowest)), flush=True)
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
     if options.table:
         options.table.write_text(report.markdown([outcomes[kernel] for kernel in chosen]))
     bad = [
@@ -103,6 +109,8 @@ def main() -> int:
     except VmError as error:
         print(f"tests.vm: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ OPTIONS = (
     "-nodefaults", "-display", "none", "-no-reboot",
 )  # fmt: skip
 APPEND = "quiet panic=-1 oops=panic root=/dev/nvme0n1 rootfstype=ext4 rw rootwait init=/init"
+#: seconds between looks at a running guest
+POLL = 0.25
 #: directories that are no part of the project's source
 NOT_SOURCE = ("build", "dist", "__pycache__")
 
@@ -69,9 +72,15 @@ def check_host(arch: str) -> None:
 
 def run(
     arch: str, kernel: Path, image: Path, source: Path, command: Sequence[str], out: Path, *,
-    timeout: float, show: bool = False,
+    timeout: float, show: bool = False, stop: threading.Event | None = None,
 ) -> Run:  # fmt: skip
-    """Run ``command`` in a copy of ``source`` inside a guest. ``show``: the console goes to standard output too."""
+    """Run ``command`` in a copy of ``source`` inside a guest.
+
+    :param timeout: seconds until the guest is killed.
+    :param show: the console goes to standard output too.
+    :param stop: kills the guest when it is set.
+    :raises VmError: QEMU cannot be started, or ``stop`` was set.
+    """
     check_host(arch)
     machine = MACHINES[arch]
     out.mkdir(parents=True, exist_ok=True)
@@ -89,7 +98,7 @@ def run(
             "-drive", f"file={disk},if=none,id=disk,format=raw,cache=unsafe", "-device", "nvme,drive=disk,serial=1",
         ]  # fmt: skip
         begin = time.monotonic()
-        status = _wait(line, timeout, show)
+        status = _wait(line, timeout, show, stop or threading.Event())
         seconds = time.monotonic() - begin
         console = log.read_text("utf-8", "replace").replace("\r", "") if log.exists() else ""
         if status == 0:
@@ -97,15 +106,21 @@ def run(
     return Run(status, seconds, console, out)
 
 
-def _wait(line: list[str], timeout: float, show: bool) -> int:
-    """0 when QEMU ended by itself."""
-    with subprocess.Popen(
-        line, stdin=subprocess.DEVNULL, stdout=None if show else subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as process:
+def _wait(line: list[str], timeout: float, show: bool, stop: threading.Event) -> int:
+    """0 when QEMU ended by itself, or TIMED_OUT."""
+    end = time.monotonic() + timeout
+    output = None if show else subprocess.DEVNULL
+    with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE) as process:
         try:
-            _, errors = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            return TIMED_OUT
+            while True:
+                try:
+                    _, errors = process.communicate(timeout=POLL)
+                    break
+                except subprocess.TimeoutExpired:
+                    if stop.is_set():
+                        raise VmError("stopped") from None
+                    if time.monotonic() > end:
+                        return TIMED_OUT
         finally:
             if process.poll() is None:
                 process.kill()

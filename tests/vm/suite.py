@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import threading
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ __all__ = ["SOURCE", "Outcome", "prepare", "run"]
 #: the project's tree
 SOURCE = Path(__file__).parent.parent.parent
 #: seconds that one kernel may take, and how much earlier pytest is told to stop and report
-TIMEOUT = 1500.0
+TIMEOUT = 1200.0
 MARGIN = 60
 PYTEST = (
     "python3", "-m", "pytest", "-v", "--color=no", "-m", "not vm", "-p", "no:cacheprovider",
@@ -70,7 +71,12 @@ def prepare(kernel: Kernel) -> tuple[Path, Path]:
         return kernels.fetch(kernel, Apt(cache, kernels.DEBIAN_ARCH[kernel.arch]), cache), root
 
 
-def run(kernel: Kernel, arguments: Sequence[str] = (), timeout: float = TIMEOUT) -> Outcome:
+def run(
+    kernel: Kernel,
+    arguments: Sequence[str] = (),
+    timeout: float = TIMEOUT,
+    stop: threading.Event | None = None,
+) -> Outcome:
     """Run the suite (with more ``arguments`` to pytest) in ``kernel``. Raises nothing that the outcome can say."""
     try:
         vmlinuz, root = prepare(kernel)
@@ -82,7 +88,7 @@ def run(kernel: Kernel, arguments: Sequence[str] = (), timeout: float = TIMEOUT)
     with tempfile.TemporaryDirectory(prefix="pybpf-vm-") as directory:
         out = Path(directory)
         try:
-            done = qemu.run(kernel.arch, vmlinuz, root, SOURCE, command, out, timeout=timeout)
+            done = qemu.run(kernel.arch, vmlinuz, root, SOURCE, command, out, timeout=timeout, stop=stop)
         except VmError as error:
             outcome.problem = str(error)
             return outcome

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from . import suite
+from . import report, suite
 from .conftest import OUTCOMES
 from .kernels import KERNELS, Kernel
 from .suite import Outcome
@@ -23,21 +24,25 @@ CHOSEN = [kernel for kernel in KERNELS if kernel.ci]
 def runs(request: pytest.FixtureRequest) -> Iterator[dict[Kernel, Future[Outcome]]]:
     """The suite's runs in all the kernels that this session asks for, two at a time, started at once."""
     selected = {item.name for item in request.session.items}
-    with ThreadPoolExecutor(2) as pool:
-        yield {
-            kernel: pool.submit(suite.run, kernel)
-            for kernel in CHOSEN
-            if f"test_suite_in_kernel[{kernel.name}]" in selected
-        }
+    chosen = [kernel for kernel in CHOSEN if f"test_suite_in_kernel[{kernel.name}]" in selected]
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(2)
+    yield {kernel: pool.submit(suite.run, kernel, stop=stop) for kernel in chosen}
+    stop.set()
+    pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.vm
 @pytest.mark.parametrize("kernel", CHOSEN, ids=lambda kernel: kernel.name)
 def test_suite_in_kernel(
-    kernel: Kernel, runs: dict[Kernel, Future[Outcome]], pytestconfig: pytest.Config
+    kernel: Kernel,
+    runs: dict[Kernel, Future[Outcome]],
+    pytestconfig: pytest.Config,
+    record_property: Callable[[str, object], None],
 ) -> None:
     outcome = runs[kernel].result()
     pytestconfig.stash[OUTCOMES].append(outcome)
+    record_property("kernel", report.headline(outcome))
     if outcome.unavailable and (kernel.optional or os.environ.get("CI") != "true"):
         pytest.skip(outcome.unavailable)
     assert not outcome.unavailable
