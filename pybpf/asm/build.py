@@ -28,8 +28,8 @@ from pybpf.errors import AsmError
 
 __all__ = [
     "Operand", "Register", "Target", "add", "addr_space_cast", "and_", "arsh", "atomic_add", "atomic_and",
-    "atomic_cmpxchg", "atomic_or", "atomic_xchg", "atomic_xor", "be", "bswap", "call", "call_kfunc", "call_local", "div",
-    "exit_", "goto", "gotol", "gotox", "jeq", "jge", "jgt", "jle", "jlt", "jne", "jset", "jsge", "jsgt", "jsle", "jslt",
+    "atomic_cmpxchg", "atomic_or", "atomic_xchg", "atomic_xor", "be", "bswap", "call", "call_kfunc", "call_local",
+    "div", "exit_", "goto", "gotol", "gotox", "jeq", "jge", "jgt", "jle", "jlt", "jne", "jset", "jsge", "jsgt", "jsle", "jslt",
     "label", "ld_abs", "ld_btf_id", "ld_imm64", "ld_ind", "ld_map", "ld_map_index", "ld_map_value",
     "ld_map_value_index", "ld_subprog", "ldsx", "ldx", "le", "load_acquire", "lsh", "may_goto", "mod", "mov", "movsx",
     "mul", "neg", "or_", "rsh", "sdiv", "smod", "st", "store_release", "stx", "sub", "xor",
@@ -257,9 +257,7 @@ def ld_ind(size: Size, src: Reg, offset: int) -> Insn:
     return _made(Insn(0x40 | _size("ld_ind", size, (B, H, W)), src=int(src), imm=offset), "ld_ind")
 
 
-def _atomic(
-    what: str, imm: int, size: Size, dst: Reg, off: int, src: Reg, sizes: tuple[Size, ...] = (W, DW)
-) -> Insn:
+def _atomic(what: str, imm: int, size: Size, dst: Reg, off: int, src: Reg, sizes: tuple[Size, ...] = (W, DW)) -> Insn:
     _reg(what, dst, src)
     return _made(Insn(0xC3 | _size(what, size, sizes), int(dst), int(src), off, imm), what)
 
@@ -479,7 +477,7 @@ def call_local(target: Target) -> Insn:
 
 
 def call_kfunc(target: str | int, module: int = 0) -> Insn:
-    """``call kfunc[bpf_rcu_read_lock]``: a kernel function by name, to be found when the program is loaded (Linux 5.13).
+    """``call kfunc[bpf_rcu_read_lock]``: a kernel function by name, found when the program is loaded (Linux 5.13).
 
     :param target: its name, or its BTF id.
     :param module: with a BTF id of a module's BTF, the index of that BTF in the ``fd_array`` of the load.

@@ -34,7 +34,7 @@ _OPPOSITE = {
 def check_label(name: str) -> str:
     """What is wrong with the name of a label, or ``""``."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        return f"{str(name)[:60]!r} cannot name a label; use letters, digits, `_`, `.` and `$`, not starting with a digit"
+        return f"{str(name)[:60]!r} cannot name a label; use letters, digits, `_`, `.`, `$`, but no digit first"
     return f"{name!r} cannot name a label: it is a word of the language" if name in _RESERVED else ""
 
 
@@ -68,9 +68,7 @@ class Code:
         self._starts = [0, *accumulate(map(slots, insns))]
         for index, insn in enumerate(insns):
             if isinstance(insn.ref, str) and insn.ref not in labels:
-                self.refuse(
-                    index, f"label {insn.ref!r} is not defined; write `{insn.ref}:` before its target"
-                )
+                self.refuse(index, f"label {insn.ref!r} is not defined; write `{insn.ref}:` before its target")
 
     @staticmethod
     def _define(name: str, index: int, labels: dict[str, int]) -> None:
@@ -155,9 +153,7 @@ class Code:
                     )
                 yield insn._replace(off=distance, ref=None)
             else:
-                yield insn._replace(
-                    imm=distance & 0xFFFFFFFF if insn.code == LD_IMM64 else distance, ref=None
-                )
+                yield insn._replace(imm=distance & 0xFFFFFFFF if insn.code == LD_IMM64 else distance, ref=None)
 
     def _distance(self, index: int, target: int) -> int:
         """Slots from behind an instruction's first slot to another instruction."""
@@ -228,14 +224,10 @@ class Code:
             if names.get(index) in own:
                 yield Label(names[index])
             if index in targets:
-                item = item._replace(
-                    ref=names[targets[index]], off=0, imm=item.imm if _conditional(item) else 0
-                )
+                item = item._replace(ref=names[targets[index]], off=0, imm=item.imm if _conditional(item) else 0)
             if index in far:
                 if item.code == _MAY_GOTO:
-                    self.refuse(
-                        index, "its target is too far for a 16-bit offset, and may_goto has no long form"
-                    )
+                    self.refuse(index, "its target is too far for a 16-bit offset, and may_goto has no long form")
                 yield from _long_jump(item)
             else:
                 yield item

@@ -23,17 +23,13 @@ def unpack_slots(data: Buffer, endian: str) -> list[tuple[int, int, int, int]]:
     """
     layout = insn_struct(endian)
     if len(data) % 8:
-        raise AsmError(
-            f"{len(data)} bytes are not whole instructions of 8 bytes; the program is cut off or not eBPF"
-        )
+        raise AsmError(f"{len(data)} bytes are not whole instructions of 8 bytes; the program is cut off or not eBPF")
     try:
         found: list[tuple[int, int, int, int]] = list(layout.iter_unpack(data)) if len(data) else []
     except (TypeError, ValueError, struct.error) as error:
         raise AsmError(f"cannot read instructions from {type(data).__name__}: {error}") from None
     if endian == "big":
-        return [
-            (code, registers >> 4 | (registers & 15) << 4, off, imm) for code, registers, off, imm in found
-        ]
+        return [(code, registers >> 4 | (registers & 15) << 4, off, imm) for code, registers, off, imm in found]
     return found
 
 

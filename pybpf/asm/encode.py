@@ -30,9 +30,7 @@ def insn_struct(endian: str) -> struct.Struct:
     try:
         return _FORMATS[endian]
     except (KeyError, TypeError):
-        raise AsmError(
-            f"endian must be 'little' or 'big' (sys.byteorder for this machine), not {endian!r}"
-        ) from None
+        raise AsmError(f"endian must be 'little' or 'big' (sys.byteorder for this machine), not {endian!r}") from None
 
 
 def encode(

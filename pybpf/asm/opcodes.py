@@ -152,9 +152,7 @@ class Form(NamedTuple):
     @property
     def shape(self) -> str:
         """The text for people, operands in angle brackets: ``r<dst> += <imm>``."""
-        return "".join(
-            text + (f"<{name}>" if name else "") for text, name, _, _ in Formatter().parse(self.text)
-        )
+        return "".join(text + (f"<{name}>" if name else "") for text, name, _, _ in Formatter().parse(self.text))
 
 
 def _names(template: str) -> frozenset[str]:
@@ -244,9 +242,7 @@ def _atomics() -> Iterator[Form]:
         if size in (0x00, 0x18):
             wide = "64" if size == 0x18 else ""
             for name, (imm, op) in ATOMIC_OPS.items():
-                yield _row(
-                    code, f"lock *{at} {op} r{{src}}", feature="" if name == "add" else "atomics", imm=imm
-                )
+                yield _row(code, f"lock *{at} {op} r{{src}}", feature="" if name == "add" else "atomics", imm=imm)
                 yield _row(
                     code,
                     f"r{{src}} = atomic{wide}_fetch_{name}({at}, r{{src}})",
@@ -255,9 +251,7 @@ def _atomics() -> Iterator[Form]:
                     imm=imm | ATOMIC_FETCH,
                 )
             yield _row(code, f"r{{src}} = atomic{wide}_xchg({at}, r{{src}})", "", "atomics", imm=ATOMIC_XCHG)
-            yield _row(
-                code, f"r0 = atomic{wide}_cmpxchg({at}, r0, r{{src}})", "", "atomics", imm=ATOMIC_CMPXCHG
-            )
+            yield _row(code, f"r0 = atomic{wide}_cmpxchg({at}, r0, r{{src}})", "", "atomics", imm=ATOMIC_CMPXCHG)
         load, store = (
             f"r{{dst}} = load_acquire(({u} *)(r{{src}} {{off:+d}}))",
             f"store_release({at}, r{{src}})",

@@ -338,7 +338,9 @@ class _Reader:
         numbered = _NUMBERED.match(text)
         if numbered:
             if int(numbered.group(1)) != self._slot:
-                raise _Refused(f"it says that its number is {int(numbered.group(1))}; number instructions from 0, by slot")
+                raise _Refused(
+                    f"it says that its number is {int(numbered.group(1))}; number instructions from 0, by slot"
+                )
             code = int(numbered.group(2), 16) if numbered.group(2) else None
             text = text[numbered.end() :]
         label = _LABEL.match(text)

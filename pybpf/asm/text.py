@@ -71,9 +71,7 @@ def _misfit(insn: Insn) -> str:
     """Why no row of the table fits."""
     forms = FORMS_BY_CODE.get(insn.code, ())
     if not forms:
-        return (
-            f"0x{insn.code:02x} is not an opcode" if 0 <= insn.code <= 0xFF else "the opcode must be 0 to 255"
-        )
+        return f"0x{insn.code:02x} is not an opcode" if 0 <= insn.code <= 0xFF else "the opcode must be 0 to 255"
     wrong = {
         form: [
             f"{name} must be {want}, not {value & keep}"
@@ -100,11 +98,7 @@ def _range_fault(insn: Insn, form: Form) -> str:
         fix = "aim nearer, or use gotol" if insn.code & 7 in (5, 6) else "add to the base register first"
         return f"offset {insn.off} does not fit 16 bits signed (-32768 to 32767); {fix}"
     if form.wide:
-        return (
-            ""
-            if 0 <= insn.imm <= _U64
-            else f"{insn.imm} does not fit 64 bits unsigned; mask it with (1 << 64) - 1"
-        )
+        return "" if 0 <= insn.imm <= _U64 else f"{insn.imm} does not fit 64 bits unsigned; mask it with (1 << 64) - 1"
     if not -0x80000000 <= insn.imm <= 0x7FFFFFFF:
         return (
             f"immediate {insn.imm} does not fit 32 bits signed (-2147483648 to 2147483647); "
