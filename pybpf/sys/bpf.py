@@ -8,7 +8,7 @@ from enum import IntEnum, IntFlag
 from typing import Any
 
 from pybpf.arch import host_arch
-from pybpf.sys.libc import address, syscall
+from pybpf.sys.libc import address, syscall, syscall4
 
 __all__ = [
     "ATTR_SIZE",
@@ -22,6 +22,7 @@ __all__ = [
     "ProgType",
     "UpdateFlags",
     "bpf",
+    "bpf_raw",
 ]  # fmt: skip
 
 #: Bytes of attr that are always sent; unknown fields are zero, so every kernel since 4.18 takes this size.
@@ -325,3 +326,11 @@ def bpf(cmd: Cmd, **values: Any) -> int:
     :raises OSError: plain; the caller says what it was doing by :mod:`pybpf.sys.explain`.
     """
     return Attr(cmd, **values).call()
+
+
+def bpf_raw(cmd: int, attr: int, size: int) -> int:
+    """``bpf(2)`` on an attr that the caller built and keeps: the result, or minus errno. For hot paths.
+
+    :param attr: its address.
+    """
+    return syscall4(_NR_BPF, cmd, attr, size)
