@@ -1,1 +1,0 @@
-"""The bundled tracers, one file each: ``pybpf NAME`` runs ``pybpf.programs.NAME``."""
