@@ -1,0 +1,31 @@
+"""BTF, the kernel's type information: read lazily, write, render in C, view values. Importing it reads none."""
+
+from pybpf.btf.btf import Btf
+from pybpf.btf.function import Function
+from pybpf.btf.info import FUNC_INFO_SIZE, LINE_INFO_SIZE, FuncInfo, LineInfo, pack_func_info, pack_line_info
+from pybpf.btf.kernel import BtfInfo, btf_info, load_btf, module_fd
+from pybpf.btf.kinds import Encoding, Kind, Linkage
+from pybpf.btf.member import BitLoad, Hop, Member
+from pybpf.btf.writer import BtfBuilder
+
+__all__ = [
+    "FUNC_INFO_SIZE",
+    "LINE_INFO_SIZE",
+    "BitLoad",
+    "Btf",
+    "BtfBuilder",
+    "BtfInfo",
+    "Encoding",
+    "FuncInfo",
+    "Function",
+    "Hop",
+    "Kind",
+    "LineInfo",
+    "Linkage",
+    "Member",
+    "btf_info",
+    "load_btf",
+    "module_fd",
+    "pack_func_info",
+    "pack_line_info",
+]
