@@ -45,12 +45,14 @@ def test_suite_in_kernel(
     record_property("kernel", report.headline(outcome))
     if outcome.unavailable and (kernel.optional or os.environ.get("CI") != "true"):
         pytest.skip(outcome.unavailable)
-    assert not outcome.unavailable
-    assert not outcome.problem, outcome.problem
-    assert not outcome.failed, f"{len(outcome.failed)} failed; see 'kernels' below"
-    assert not outcome.wrong_skips, "skipped for a feature that this kernel has"
-    assert outcome.passed >= FEWEST
-    assert outcome.passed > sum(outcome.skipped.values())
+    problems = [outcome.unavailable, outcome.problem]
+    problems += (f"failed: {test}" for test in outcome.failed)
+    problems += (f"this kernel has what {count} tests skipped: {why}" for why, count in outcome.wrong_skips.items())
+    if outcome.passed < FEWEST or outcome.passed < sum(outcome.skipped.values()):
+        problems.append("too few tests passed to call this a run of the suite")
+    if any(problems):
+        # The section "kernels" at the end has the details.
+        pytest.fail("\n".join([report.headline(outcome), *filter(None, problems)]), pytrace=False)
 
 
 def test_a_skip_for_a_feature_that_the_kernel_has_is_wrong() -> None:
