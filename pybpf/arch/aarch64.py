@@ -6,6 +6,9 @@ from pybpf.arch.base import Arch
 
 __all__ = ["AARCH64"]
 
+_NUMBER = r"(?:0[xX][0-9a-fA-F]+|[0-9]+)"
+_BASE = r"(?P<base>x[0-9]{1,2}|sp|fp|lr)"
+
 AARCH64 = Arch(
     name="aarch64",
     endian="little",
@@ -26,4 +29,14 @@ AARCH64 = Arch(
     syscall_prefix="__arm64_sys_",
     elf_machine="EM_AARCH64",
     perf_sample_period=272,
+    ld_cache_flags=0x0A03,
+    operand_registers={
+        **{f"{width}{i}": 8 * i for width in "xw" for i in range(31)}, "sp": 248, "wsp": 248, "fp": 232, "lr": 240,
+    },
+    operand_syntax=(
+        rf"#?(?P<const>-?{_NUMBER})",
+        r"(?P<register>[a-z]\w*)",
+        rf"\[{_BASE}(?:, ?#?(?P<offset>-?{_NUMBER}))?\]",
+        rf"\[{_BASE}, ?(?P<index>[xw][0-9]{{1,2}})(?:, ?(?P<extend>lsl|uxtw|sxtw|sxtx)(?: #?(?P<shift>[0-4]))?)?\]",
+    ),
 )  # fmt: skip

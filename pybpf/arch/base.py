@@ -32,3 +32,8 @@ class Arch:
     syscall_prefix: str  #: prefix of syscall functions in the kernel's symbol table
     elf_machine: str  #: pyelftools' name, such as ``"EM_X86_64"``
     perf_sample_period: int  #: offset of sample_period in bpf_perf_event_data
+    ld_cache_flags: int  #: flags of this architecture's libraries in glibc's /etc/ld.so.cache (FLAG_ELF_LIBC6 | ...)
+    operand_registers: Mapping[str, int]  #: register names in assembler operands, any width -> offset in pt_regs
+    #: Assembler operands as USDT notes have them: regular expressions for a whole operand. What their groups mean is
+    #: in pybpf.symbols.usdt_args: const, register, base, index, scale, shift, extend, offset, symbol, address.
+    operand_syntax: tuple[str, ...]

@@ -6,6 +6,20 @@ from pybpf.arch.base import Arch
 
 __all__ = ["X86_64"]
 
+#: rows of names for one register, widest first -> its offset in pt_regs
+_OPERANDS = {
+    **{f"r{x}x e{x}x {x}x {x}l": offset for x, offset in zip("abcd", (80, 40, 88, 96))},
+    **{f"r{x} e{x} {x} {x}l": offset for x, offset in (("si", 104), ("di", 112), ("bp", 32), ("sp", 152))},
+    **{f"r{n} r{n}d r{n}w r{n}b": 72 - 8 * (n - 8) for n in range(8, 12)},
+    **{f"r{n} r{n}d r{n}w r{n}b": 24 - 8 * (n - 12) for n in range(12, 16)},
+    "rip": 128,
+}
+_NUMBER = r"(?:0[xX][0-9a-fA-F]+|[0-9]+)"
+_SYMBOL = r"(?P<symbol>[A-Za-z_.][\w.$@]*)"
+#: the registers that can be part of an address: all 64 bits of them
+_BASE = r"%(?P<base>r(?:[a-z]{2}|[0-9]{1,2}))"
+_INDEX = r"%(?P<index>r(?:[a-z]{2}|[0-9]{1,2}))"
+
 X86_64 = Arch(
     name="x86_64",
     endian="little",
@@ -28,4 +42,13 @@ X86_64 = Arch(
     syscall_prefix="__x64_sys_",
     elf_machine="EM_X86_64",
     perf_sample_period=168,
+    ld_cache_flags=0x0303,
+    operand_registers={name: offset for names, offset in _OPERANDS.items() for name in names.split()},
+    operand_syntax=(
+        rf"\$(?P<const>-?{_NUMBER})",
+        rf"\${_SYMBOL}(?P<offset>[+-]{_NUMBER})?(?P<address>)",
+        r"%(?P<register>\w+)",
+        rf"(?P<offset>-?{_NUMBER})?\((?:{_BASE})?(?:,{_INDEX}(?:,(?P<scale>[1248]))?)?\)",
+        rf"{_SYMBOL}(?P<offset>[+-]{_NUMBER})?(?:\(%(?P<base>rip)\))?",
+    ),
 )  # fmt: skip

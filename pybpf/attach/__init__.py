@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pybpf.attach.link import Link, LinkInfo, LinkKind, MultiLink
+from pybpf.attach.link import Link, MultiLink
 
-__all__ = ["Link", "LinkInfo", "LinkKind", "MultiLink"]
+__all__ = ["Link", "MultiLink"]

@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import os
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from enum import IntEnum
 from types import TracebackType
-from typing import NamedTuple, Protocol, Union
+from typing import Protocol, Union
 
 from pybpf.errors import ClosedError, KernelError, UnsupportedError
-from pybpf.sys.bpf import Attr, Cmd, bpf
-from pybpf.sys.explain import explaining
 from pybpf.sys.fd import Fd
+from pybpf.sys.objects import KprobeMultiLink, LinkInfo, PerfLink, PerfLinkKind, link_info, prog_info
+from pybpf.sys.pin import Path, pin
 
-__all__ = ["AnyLink", "Closeable", "Link", "LinkInfo", "LinkKind", "MultiLink"]
-
-
-class LinkKind(IntEnum):
-    """``enum bpf_link_type``."""
-
-    UNSPEC = 0
-    RAW_TRACEPOINT = 1
-    TRACING = 2
-    CGROUP = 3
-    ITER = 4
-    NETNS = 5
-    XDP = 6
-    PERF_EVENT = 7
-    KPROBE_MULTI = 8
-    STRUCT_OPS = 9
-    NETFILTER = 10
-    TCX = 11
-    UPROBE_MULTI = 12
-    NETKIT = 13
-    SOCKMAP = 14
-
-
-class LinkInfo(NamedTuple):
-    """What the kernel says about a bpf_link."""
-
-    id: int
-    kind: int  #: a :class:`LinkKind`; a plain number for a kind that is newer than the table
-    program_id: int
-    missed: int | None  #: hits that the probe itself missed; None where the kernel does not count them
+__all__ = ["AnyLink", "Closeable", "Link", "MultiLink"]
 
 
 class Closeable(Protocol):
@@ -55,48 +22,14 @@ class Closeable(Protocol):
     def close(self) -> None: ...
 
 
-# struct bpf_link_info: u32 type, id, prog_id; then at 16 a union with one member per type.
-_INFO_SIZE = 64
-_INFO_HEAD = struct.Struct("=III")
-# The kernel counts misses of kprobes since 6.7, the first one whose structure has 56 bytes.
-_INFO_SIZE_WITH_MISSED = 56
-_PERF_EVENT_TYPE = struct.Struct("=16xI")
-_PERF_EVENT_KPROBES = (3, 4)  # BPF_PERF_EVENT_KPROBE, BPF_PERF_EVENT_KRETPROBE
-_MISSED = {LinkKind.KPROBE_MULTI: struct.Struct("=32xQ"), LinkKind.PERF_EVENT: struct.Struct("=48xQ")}
-# struct bpf_prog_info up to recursion_misses (Linux 5.12)
-_RECURSION_MISSES = struct.Struct("=208xQ")
-
-
-def _read_info(fd: Fd, size: int) -> bytes:
-    """The kernel's info structure of a BPF object, as far as this kernel has it. :raises OSError: plain."""
-    info = ctypes.create_string_buffer(size)
-    attr = Attr(Cmd.OBJ_GET_INFO_BY_FD, bpf_fd=fd.fileno(), info_len=size, info=info)
-    attr.call()
-    return info.raw[: attr["info_len"]]
-
-
-def _link_missed(kind: int, info: bytes) -> int | None:
-    layout = _MISSED.get(kind)  # type: ignore[call-overload]  # an IntEnum key is found by its number
-    if layout is None or len(info) < _INFO_SIZE_WITH_MISSED:
-        return None
-    if kind == LinkKind.PERF_EVENT and _PERF_EVENT_TYPE.unpack_from(info)[0] not in _PERF_EVENT_KPROBES:
-        return None
-    missed: int = layout.unpack_from(info)[0]
-    return missed
+_KPROBES = (PerfLinkKind.KPROBE, PerfLinkKind.KRETPROBE)
 
 
 def _program_missed(program: Fd | None) -> int | None:
-    """How often a program was skipped because it was already running on that CPU."""
+    """How many hits skipped the program because it was already running on that CPU (Linux 5.12)."""
     if program is None or program.closed:
         return None
-    try:
-        info = _read_info(program, _RECURSION_MISSES.size)
-    except OSError:
-        return None
-    if len(info) < _RECURSION_MISSES.size:
-        return None
-    missed: int = _RECURSION_MISSES.unpack(info)[0]
-    return missed
+    return prog_info(program).recursion_misses
 
 
 def _total(counts: Iterable[int | None]) -> int | None:
@@ -163,11 +96,7 @@ class Link:
         :raises UnsupportedError: the attachment is a bare perf event.
         """
         self._check_is_link("read the link information of")
-        with explaining(f"read the link information of {self.target}", "obj_id"):
-            info = _read_info(self.fd, _INFO_SIZE)
-        number, link_id, program_id = _INFO_HEAD.unpack_from(info)
-        kind = LinkKind(number) if number in LinkKind.__members__.values() else number
-        return LinkInfo(link_id, kind, program_id, _link_missed(kind, info))
+        return link_info(self.fd)
 
     @property
     def missed(self) -> int | None:
@@ -183,17 +112,21 @@ class Link:
         return _total((self._probe_missed(), _program_missed(self.program)))
 
     def _probe_missed(self) -> int | None:
-        return self.info().missed if self.is_bpf_link else None
+        """How many hits the probe itself missed: kprobes tell (Linux 6.7)."""
+        detail = self.info().detail if self.is_bpf_link else None
+        if isinstance(detail, KprobeMultiLink) or (isinstance(detail, PerfLink) and detail.kind in _KPROBES):
+            return detail.missed
+        return None
 
-    def pin(self, path: str | os.PathLike[str]) -> None:
+    def pin(self, path: Path) -> None:
         """Keep the program attached under ``path``, in a bpf file system, after the process has ended.
 
         :raises UnsupportedError: the attachment is a bare perf event.
+        :raises NotFoundError: the directory does not exist.
         :raises KernelError: the path exists or is not in a bpf file system.
         """
         self._check_is_link("pin")
-        with explaining(f"pin {self.target} at {os.fspath(path)}", "pin"):
-            bpf(Cmd.OBJ_PIN, pathname=os.fsencode(path) + b"\0", bpf_fd=self.fd.fileno())
+        pin(self.fd, path)
 
     def _check_is_link(self, action: str) -> None:
         self.fd.fileno()

@@ -1,0 +1,1 @@
+"""The bundled tracers, one file each: ``pybpf NAME`` runs ``pybpf.programs.NAME``."""

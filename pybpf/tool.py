@@ -1,0 +1,113 @@
+"""What the bundled tracers share: option types, the wait between reports, how a run ends."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+__all__ = ["Run", "parser", "pid", "positive", "seconds"]
+
+
+def parser(name: str, doc: str, examples: str) -> argparse.ArgumentParser:
+    """An option parser for a tool: ``doc`` above the options, ``examples`` below."""
+    return argparse.ArgumentParser(
+        prog=f"pybpf {name}",
+        description=doc,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def positive(text: str) -> int:
+    """Option type: a whole number above zero."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return number
+
+
+def seconds(text: str) -> float:
+    """Option type: a time in seconds, above zero and finite; fractions are fine."""
+    number = float(text)
+    if not 0 < number < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is not a time in seconds above zero")
+    return number
+
+
+def pid(text: str) -> int:
+    """Option type: the id of a process or thread that exists."""
+    number = positive(text)
+    if not os.path.exists(f"/proc/{number}"):
+        raise argparse.ArgumentTypeError(f"there is no process or thread {number}")
+    return number
+
+
+class Run:
+    """The time a tool runs: until ``duration`` is over, a signal, or the end of a child process.
+
+    A context manager. Inside, SIGINT and SIGTERM end the run instead of the process, so that the final report is
+    always made; a second one ends the process at once.
+
+    :param duration: seconds, or None for no limit.
+    :param child: a pid whose end ends the run, or None.
+    """
+
+    def __init__(self, duration: float | None = None, child: int | None = None) -> None:
+        self.duration = duration
+        self.child = child
+        self.over = False
+        self._handlers: dict[int, Any] = {}
+        self._wake: tuple[int, int] | None = None
+
+    def __enter__(self) -> Run:
+        self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[number] = signal.signal(number, self._stop)
+        self.end = time.monotonic() + self.duration if self.duration else float("inf")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        for fd in self._wake or ():
+            os.close(fd)
+        self._wake = None
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.over = True
+        signal.signal(number, self._handlers[number])
+        if self._wake:
+            os.write(self._wake[1], b"x")
+
+    def intervals(self, every: float | None) -> Iterator[float]:
+        """Wait; yields the time (``time.time()``) at the end of each interval, the last one at the end of the run.
+
+        :param every: seconds between reports, or None for one report at the end. Times do not drift.
+        """
+        assert self._wake, "use the run in a with statement"
+        ready = select.poll()
+        ready.register(self._wake[0], select.POLLIN)
+        child = os.pidfd_open(self.child) if self.child and hasattr(os, "pidfd_open") else None
+        if child is not None:
+            ready.register(child, select.POLLIN)
+        due = time.monotonic() + every if every else float("inf")
+        try:
+            while not self.over:
+                wait = min(due, self.end) - time.monotonic()
+                # poll(2) counts whole milliseconds: one more, or the last one would be spent in a busy loop
+                woken = ready.poll(None if wait == float("inf") else max(0, wait) * 1000 + 1)
+                now = time.monotonic()
+                self.over = bool(woken) or self.over or now >= self.end
+                while every and due <= now:
+                    due += every
+                yield time.time()
+        finally:
+            if child is not None:
+                os.close(child)
