@@ -12,6 +12,7 @@ _BASE = r"(?P<base>x[0-9]{1,2}|sp|fp|lr)"
 AARCH64 = Arch(
     name="aarch64",
     endian="little",
+    ordered_loads=False,
     nr_bpf=280,
     nr_perf_event_open=241,
     nr_fsopen=430,

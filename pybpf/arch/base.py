@@ -17,6 +17,7 @@ class Arch:
 
     name: str  #: as ``uname -m`` prints it
     endian: str  #: ``"little"`` or ``"big"``
+    ordered_loads: bool  #: no load or store is seen to pass an earlier load: reading shared memory needs no fence
     nr_bpf: int  #: syscall number of bpf(2)
     nr_perf_event_open: int  #: syscall number of perf_event_open(2)
     nr_fsopen: int  #: syscall number of fsopen(2); fsconfig and fsmount follow it

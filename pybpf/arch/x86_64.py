@@ -23,6 +23,7 @@ _INDEX = r"%(?P<index>r(?:[a-z]{2}|[0-9]{1,2}))"
 X86_64 = Arch(
     name="x86_64",
     endian="little",
+    ordered_loads=True,
     nr_bpf=321,
     nr_perf_event_open=298,
     nr_fsopen=430,

@@ -1,0 +1,390 @@
+"""The one interface of ring buffer and perf buffer readers: events as a list, by callback, by iteration, by asyncio."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import closing, suppress
+from itertools import chain, islice
+from types import TracebackType
+from typing import Any, Generic, NoReturn, Protocol, TypeVar, Union
+
+from pybpf.errors import BpfError, ClosedError
+from pybpf.maps.decode import Decoder
+from pybpf.sys.bpf import MapType
+from pybpf.sys.fd import Fd
+from pybpf.sys.objects import MapInfo, map_info, type_name
+
+__all__ = ["CHUNK", "LIMIT", "EventReader", "MapLike", "Source", "open_map"]
+
+T = TypeVar("T")
+
+#: bytes that are copied out of a ring at once
+CHUNK = 1 << 20
+#: events that one call of :meth:`EventReader.read` returns at most, when not told otherwise
+LIMIT = 1 << 16
+#: seconds after which a waiting reader looks for events that nothing announced and for new CPUs
+TICK = 1.0
+#: seconds between two looks at a record that a program has reserved but not submitted
+STALL = 0.001
+
+
+class HasFd(Protocol):
+    """A map object."""
+
+    @property
+    def fd(self) -> Fd: ...
+
+
+#: What a reader is made for: a map, or its descriptor.
+MapLike = Union[HasFd, Fd]
+
+
+def open_map(source: MapLike, kind: MapType, reader: str) -> tuple[Fd, MapInfo]:
+    """A descriptor of our own of a map, and what the kernel knows of it. :raises BpfError: not of type ``kind``."""
+    fd = source if isinstance(source, Fd) else source.fd
+    info = map_info(fd)
+    if info.type != kind:
+        raise BpfError(
+            f"cannot read events from map {info.name!r}: it is of type {type_name(info.type)}, "
+            f"and {reader} needs {type_name(kind)}"
+        )
+    return fd.dup(), info
+
+
+class Source(ABC):
+    """One ring in memory, with the events that were taken from it and not yet delivered.
+
+    Taking is a single assignment of ``taken``: wherever an exception (a signal, say) strikes, what was taken is
+    delivered once, and what was not is still in the ring.
+
+    :ivar taken: undelivered events, the position in the ring behind them, samples reported as lost up to there.
+    :ivar turns: how often :meth:`fill` takes :data:`CHUNK` bytes to have seen all that the ring can hold.
+    :ivar stalled: the next record is being written at this moment.
+    """
+
+    taken: tuple[Iterator[Any], int, int]
+    turns: int
+    stalled = False
+
+    @abstractmethod
+    def fill(self, decoder: Decoder[Any]) -> bool:
+        """Take the next events and give their memory back to the kernel; False when there were none.
+
+        Called when the iterator of :attr:`taken` is used up. :raises BpfError: the ring's memory is corrupt.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the memory and descriptors back."""
+
+
+class EventReader(ABC, Generic[T]):
+    """Reads the events that programs send through a ring buffer or a perf buffer.
+
+    Each event is delivered exactly once, by whichever of the ways is used next: :meth:`read`, :meth:`poll`,
+    :meth:`drain`, ``for`` and ``async for``. When an exception leaves one of them (of a callback, of the function
+    that makes events, ``KeyboardInterrupt``) the events behind it are delivered by the next call.
+
+    A record whose size is not that of the type raises ``PackError`` in its turn; the next call goes on behind it.
+
+    One thread at a time reads. :attr:`lost` and :meth:`close` are for any thread, and for signal handlers: on close
+    a call that waits raises ``ClosedError``, a loop ends. Events that were not delivered by then are dropped, so a
+    program's last events are had by detaching it, reading until the list is empty, and closing.
+    """
+
+    def __init__(self, name: str, decoder: Decoder[T], lost_counter: Callable[[], int] | None) -> None:
+        self.name = name
+        self._decoder = decoder
+        self._lost_counter = lost_counter
+        self._sources: list[Source] = []
+        self._first = 0  # the source whose turn it is
+        self._returned: Iterator[T] = iter(())  # taken out of a source, but not delivered
+        self._lock = threading.RLock()  # rings and descriptors
+        self._waiting = threading.RLock()  # held while waiting: close() lets the descriptors live until then
+        self._wakers: list[Callable[[], object]] = []
+        self._closed = False
+        self._epoll = select.epoll()
+        # Makes the epoll descriptor ready: when events are left that the kernel knows nothing of, and on close.
+        self._bell, self._hammer = (Fd(fd, "pipe") for fd in os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
+        self._ringing = False
+        self._epoll.register(self._bell.fileno(), select.EPOLLIN)
+
+    # --- reading
+
+    def read(self, limit: int = LIMIT) -> list[T]:
+        """The events that are there now, oldest first for each ring, at most ``limit``; never waits.
+
+        :raises ClosedError: the reader is closed.
+        :raises PackError: the first event has the wrong size.
+        :raises BpfError: the memory of the ring is corrupt.
+        """
+        events: list[T] = []
+        try:
+            with closing(self._batches(limit)) as batches:
+                for batch in batches:
+                    events.extend(islice(batch, limit - len(events)))
+                    if len(events) >= limit:
+                        break
+        except Exception as error:
+            if not events:
+                raise
+            self._returned = chain(map(_raise, (error,)), self._returned)
+        except BaseException:
+            self._returned = chain(events, self._returned)
+            self._ring_bell(True)
+            raise
+        return events
+
+    def poll(self, timeout: float | None = None, limit: int = LIMIT) -> list[T]:
+        """Wait until there are events, and return at most ``limit`` of them; raises what :meth:`read` raises.
+
+        :param timeout: seconds to wait at most, when the list may be empty; None: until there are events.
+        """
+        deadline = _deadline(timeout)
+        while True:
+            events = self.read(limit)
+            if events or not self._wait(deadline):
+                return events
+
+    def drain(self, callback: Callable[[T], object], timeout: float | None = 0, limit: int = LIMIT) -> int:
+        """Call ``callback`` with each event, at most ``limit``; returns how many there were.
+
+        An exception of the callback leaves this method; the next call goes on with the event behind.
+
+        :param timeout: seconds to wait for the first event; None: until there is one.
+        """
+        deadline = _deadline(timeout)
+        count = 0
+        while True:
+            with closing(self._batches(limit)) as batches:
+                for event in islice(chain.from_iterable(batches), limit):
+                    count += 1
+                    callback(event)
+                    if self._closed:
+                        return count
+            if count or not self._wait(deadline):
+                return count
+
+    def events(self, timeout: float | None = None) -> Iterator[T]:
+        """Iterate over events as they come, until the reader is closed or ``timeout`` seconds are over."""
+        deadline = _deadline(timeout)
+        try:
+            while True:
+                with closing(self._batches()) as batches:
+                    for event in chain.from_iterable(batches):
+                        yield event
+                        if self._closed:
+                            return
+                if not self._wait(deadline):
+                    return
+        except ClosedError:
+            if not self._closed:
+                raise
+
+    def __iter__(self) -> Iterator[T]:
+        return self.events()
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        import asyncio  # only here: it is slow to load
+
+        try:
+            while True:
+                with closing(self._batches()) as batches:
+                    for batch in batches:
+                        for event in batch:
+                            yield event
+                            if self._closed:
+                                return
+                        await asyncio.sleep(0)  # a flood leaves other tasks their turn
+                await self._ready()
+        except ClosedError:
+            if not self._closed:
+                raise
+
+    def fileno(self) -> int:
+        """A descriptor for ``poll``, ``epoll`` or an event loop: readable when :meth:`read` should be called.
+
+        What is announced late (see ``wakeup`` of the perf buffer, ``BPF_RB_NO_WAKEUP``) and buffers for CPUs that
+        come online are not announced here: call :meth:`read` every now and then too.
+        """
+        self._check_open()
+        return self._epoll.fileno()
+
+    # --- state
+
+    @property
+    def lost(self) -> int:
+        """How many events never reached this reader: what the kernel reports and what ``lost_counter`` says."""
+        return self._kernel_lost() + (0 if self._lost_counter is None else self._lost_counter())
+
+    @property
+    def closed(self) -> bool:
+        """True once :meth:`close` was called."""
+        return self._closed
+
+    def close(self) -> None:
+        """Stop reading and free the memory; undelivered events are dropped. A second call does nothing."""
+        self._closed = True
+        with suppress(ClosedError, BlockingIOError):
+            os.write(self._hammer.fileno(), b"\0")
+        for waker in self._wakers[:]:
+            waker()
+        with self._waiting, self._lock:
+            self._release()
+            self._epoll.close()
+            self._bell.close()
+            self._hammer.close()
+
+    def __enter__(self: R) -> R:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}{', closed' if self._closed else ''}>"
+
+    # --- for the two kinds of buffer
+
+    @abstractmethod
+    def _kernel_lost(self) -> int:
+        """Events that the kernel itself counts as lost."""
+
+    def _release(self) -> None:
+        """Close all sources and the map; called under the lock, perhaps twice."""
+        for source in self._sources:
+            source.close()
+        self._sources = []
+
+    def _refresh(self) -> None:
+        """Look for rings that came and went; called under the lock, before sources are read."""
+
+    def _hung_up(self, fd: int) -> None:
+        """A ring's descriptor says that nothing will come any more."""
+
+    def _swept(self) -> None:
+        """All events that were there have been delivered; called under the lock."""
+
+    # --- inside
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"{self!r}: cannot read events")
+
+    def _batches(self, limit: int = 1) -> Generator[Iterator[T], None, None]:
+        """The undelivered events, batch after batch: each is used up before the next is asked for.
+
+        Sees each ring for as long as it takes to read it once in full, so it ends even while events pour in. Where
+        it is left before the end, the reader stays ready, and the next one starts with the following ring.
+        """
+        if limit < 1:
+            raise BpfError(f"cannot read {limit} events: the limit must be positive")
+        finished = False
+        try:
+            self._check_open()
+            yield self._returned
+            self._returned = iter(())
+            with self._lock:
+                self._check_open()
+                self._refresh()
+                sources = self._sources[self._first :] + self._sources[: self._first]
+            for source in sources:
+                self._first = (self._first + 1) % len(sources)
+                yield source.taken[0]
+                for _ in range(source.turns):
+                    if not self._fill(source):
+                        break
+                    yield source.taken[0]
+            finished = True
+        finally:
+            self._ring_bell(not finished)
+
+    def _fill(self, source: Source) -> bool:
+        with self._lock:
+            self._check_open()
+            try:
+                return source.fill(self._decoder)
+            except ValueError:  # closed in the middle by a signal handler
+                self._check_open()
+                raise
+
+    def _ring_bell(self, on: bool) -> None:
+        """Keep :meth:`fileno` readable, or no longer so."""
+        with self._lock:
+            if self._closed:
+                return
+            if not on:
+                self._swept()
+            if on and not self._ringing:
+                os.write(self._hammer.fileno(), b"\0")
+            elif self._ringing and not on:
+                os.read(self._bell.fileno(), 1)
+            self._ringing = on
+
+    def _wait(self, deadline: float | None) -> bool:
+        """Wait for events, until ``deadline``, or for a tick; False when the deadline was over before."""
+        seconds = TICK if deadline is None else min(TICK, deadline - time.monotonic())
+        if seconds <= 0:
+            return False
+        if any(source.stalled for source in self._sources):
+            time.sleep(min(seconds, STALL))
+            return True
+        with self._waiting:
+            self._check_open()
+            try:
+                ready = self._epoll.poll(seconds)
+            except ValueError:  # closed by a signal handler
+                self._check_open()
+                raise
+        for fd, events in ready:
+            if events & (select.EPOLLHUP | select.EPOLLERR):
+                self._hung_up(fd)
+        return True
+
+    async def _ready(self) -> None:
+        """Let the event loop run until there may be events, or for a tick."""
+        import asyncio  # only here: it is slow to load
+
+        loop = asyncio.get_running_loop()
+        woken = loop.create_future()
+
+        def wake() -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        def wake_from_thread() -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(wake)
+
+        # A descriptor of our own: the loop forgets it before its number can be used again, whoever calls close().
+        with self._lock:
+            self._check_open()
+            ready = Fd(os.dup(self._epoll.fileno()), "event poll")
+            self._wakers.append(wake_from_thread)
+        try:
+            loop.add_reader(ready.fileno(), wake)
+            try:
+                await asyncio.wait({woken}, timeout=TICK)
+            finally:
+                loop.remove_reader(ready.fileno())
+        finally:
+            self._wakers.remove(wake_from_thread)
+            ready.close()
+
+
+R = TypeVar("R", bound="EventReader[Any]")
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
