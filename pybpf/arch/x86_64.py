@@ -16,9 +16,10 @@ _OPERANDS = {
 }
 _NUMBER = r"(?:0[xX][0-9a-fA-F]+|[0-9]+)"
 _SYMBOL = r"(?P<symbol>[A-Za-z_.][\w.$@]*)"
-#: the registers that can be part of an address: all 64 bits of them
-_BASE = r"%(?P<base>r(?:[a-z]{2}|[0-9]{1,2}))"
-_INDEX = r"%(?P<index>r(?:[a-z]{2}|[0-9]{1,2}))"
+#: The registers that can be part of an address: all 64 bits of them. rip only with a symbol: what a bare displacement
+#: from it counts from, the note does not tell.
+_BASE = r"%(?P<base>r(?:[a-d]x|[sd]i|[sb]p|[0-9]{1,2}))"
+_INDEX = r"%(?P<index>r(?:[a-d]x|[sd]i|[sb]p|[0-9]{1,2}))"
 
 X86_64 = Arch(
     name="x86_64",

@@ -1,0 +1,29 @@
+"""Symbols: functions of programs, libraries and the kernel by name; USDT probes and their arguments."""
+
+from __future__ import annotations
+
+from pybpf.symbols.elf import ElfFile, Section, Segment, Symbol
+from pybpf.symbols.kallsyms import KernelFunction, kernel_functions
+from pybpf.symbols.library import Binary, Mapping, find_binary, libraries, mappings
+from pybpf.symbols.usdt import UsdtSite, find_usdt, usdt_sites
+from pybpf.symbols.usdt_args import UsdtArg, UsdtArgKind, parse_args
+
+__all__ = [
+    "Binary",
+    "ElfFile",
+    "KernelFunction",
+    "Mapping",
+    "Section",
+    "Segment",
+    "Symbol",
+    "UsdtArg",
+    "UsdtArgKind",
+    "UsdtSite",
+    "find_binary",
+    "find_usdt",
+    "kernel_functions",
+    "libraries",
+    "mappings",
+    "parse_args",
+    "usdt_sites",
+]

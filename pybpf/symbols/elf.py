@@ -1,0 +1,422 @@
+"""ELF files: functions by name, addresses, sections and notes; the file may be hostile.
+
+The headers are decoded by pyelftools, which is imported when the first file is opened. Symbol tables and notes are
+decoded here, a whole table by one ``struct.iter_unpack``: a shared LLVM has more than 100,000 symbols.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import struct
+import sys
+from array import array
+from collections.abc import Iterator
+from functools import cached_property
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from pybpf.errors import BpfError, NotFoundError
+from pybpf.symbols.files import open_regular, show
+from pybpf.symbols.suggest import did_you_mean
+
+__all__ = ["FUNC", "IFUNC", "NOTYPE", "OBJECT", "ElfFile", "Note", "Section", "Segment", "Symbol"]
+
+# Symbol types, elf.h
+NOTYPE, OBJECT, FUNC, IFUNC = 0, 1, 2, 10
+_SHN_UNDEF = 0
+_MOST_SECTIONS = 1 << 16
+_NT_GNU_BUILD_ID = 3
+_VERSION_HIDDEN = 0x8000
+_MOST_NAME = 1 << 16
+#: Names may share their bytes in the string table; a file that makes them many times larger than itself is refused.
+_NAMES_PER_STRINGS = 16
+
+
+class Symbol(NamedTuple):
+    """A symbol that has an address."""
+
+    name: str  #: with ``@VERSION`` where it is not the default version
+    address: int  #: virtual, as in the file
+    size: int  #: 0 when the file does not tell
+    kind: int  #: STT_* of elf.h: :data:`OBJECT`, :data:`FUNC`, :data:`IFUNC`, ...
+
+
+class Segment(NamedTuple):
+    """A PT_LOAD segment: what is mapped where."""
+
+    offset: int
+    address: int
+    file_size: int
+    memory_size: int
+    executable: bool
+    writable: bool
+
+
+class Section(NamedTuple):
+    """A section header."""
+
+    name: str
+    type: str  #: pyelftools' name, such as ``"SHT_NOTE"``; an unknown type is its number in text
+    address: int
+    offset: int
+    size: int
+    link: int
+    align: int
+
+
+class Note(NamedTuple):
+    """One entry of a note section."""
+
+    owner: bytes
+    type: int
+    data: bytes
+
+
+class _Class(NamedTuple):
+    """What differs between 32-bit and 64-bit files."""
+
+    symbol: str  # struct codes of a symbol table entry
+    fields: tuple[int, int, int, int, int]  # which of its items are name, value, size, info, section
+    header: int  # bytes of a section header
+    program: int  # bytes of a program header
+
+
+_CLASSES = {
+    32: _Class("IIIBBH", (0, 1, 2, 3, 5), 40, 32),
+    64: _Class("IBBHQQ", (0, 4, 5, 1, 3), 64, 56),
+}
+
+
+class _Table(NamedTuple):
+    """A symbol table with its strings and, for dynamic symbols, their version numbers."""
+
+    entries: bytes
+    strings: bytes
+    versions: array[int] | None
+
+
+class ElfFile:
+    """An open ELF file. Use it in a ``with`` block, or :meth:`close` it.
+
+    :param path: the file.
+    :param name: what to call it in messages, where the path is an odd one such as ``/proc/PID/map_files/...``.
+    :ivar bits: 32 or 64.
+    :ivar machine: pyelftools' name of the architecture, such as ``"EM_X86_64"``.
+    :ivar type: ``"ET_EXEC"``, ``"ET_DYN"``, ...
+    :raises NotFoundError: there is no such file.
+    :raises BpfError: it is not an ELF file, or a damaged one.
+    """
+
+    def __init__(self, path: str, name: str | None = None) -> None:
+        self.path = path
+        self.name = show(name or path)
+        self._fd = open_regular(path)
+        self.file_size = os.fstat(self._fd.fileno()).st_size
+        try:
+            self._read_headers()
+        except BpfError:
+            self.close()
+            raise
+        except Exception as error:  # pyelftools lets many kinds out of a damaged file
+            self.close()
+            raise self._damaged(str(error) or type(error).__name__) from None
+
+    def _damaged(self, why: str) -> BpfError:
+        return BpfError(f"cannot read {self.name} as an ELF file: {why}")
+
+    def _read_headers(self) -> None:
+        from elftools.common.utils import struct_parse
+        from elftools.elf.elffile import ELFFile
+
+        if self.read(0, 4) != b"\x7fELF":
+            raise self._damaged("it does not begin with the ELF magic number")
+        with open(self._fd.fileno(), "rb", closefd=False) as stream:
+            elf = ELFFile(stream)
+            header = elf.header
+            self.bits: int = elf.elfclass
+            self.machine = str(header["e_machine"])
+            self.type = str(header["e_type"])
+            self._endian = "<" if elf.little_endian else ">"
+            self._class = _CLASSES[self.bits]
+
+            def parse(layout: Any, offset: int, count: int, size: int, right_size: int) -> list[Any]:
+                if not count:
+                    return []
+                if size != right_size or count > _MOST_SECTIONS or offset + count * size > self.file_size:
+                    raise self._damaged("its header tables do not fit into the file")
+                return [struct_parse(layout, stream, offset + i * size) for i in range(count)]
+
+            programs = parse(
+                elf.structs.Elf_Phdr, header["e_phoff"], elf.num_segments(), header["e_phentsize"], self._class.program
+            )
+            sections = parse(
+                elf.structs.Elf_Shdr, header["e_shoff"], elf.num_sections(), header["e_shentsize"], self._class.header
+            )
+            names_index = elf.get_shstrndx() if sections else 0
+        self.segments = [
+            Segment(
+                p["p_offset"], p["p_vaddr"], p["p_filesz"], p["p_memsz"], bool(p["p_flags"] & 1), bool(p["p_flags"] & 2)
+            )
+            for p in programs
+            if p["p_type"] == "PT_LOAD"
+        ]
+        names = b""
+        if names_index < len(sections):
+            names = self.read(sections[names_index]["sh_offset"], sections[names_index]["sh_size"])
+        self.sections = [
+            Section(
+                _text(_string(names, s["sh_name"])),
+                str(s["sh_type"]),
+                s["sh_addr"],
+                s["sh_offset"],
+                s["sh_size"],
+                s["sh_link"],
+                s["sh_addralign"],
+            )
+            for s in sections
+        ]
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes of the file, fewer where it ends. :raises BpfError: it cannot be read."""
+        size = min(size, self.file_size - offset)
+        if offset < 0 or size <= 0:
+            return b""
+        try:
+            return os.pread(self._fd.fileno(), size, offset)
+        except OSError as error:
+            raise self._damaged(os.strerror(error.errno or 0)) from None
+
+    def section(self, name: str) -> Section | None:
+        """The section of that name."""
+        return next((section for section in self.sections if section.name == name), None)
+
+    def data(self, section: Section) -> bytes:
+        """What a section has in the file, as it is there (possibly compressed)."""
+        return b"" if section.type == "SHT_NOBITS" else self.read(section.offset, section.size)
+
+    def file_offset(self, address: int, *, executable: bool = False) -> int | None:
+        """Where in the file the byte at a virtual address is; None when no segment loads it from there.
+
+        :param executable: look in executable segments only.
+        """
+        for segment in self.segments:
+            if executable and not segment.executable:
+                continue
+            if 0 <= address - segment.address < segment.file_size:
+                return address - segment.address + segment.offset
+        return None
+
+    def notes(self, section: Section) -> Iterator[Note]:
+        """The entries of a note section; ends at the first damaged one."""
+        data = self.data(section)
+        align = 8 if section.align == 8 else 4
+        head = struct.Struct(self._endian + "III")
+        at = 0
+        while at + head.size <= len(data):
+            owner_size, size, kind = head.unpack_from(data, at)
+            owner_at = at + head.size
+            data_at = owner_at + _round_up(owner_size, align)
+            if data_at + size > len(data):
+                return
+            yield Note(data[owner_at : owner_at + owner_size].rstrip(b"\0"), kind, data[data_at : data_at + size])
+            at = data_at + _round_up(size, align)
+
+    @cached_property
+    def build_id(self) -> str | None:
+        """The build id in hexadecimal digits; None when the file has none."""
+        for section in self.sections:
+            if section.type == "SHT_NOTE":
+                for note in self.notes(section):
+                    if note.owner == b"GNU" and note.type == _NT_GNU_BUILD_ID:
+                        return note.data.hex()
+        return None
+
+    @cached_property
+    def _tables(self) -> list[_Table]:
+        """The static symbol table, which has more, before the dynamic one."""
+        wanted = ("SHT_SYMTAB", "SHT_DYNSYM")
+        sections = [section for section in self.sections if section.type in wanted]
+        sections.sort(key=lambda section: wanted.index(section.type))
+        size = struct.calcsize(self._endian + self._class.symbol)
+        tables = []
+        for section in sections:
+            if section.link >= len(self.sections):
+                continue
+            entries = self.data(section)
+            versions = self._versions(section) if section.type == "SHT_DYNSYM" else None
+            strings = self.data(self.sections[section.link])
+            tables.append(_Table(entries[: len(entries) // size * size], strings, versions))
+        return tables
+
+    def _versions(self, symbols: Section) -> array[int] | None:
+        for section in self.sections:
+            if section.type == "SHT_GNU_versym" and self.sections[section.link : section.link + 1] == [symbols]:
+                data = self.data(section)
+                return self._array("H", data)
+        return None
+
+    def _array(self, code: str, data: bytes) -> array[int]:
+        numbers = array(code)
+        numbers.frombytes(data[: len(data) // numbers.itemsize * numbers.itemsize])
+        if (self._endian == "<") != (sys.byteorder == "little"):
+            numbers.byteswap()
+        return numbers
+
+    @cached_property
+    def _version_names(self) -> dict[int, str]:
+        """version number -> name, of the versions that the file defines."""
+        section = next((section for section in self.sections if section.type == "SHT_GNU_verdef"), None)
+        if section is None or section.link >= len(self.sections):
+            return {}
+        data, strings = self.data(section), self.data(self.sections[section.link])
+        entry, name = struct.Struct(self._endian + "4xHHIII"), struct.Struct(self._endian + "I")
+        names: dict[int, str] = {}
+        at = 0
+        for _ in range(len(data) // entry.size):
+            if at + entry.size > len(data):
+                break
+            index, _, _, first, step = entry.unpack_from(data, at)
+            if at + first + name.size <= len(data):
+                names[index] = _text(_string(strings, name.unpack_from(data, at + first)[0]))
+            if not step:
+                break
+            at += step
+        return names
+
+    def symbols(self, kinds: tuple[int, ...] = (FUNC,), match: re.Pattern[bytes] | None = None) -> Iterator[Symbol]:
+        """Every defined symbol of the given kinds, of both tables; names and addresses can come more than once.
+
+        :param match: only symbols whose name (without version) it matches.
+        :raises BpfError: the string table makes names that are far larger than itself.
+        """
+        for table in self._tables:
+            yield from self._symbols(table, kinds, match)
+
+    def _symbols(self, table: _Table, kinds: tuple[int, ...], match: re.Pattern[bytes] | None) -> Iterator[Symbol]:
+        name_at, value_at, size_at, info_at, section_at = self._class.fields
+        strings, versions = table.strings, table.versions
+        find = strings.find
+        left = _NAMES_PER_STRINGS * len(strings) + _MOST_NAME
+        for index, entry in enumerate(struct.iter_unpack(self._endian + self._class.symbol, table.entries)):
+            kind = entry[info_at] & 15
+            if kind not in kinds or entry[section_at] == _SHN_UNDEF:
+                continue
+            start = entry[name_at]
+            end = find(b"\0", start, start + _MOST_NAME)
+            if end <= start:
+                continue
+            left -= end - start
+            if left < 0:
+                raise self._damaged("its symbol names overlap")
+            name = strings[start:end]
+            if match is None or match.match(name):
+                text = name.decode("utf-8", "surrogateescape")
+                if versions is not None and index < len(versions) and versions[index] & _VERSION_HIDDEN:
+                    text += "@" + self._version_names.get(versions[index] & ~_VERSION_HIDDEN, "?")
+                yield Symbol(text, entry[value_at], entry[size_at], kind)
+
+    def functions(self, pattern: str = "*") -> list[Symbol]:
+        """The functions whose name matches a shell pattern (``*``, ``?``, ``[...]``), sorted by name.
+
+        Of several names for one address the plainest is given. Indirect functions, whose symbol is the address of
+        their resolver, are left out.
+        """
+        match = None if pattern == "*" else re.compile(_glob(pattern))
+        found: dict[int, Symbol] = {}
+        for symbol in self.symbols((FUNC,), match):
+            other = found.get(symbol.address)
+            if other is None or _plainness(symbol.name) < _plainness(other.name):
+                found[symbol.address] = symbol
+        loaded = [symbol for symbol in found.values() if self.file_offset(symbol.address, executable=True) is not None]
+        return sorted(loaded)
+
+    def symbol(self, name: str, kinds: tuple[int, ...] = (FUNC, IFUNC)) -> Symbol | None:
+        """The symbol of that name, in the default version if there are several, or in that of ``name@VERSION``."""
+        base, _, version = name.partition("@")
+        version = version.lstrip("@")
+        for table in self._tables:
+            candidates = list(self._named(table, name, kinds))
+            if base != name:
+                candidates += self._named(table, base, kinds)
+            plain = [found for found in candidates if found.name == name or (version and found.name == base)]
+            best = [found for found in candidates if version and found.name == f"{base}@{version}"]
+            for found in (*best, *(plain or ([] if version else candidates))):
+                return found
+        return None
+
+    def _named(self, table: _Table, name: str, kinds: tuple[int, ...]) -> Iterator[Symbol]:
+        """The entries with a name, found through the string table: faster than reading all of them."""
+        wanted = name.encode("utf-8", "surrogateescape") + b"\0"
+        offsets = {found.start() for found in re.finditer(re.escape(wanted), table.strings)}
+        if not offsets:
+            return
+        words = struct.calcsize(self._endian + self._class.symbol) // 4
+        size = 4 * words
+        for index, offset in enumerate(self._array("I", table.entries)[::words]):
+            if offset in offsets:
+                versions = table.versions
+                one = table._replace(
+                    entries=table.entries[index * size : (index + 1) * size],
+                    versions=versions[index : index + 1] if versions is not None else None,
+                )
+                yield from self._symbols(one, kinds, None)
+
+    def function(self, name: str) -> Symbol:
+        """The function of that name.
+
+        :raises NotFoundError: there is none; the message says what comes close.
+        :raises BpfError: it is an indirect function (IFUNC), whose address only its resolver knows.
+        """
+        found = self.symbol(name)
+        if found is None:
+            if not any(table.entries for table in self._tables):
+                raise NotFoundError(
+                    f"there is no function {show(name)} in {self.name}: the file has no symbols; "
+                    "install its debug symbols, or give an address"
+                )
+            close = did_you_mean(name, (symbol.name for symbol in self.symbols()))
+            raise NotFoundError(f"there is no function {show(name)} in {self.name}{close}")
+        if found.kind == IFUNC:
+            raise BpfError(
+                f"cannot probe {show(name)} in {self.name}: it is an indirect function (IFUNC), for which the loader "
+                "chooses one of several implementations; probe those, which the debug symbols name"
+            )
+        return found
+
+    def close(self) -> None:
+        """Close the file; what was read already stays usable."""
+        self._fd.close()
+
+    def __enter__(self) -> ElfFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<ElfFile {self.name}>"
+
+
+def _round_up(size: int, align: int) -> int:
+    return (size + align - 1) & -align
+
+
+def _string(strings: bytes, offset: int) -> bytes:
+    return strings[offset : max(strings.find(b"\0", offset, offset + _MOST_NAME), offset)]
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _glob(pattern: str) -> bytes:
+    return fnmatch.translate(pattern).encode("utf-8", "surrogateescape")
+
+
+def _plainness(name: str) -> tuple[bool, int, int, str]:
+    """Sorts ``malloc`` before ``__libc_malloc`` and ``malloc@GLIBC_2.0``."""
+    return "@" in name, len(name) - len(name.lstrip("_")), len(name), name

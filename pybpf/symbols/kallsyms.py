@@ -1,0 +1,61 @@
+"""The kernel's functions by name or pattern, from ``/proc/kallsyms``, read as a stream."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pybpf.errors import BpfError
+
+__all__ = ["KernelFunction", "kernel_functions"]
+
+_PATH = "/proc/kallsyms"
+_CHUNK = 1 << 20
+
+
+class KernelFunction(NamedTuple):
+    """A function of the kernel or of a module."""
+
+    name: str
+    module: str  #: ``""`` for the kernel itself
+    address: int  #: 0 when the kernel hides addresses (``kernel.kptr_restrict``)
+
+
+def kernel_functions(pattern: str = "*", path: str = _PATH) -> Iterator[KernelFunction]:
+    """The functions that match, in the kernel's order; a static function's name can come several times.
+
+    :param pattern: a name or a shell pattern, ``"tcp_*"``; with ``module:`` in front only of the modules that match
+        (``vmlinux:`` for the kernel itself).
+    :raises BpfError: the kernel has no symbol table (it is built without CONFIG_KALLSYMS).
+    """
+    module, _, name = pattern.rpartition(":")
+    wanted_module = re.compile(fnmatch.translate(module)).match if module else None
+    plain = re.split(r"[*?\[]", name, maxsplit=1)[0]
+    start = re.escape(plain.encode("utf-8", "surrogateescape"))
+    rest = rb"[^\t\n]*" if plain != name else b""
+    line = re.compile(rb"^([0-9a-f]+) [tTwW] (" + start + rest + rb")(?:\t\[([^]\n]*)\])?$", re.MULTILINE)
+    wanted_name = re.compile(fnmatch.translate(name)).match if plain != name else None
+    for text in _chunks(path):
+        for match in line.finditer(text):
+            found = match[2].decode("utf-8", "surrogateescape")
+            where = (match[3] or b"").decode("utf-8", "surrogateescape")
+            if wanted_name is not None and not wanted_name(found):
+                continue
+            if wanted_module is None or wanted_module(where or "vmlinux"):
+                yield KernelFunction(found, where, int(match[1], 16))
+
+
+def _chunks(path: str) -> Iterator[bytes]:
+    """The file in pieces that end with a line."""
+    try:
+        file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed below, when the reader stops too
+    except OSError as error:
+        raise BpfError(f"cannot read {path}: {error.strerror}") from None
+    with file:
+        rest = b""
+        while chunk := file.read(_CHUNK):
+            text, newline, rest = (rest + chunk).rpartition(b"\n")
+            yield text + newline
+        yield rest

@@ -1,0 +1,304 @@
+"""From what a user calls a program or a library to the file to open: paths, the loader's cache, PATH, a process."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from pybpf.arch import host_arch
+from pybpf.errors import BpfError, NotFoundError
+from pybpf.symbols.files import inside, read_regular, show
+from pybpf.symbols.suggest import did_you_mean
+
+__all__ = ["Binary", "Mapping", "find_binary", "libraries", "mappings", "process_root"]
+
+_CACHE = "/etc/ld.so.cache"
+_MOST_CACHE = 16 << 20
+_MOST_MAPS = 64 << 20
+# struct cache_file_new and file_entry_new of glibc's sysdeps/generic/dl-cache.h; offsets count from the magic.
+_CACHE_MAGIC = b"glibc-ld.so.cache1.1"
+_CACHE_HEAD = struct.Struct("=20sII20x")
+_CACHE_ENTRY = struct.Struct("=iIIIQ")
+_MUSL_PATHS = ("/lib", "/usr/local/lib", "/usr/lib")
+#: parts of a C library that are files of their own in glibc before 2.34, and never in musl
+_IN_MUSL_LIBC = ("c", "crypt", "dl", "m", "pthread", "resolv", "rt", "util", "xnet")
+#: libNAME.so, libNAME.so.6, libNAME-2.31.so, NAME.so: what follows the name
+_VERSION = re.compile(r"(?:-[0-9.]+)?\.so(?:\.[0-9.]+)?$")
+_MAPS_LINE = re.compile(
+    rb"^([0-9a-f]+)-([0-9a-f]+) (\S+) ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) ([0-9]+) +(/.*)$", re.MULTILINE
+)
+_DELETED = " (deleted)"
+
+
+class Binary(NamedTuple):
+    """A program or library that was found."""
+
+    path: str  #: what to open: it leads to the right file even from another mount namespace
+    name: str  #: what to call it: the path as its own processes see it
+    deleted: bool = False  #: the file has no name any more; a process still has it mapped
+
+
+class Mapping(NamedTuple):
+    """A file mapped into a process, from one line of ``/proc/PID/maps``."""
+
+    start: int
+    end: int
+    offset: int
+    inode: int
+    path: str  #: as the process sees it, without the mark of a deleted file
+    deleted: bool
+    executable: bool
+
+
+def find_binary(name: str | None, pid: int | None = None) -> Binary:
+    """The file that a user means.
+
+    ``name`` is a path; or the name of a library, as ``"c"``, ``"libc"``, ``"libc.so"`` or ``"libc.so.6"``; or that of
+    a program on ``PATH``. A name that is both is the program, unless it begins with ``lib`` or contains ``.so``.
+
+    With ``pid`` everything is as that process sees it: paths are inside its root directory, and a library is the one
+    that it has mapped, even if the file was deleted since. ``name`` may then be None for the program that it runs.
+
+    :raises NotFoundError: there is no such file or process; the message says what comes close.
+    :raises BpfError: the process may not be looked at.
+    """
+    root = "/" if pid is None else process_root(pid)
+    if name is None:
+        if pid is None:
+            raise NotFoundError("give a program, a library or a process to probe")
+        return _program_of(pid)
+    if "\0" in name or not name:
+        raise NotFoundError(f"there is no program or library {show(name)!r}")
+    if "/" in name:
+        return _by_path(name, root, pid)
+    as_library = name.startswith(("lib", "ld-")) or ".so" in name
+    ways = (_find_library, _find_program) if as_library else (_find_program, _find_library)
+    found = (pid and _find_mapped(name, root, pid)) or ways[0](name, root) or ways[1](name, root)
+    if found:
+        return found
+    close = did_you_mean(name, {alias for library in libraries(root) for alias in _aliases(library)})
+    where = f"a library that process {pid} sees" if pid is not None else "a library of this system"
+    raise NotFoundError(f"cannot find {show(name)}: it is neither a program on PATH nor {where}{close}")
+
+
+def process_root(pid: int) -> str:
+    """The directory under which the files of a process are found: ``"/"`` when it sees what we see.
+
+    :raises NotFoundError: there is no such process.
+    :raises BpfError: it may not be looked at.
+    """
+    root = f"/proc/{pid}/root"
+    try:
+        theirs = os.readlink(root), os.readlink(f"/proc/{pid}/ns/mnt")
+        ours = os.readlink("/proc/self/root"), os.readlink("/proc/self/ns/mnt")
+    except OSError as error:
+        raise _process_error(pid, error) from None
+    return "/" if theirs == ours else root
+
+
+def _process_error(pid: int, error: OSError) -> BpfError:
+    if not os.path.exists(f"/proc/{pid}"):
+        return NotFoundError(f"there is no process {pid}")
+    if isinstance(error, FileNotFoundError):
+        return NotFoundError(f"process {pid} has no program: it is a kernel thread, or it has ended")
+    why = os.strerror(error.errno or 0)
+    return BpfError(f"cannot look at process {pid}: {why}; run as its user with CAP_SYS_PTRACE, or as root")
+
+
+def mappings(pid: int) -> list[Mapping]:
+    """The files that a process has mapped, by rising address.
+
+    :raises NotFoundError, BpfError: as :func:`process_root`.
+    """
+    try:
+        with open(f"/proc/{pid}/maps", "rb") as file:
+            text = file.read(_MOST_MAPS)
+    except OSError as error:
+        raise _process_error(pid, error) from None
+    return [_mapping(match) for match in _MAPS_LINE.finditer(text)]
+
+
+def _mapping(match: re.Match[bytes]) -> Mapping:
+    start, end, flags, offset, _, inode, raw = match.groups()
+    # the kernel writes a newline in a name as \012, and nothing else so
+    path = os.fsdecode(raw.replace(rb"\012", b"\n"))
+    deleted = path.endswith(_DELETED)
+    return Mapping(
+        start=int(start, 16),
+        end=int(end, 16),
+        offset=int(offset, 16),
+        inode=int(inode),
+        path=path[: -len(_DELETED)] if deleted else path,
+        deleted=deleted,
+        executable=b"x" in flags,
+    )
+
+
+def _opened(pid: int, root: str, mapping: Mapping) -> Binary:
+    """The file behind a mapping; a deleted one through the mapping itself."""
+    if mapping.deleted:
+        return Binary(f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}", mapping.path, True)
+    return Binary(inside(root, mapping.path), mapping.path)
+
+
+def _program_of(pid: int) -> Binary:
+    try:
+        path = os.readlink(f"/proc/{pid}/exe")
+    except OSError as error:
+        raise _process_error(pid, error) from None
+    deleted = path.endswith(_DELETED)
+    return Binary(f"/proc/{pid}/exe", path[: -len(_DELETED)] if deleted else path, deleted)
+
+
+def _by_path(name: str, root: str, pid: int | None) -> Binary:
+    path = inside(root, name) if name.startswith("/") else os.path.abspath(name)
+    if os.path.exists(path):
+        return Binary(path, name)
+    if pid is not None:
+        for mapping in mappings(pid):
+            if mapping.path == name:
+                return _opened(pid, root, mapping)
+    try:
+        siblings = os.listdir(os.path.dirname(path))
+    except OSError:
+        siblings = []
+    close = did_you_mean(os.path.basename(name), siblings)
+    raise NotFoundError(f"there is no file {show(name)}{f' for process {pid}' if pid is not None else ''}{close}")
+
+
+def _find_mapped(name: str, root: str, pid: int) -> Binary | None:
+    """The program or library of that name that the process has mapped."""
+    for mapping in mappings(pid):
+        if _matches(name, os.path.basename(mapping.path)):
+            return _opened(pid, root, mapping)
+    return None
+
+
+def _find_program(name: str, root: str) -> Binary | None:
+    for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        path = f"{directory or '.'}/{name}"
+        seen = inside(root, path) if path.startswith("/") else path
+        if os.path.isfile(seen) and os.access(seen, os.X_OK):
+            return Binary(seen, path)
+    return None
+
+
+def _find_library(name: str, root: str) -> Binary | None:
+    """What a loader in ``root`` would take."""
+    matching = [path for path in libraries(root) if _matches(name, os.path.basename(path))]
+    if not matching:
+        return None
+    exact = [path for path in matching if os.path.basename(path) == name]
+    path = (exact or sorted(matching, key=_version, reverse=True))[0]
+    return Binary(inside(root, path), path)
+
+
+def _stem(name: str) -> str:
+    """``c`` of ``c``, ``libc``, ``libc.so``, ``libc.so.6`` and ``libc-2.31.so``."""
+    bare = _VERSION.sub("", name)
+    return bare[3:] if bare.startswith("lib") else bare
+
+
+def _matches(name: str, file: str) -> bool:
+    """Whether the library file is one that ``name`` means."""
+    if file == name:
+        return True
+    if _VERSION.search(file) is None:
+        return False
+    if file == _musl_loader():
+        return _stem(name) in _IN_MUSL_LIBC
+    if file.startswith((f"lib{name}.so", f"{name}.")):
+        return True
+    if re.search(r"\.so\.[0-9.]+$", name):
+        # a soname can be a link: libz.so.1 to libz.so.1.2.13 (found above), libc.so.6 to libc-2.31.so
+        return _stem(file) == _stem(name) and re.search(r"-[0-9.]+\.so$", file) is not None
+    return file.startswith("lib") and _stem(file) == _stem(name)
+
+
+def _version(path: str) -> list[int]:
+    """The version at the end of a library's name, to compare."""
+    match = _VERSION.search(path)
+    return [int(number) for number in re.findall("[0-9]+", match.group())] if match else []
+
+
+def _aliases(path: str) -> Iterator[str]:
+    file = os.path.basename(path)
+    yield file
+    yield _VERSION.sub("", file)
+    yield _stem(file)
+
+
+def libraries(root: str = "/") -> list[str]:
+    """The libraries of this architecture that a loader in ``root`` finds, in its order, as paths inside ``root``."""
+    found = list(_cached(root))
+    if found:
+        return found
+    return [
+        f"{directory}/{file}"
+        for directory in _directories(root)
+        for file in _listdir(inside(root, directory))
+        if _VERSION.search(file)
+    ]
+
+
+def _cached(root: str) -> Iterable[str]:
+    """The paths in glibc's loader cache; nothing when there is none, or none that can be read."""
+    try:
+        data = read_regular(inside(root, _CACHE), _MOST_CACHE)
+    except BpfError:
+        return []
+    return _parse_cache(data, host_arch().ld_cache_flags)
+
+
+@lru_cache(maxsize=4)
+def _parse_cache(data: bytes, flags: int) -> list[str]:
+    start = data.find(_CACHE_MAGIC)  # a cache in the old format may come first
+    if start < 0 or start + _CACHE_HEAD.size > len(data):
+        return []
+    _, count, _ = _CACHE_HEAD.unpack_from(data, start)
+    first = start + _CACHE_HEAD.size
+    count = min(count, (len(data) - first) // _CACHE_ENTRY.size)
+    plain: list[str] = []
+    special: list[str] = []
+    for entry in _CACHE_ENTRY.iter_unpack(data[first : first + count * _CACHE_ENTRY.size]):
+        kind, _, value, _, hwcap = entry
+        path = _string(data, start + value)
+        if kind == flags and path.startswith("/"):
+            # libraries for certain processors only come last: whether the loader takes them is its own decision
+            (special if hwcap else plain).append(path)
+    return plain + special
+
+
+def _string(data: bytes, offset: int) -> str:
+    end = data.find(b"\0", offset, offset + 4096)
+    return os.fsdecode(data[offset:end]) if end > offset else ""
+
+
+def _directories(root: str) -> list[str]:
+    """Where loaders look when there is no cache: musl's configured paths, then everybody's defaults."""
+    machine = host_arch().name
+    paths: list[str] = []
+    try:
+        text = os.fsdecode(read_regular(inside(root, f"/etc/ld-musl-{machine}.path"), 1 << 16))
+        paths += [path for path in re.split(r"[:\n]", text) if path.startswith("/")]
+    except BpfError:
+        paths += _MUSL_PATHS
+    triplet = f"{machine}-linux-gnu"
+    paths += [f"/lib/{triplet}", f"/usr/lib/{triplet}", "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib"]
+    return list(dict.fromkeys(paths))
+
+
+def _musl_loader() -> str:
+    """musl's loader, which is its C library too."""
+    return f"ld-musl-{host_arch().name}.so.1"
+
+
+def _listdir(path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(path))
+    except OSError:
+        return []
