@@ -1,0 +1,19 @@
+"""Programs: from a spec, which is pure data, to an object of the kernel; and why the verifier refused one."""
+
+from pybpf.prog.program import Program, Stats, TestRun
+from pybpf.prog.spec import ProgramSpec
+from pybpf.prog.stats import run_time_stats
+from pybpf.prog.verifier import Rejection, advice_for, read_log
+from pybpf.sys.objects import ProgInfo
+
+__all__ = [
+    "ProgInfo",
+    "Program",
+    "ProgramSpec",
+    "Rejection",
+    "Stats",
+    "TestRun",
+    "advice_for",
+    "read_log",
+    "run_time_stats",
+]

@@ -1,0 +1,225 @@
+"""Loading: a spec to a program in the kernel, and the reason when the kernel refuses."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any, NamedTuple, Protocol
+
+from pybpf.asm import HELPERS_BY_ID, KfuncRef, encode
+from pybpf.errors import KernelError, VerifierError
+from pybpf.prog.debug import functions, index_at, source_of
+from pybpf.prog.kernel_version import kernel_version
+from pybpf.prog.spec import ProgramSpec
+from pybpf.prog.target import attach_fields, kfunc_ids
+from pybpf.prog.typeinfo import debug_fields
+from pybpf.prog.verifier import Rejection, advice_for, read_log
+from pybpf.sys.bpf import Attr, Cmd, ProgFlags, ProgType
+from pybpf.sys.explain import explain
+from pybpf.sys.fd import Fd
+
+__all__ = ["LOG_LIMIT", "HasFd", "Loaded", "load_program", "sanitized"]
+
+#: The most of a log that is fetched, in bytes. Of a longer one the kernel gives the end since Linux 6.4.
+LOG_LIMIT = 1 << 28
+#: Tried in turn by kernels that do not say what they need (before 6.4). Before 5.2 the third is the largest possible.
+_LOG_SIZES = (1 << 16, 1 << 20, (1 << 24) - 1, LOG_LIMIT)
+#: What EINVAL or E2BIG without a log can mean: fields of attr that the kernel does not know, or a missing version.
+_TRY_ANOTHER_WAY = (errno.EINVAL, errno.E2BIG)
+
+_HELPER_REFUSED = re.compile(r"(?P<kind>unknown func|invalid func|cannot use helper) (?P<name>\w+)#(?P<id>\d+)")
+_SLOTS_ALWAYS = 4096
+_JUMPS_AWAY = (0x95, 0x05, 0x06)  # exit, goto, gotol
+
+
+class HasFd(Protocol):
+    """A map, as far as loading is concerned."""
+
+    @property
+    def fd(self) -> Fd: ...
+
+
+class Loaded(NamedTuple):
+    """A program in the kernel."""
+
+    fd: Fd
+    log: str
+    """The verifier's log where it was asked for, or ``""``."""
+
+
+class _Outcome(NamedTuple):
+    fd: Fd | None
+    error: OSError | None
+    log: str
+
+
+def load_program(spec: ProgramSpec, maps: Mapping[str, HasFd], level: int = 0) -> Loaded:
+    """Load a program, with BTF where the kernel takes it.
+
+    :param level: the verifier's ``log_level``: 1 the path that failed, 2 everything, 4 statistics; 0 no log.
+    :raises AsmError: the code cannot be encoded; a map that it names is not in ``maps``.
+    :raises NotFoundError: the kernel lacks the function or tracepoint of ``attach_btf``, or a kernel function.
+    :raises VerifierError: the verifier refused it.
+    :raises KernelError: anything else.
+    """
+    action = f"load {spec.type.name.lower()} program {spec.name!r}"
+    fields = _fields(spec, maps)
+    with ExitStack() as owned:
+        fields.update(attach_fields(spec, action, owned))
+        ways: list[dict[str, Any]] = [{}]
+        debug = debug_fields(spec.code, sanitized(spec.name) or "program", owned)
+        if debug:
+            ways.insert(0, debug)
+        if spec.type == ProgType.KPROBE:
+            ways.append({"kern_version": kernel_version()})
+        for way in ways:
+            outcome = _try({**fields, **way}, level, spec.name)
+            if outcome.fd is not None:
+                return Loaded(outcome.fd, outcome.log)
+            error = outcome.error or OSError(errno.EIO, "")
+            rejection = read_log(outcome.log)
+            if rejection.reason:
+                raise _verifier_error(action, error, spec, rejection, outcome.log)
+            if error.errno not in _TRY_ANOTHER_WAY:
+                break
+    raise _other_error(action, error, fields["insn_cnt"])
+
+
+def sanitized(name: str) -> str:
+    """A name as every kernel takes it: 15 letters, digits and ``_``."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)[:15]
+
+
+def _fields(spec: ProgramSpec, maps: Mapping[str, HasFd]) -> dict[str, Any]:
+    kfuncs = {insn.ref.name for insn in spec.code.insns if isinstance(insn.ref, KfuncRef)}
+    insns = encode(
+        spec.code,
+        maps={name: each.fd.fileno() for name, each in maps.items()},
+        kfuncs=kfunc_ids(kfuncs) if kfuncs else {},
+        endian=sys.byteorder,
+    )
+    return {
+        "prog_type": spec.type,
+        "insn_cnt": len(insns) // 8,
+        "insns": insns,
+        "license": spec.license.encode(),
+        "prog_name": sanitized(spec.name).encode(),
+        # the kernel takes SYSCALL programs no other way
+        "prog_flags": spec.flags | (ProgFlags.SLEEPABLE if spec.type == ProgType.SYSCALL else 0),
+        "expected_attach_type": spec.expected_attach_type,
+    }
+
+
+def _try(fields: dict[str, Any], level: int, name: str) -> _Outcome:
+    """Load without a log first, which is faster and cannot fail for the log's sake; then again for the log."""
+    error: OSError | None = None
+    if not level:
+        try:
+            return _Outcome(_call(Attr(Cmd.PROG_LOAD, **fields), name), None, "")
+        except OSError as caught:
+            error = caught
+    logged = _try_logged(fields, level or 1, name)
+    return logged if logged.fd is not None else logged._replace(error=error or logged.error)
+
+
+def _try_logged(fields: dict[str, Any], level: int, name: str) -> _Outcome:
+    """Load with a log; a log that is too small makes the kernel refuse any program (ENOSPC), so it grows."""
+    outcome, size = _Outcome(None, None, ""), _LOG_SIZES[0]
+    while size:
+        with mmap.mmap(-1, size) as memory:  # unlike other buffers it costs nothing until it is written
+            attr = Attr(Cmd.PROG_LOAD, **fields, log_level=level, log_size=size, log_buf=_address(memory))
+            fd, error = None, None
+            try:
+                fd = _call(attr, name)
+            except OSError as caught:
+                error = caught
+            log = _text(memory)
+        if error and error.errno == errno.EINVAL and outcome.log and not log:
+            return outcome  # a log of this size is too large for the kernel (before Linux 5.2)
+        outcome = _Outcome(fd, error, log)
+        if error is None or error.errno != errno.ENOSPC:
+            break
+        size = _next_size(size, attr["log_true_size"])
+    return outcome
+
+
+def _next_size(size: int, wanted: int) -> int:
+    """How large a log to try after one of ``size`` was too small; 0 when that cannot be the reason, or is the limit.
+
+    :param wanted: what the kernel says that it needs; 0 before Linux 6.4.
+    """
+    if wanted:
+        return min(wanted, LOG_LIMIT) if wanted > size < LOG_LIMIT else 0
+    return next((more for more in _LOG_SIZES if more > size), 0)
+
+
+def _address(memory: mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+
+def _text(memory: mmap.mmap) -> str:
+    end = memory.find(b"\0")
+    return memory[: end if end >= 0 else len(memory)].decode("utf-8", "replace")
+
+
+def _call(attr: Attr, name: str) -> Fd:
+    """:raises OSError: plain."""
+    while True:
+        try:
+            return Fd(attr.call(), f"program {name}")
+        except BlockingIOError:  # EAGAIN: a signal came while the verifier was at work
+            continue
+
+
+def _verifier_error(action: str, error: OSError, spec: ProgramSpec, rejection: Rejection, log: str) -> VerifierError:
+    code, index = spec.code, _failing(spec, rejection)
+    reason, advice = _about_helper(spec.type, rejection.reason) or (rejection.reason, advice_for(rejection.reason))
+    insn, source = rejection.insn, rejection.source
+    if index is not None and index < len(code):
+        if not insn or code.insns[index].ref is not None:  # a name says more than a number
+            insn = str(code.insns[index])
+        line = source_of(code, index)
+        if line:
+            source = f"{line.file}:{line.line}: {line.text.strip()}"
+    slot = rejection.slot if index is None else code.slot(index)
+    return VerifierError(
+        action, error.errno or 0, reason, advice, log=log, insn=insn, insn_index=slot, source=source
+    )
+
+
+def _failing(spec: ProgramSpec, rejection: Rejection) -> int | None:
+    """Index of the failing instruction."""
+    code = spec.code
+    if rejection.slot is not None:
+        return index_at(code, rejection.slot)
+    if "last insn is not" in rejection.reason:
+        ends = [part.start - 1 for part in functions(code, spec.name)[1:]] + [len(code) - 1]
+        return next((end for end in ends if code.insns[end].code not in _JUMPS_AWAY), None)
+    return None
+
+
+def _about_helper(kind: ProgType, reason: str) -> tuple[str, str] | None:
+    """Reason and advice when a helper is not to be had: an old kernel does not even know its name."""
+    refused = _HELPER_REFUSED.search(reason)
+    helper = HELPERS_BY_ID.get(int(refused["id"])) if refused else None
+    if refused is None or helper is None:
+        return None
+    named = reason.replace(f"unknown#{helper.id}", f"bpf_{helper.name}#{helper.id}")
+    if refused["kind"] == "invalid func":
+        return named, f"this kernel has no helper bpf_{helper.name}; it came with Linux {helper.since}"
+    since = helper.programs.get(kind.name.lower())
+    some = f" ({since} has it for them)" if since else ""
+    return named, f"{kind.name} programs cannot call bpf_{helper.name} on this kernel{some}"
+
+
+def _other_error(action: str, error: OSError, slots: int) -> KernelError:
+    if error.errno == errno.E2BIG and not 0 < slots <= _SLOTS_ALWAYS:
+        cause = f"it has {slots} instructions" if slots else "it has no instructions"
+        advice = f"the limit is 1000000, and {_SLOTS_ALWAYS} before Linux 5.2 or without CAP_BPF" if slots else ""
+        return KernelError(action, errno.E2BIG, cause, advice)
+    return explain(action, error, "prog_load")

@@ -1,0 +1,72 @@
+"""What a program is bound to when it is loaded: the function or tracepoint that it traces, the kfuncs it calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+from pybpf.btf import Btf, Kind, module_fd
+from pybpf.errors import NotFoundError
+from pybpf.prog.spec import ProgramSpec
+from pybpf.sys.bpf import AttachType
+from pybpf.sys.near import did_you_mean
+
+__all__ = ["attach_fields", "kfunc_ids"]
+
+
+class _Target(NamedTuple):
+    noun: str
+    kind: Kind
+    prefix: str  #: what the target's name has in BTF before the name that people use
+
+
+_FUNCTION = _Target("function", Kind.FUNC, "")
+_TARGETS = {
+    AttachType.TRACE_RAW_TP: _Target("tracepoint", Kind.TYPEDEF, "btf_trace_"),
+    AttachType.TRACE_FENTRY: _FUNCTION,
+    AttachType.TRACE_FEXIT: _FUNCTION,
+    AttachType.MODIFY_RETURN: _FUNCTION,
+    AttachType.LSM_MAC: _Target("LSM hook", Kind.FUNC, "bpf_lsm_"),
+    AttachType.TRACE_ITER: _Target("iterator", Kind.FUNC, "bpf_iter_"),
+}
+
+
+def attach_fields(spec: ProgramSpec, action: str, owned: ExitStack) -> dict[str, Any]:
+    """The fields of PROG_LOAD that name the target; empty for programs that are bound when they are attached.
+
+    :param owned: closes the descriptor of a module's BTF, which is needed until the program is loaded.
+    :raises NotFoundError: there is no such target.
+    :raises UnsupportedError: the kernel has no BTF.
+    """
+    if spec.attach_btf is None:
+        return {}
+    target = _TARGETS.get(spec.expected_attach_type, _FUNCTION)
+    module, _, name = spec.attach_btf.rpartition(":")
+    btf = Btf.module(module) if module else Btf.vmlinux()
+    found = btf.find(target.kind, target.prefix + name)
+    if found is None:
+        known = (each[len(target.prefix) :] for each, _ in btf.names(target.kind, target.prefix + "*"))
+        where = f"module {module}" if module else "this kernel"
+        raise NotFoundError(
+            f"cannot {action}: {where} has no {target.noun} {name!r} in its type information{did_you_mean(name, known)}"
+        )
+    if not module:
+        return {"attach_btf_id": found}
+    return {"attach_btf_id": found, "attach_btf_obj_fd": owned.enter_context(module_fd(module)).fileno()}
+
+
+def kfunc_ids(names: Iterable[str]) -> dict[str, int]:
+    """The BTF ids of kernel functions that programs can call, as far as the kernel itself (no module) has them.
+
+    :raises NotFoundError: the kernel has no function of such a name.
+    """
+    btf = Btf.vmlinux()
+    ids = {}
+    for name in names:
+        found = btf.find(Kind.FUNC, name)
+        if found is None:
+            near = did_you_mean(name, (each for each, _ in btf.functions("bpf_*")))
+            raise NotFoundError(f"this kernel has no kernel function {name!r} for programs to call{near}")
+        ids[name] = found
+    return ids

@@ -1,0 +1,30 @@
+"""Names that a misspelt one may stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["did_you_mean", "near"]
+
+#: Comparing takes some microseconds each, and the kernel has 100,000 functions: only names that start or end alike,
+#: or contain the wanted one, are compared.
+_ENDS = 3
+_MOST = 4000
+
+
+def near(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The names of ``known`` that are most like ``name``, best first."""
+    first, last = name[:_ENDS], name[-_ENDS:]
+    alike = [each for each in known if each.startswith(first) or each.endswith(last) or (name and name in each)]
+    alike.sort(key=lambda each: abs(len(each) - len(name)))
+    return get_close_matches(name, alike[:_MOST], most, 0.6)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean a, b or c?"``, or ``""`` where nothing is like ``name``: the end of a message."""
+    found = near(name, known)
+    if not found:
+        return ""
+    *others, last = found
+    return f"; did you mean {', '.join(others)} or {last}?" if others else f"; did you mean {last}?"
