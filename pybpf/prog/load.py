@@ -16,7 +16,6 @@ from pybpf.errors import KernelError, VerifierError
 from pybpf.prog.debug import functions, index_at, source_of
 from pybpf.prog.kernel_version import kernel_version
 from pybpf.prog.spec import ProgramSpec
-from pybpf.prog.target import attach_fields, kfunc_ids
 from pybpf.prog.typeinfo import debug_fields
 from pybpf.prog.verifier import Rejection, advice_for, read_log
 from pybpf.sys.bpf import Attr, Cmd, ProgFlags, ProgType
@@ -27,8 +26,9 @@ __all__ = ["LOG_LIMIT", "HasFd", "Loaded", "load_program", "sanitized"]
 
 #: The most of a log that is fetched, in bytes. Of a longer one the kernel gives the end since Linux 6.4.
 LOG_LIMIT = 1 << 28
-#: Tried in turn by kernels that do not say what they need (before 6.4). Before 5.2 the third is the largest possible.
-_LOG_SIZES = (1 << 16, 1 << 20, (1 << 24) - 1, LOG_LIMIT)
+#: Tried in turn where the kernel does not say what it needs (before 6.4). The first is the most before Linux 5.2; what
+#: is not written to costs nothing.
+_LOG_SIZES = ((1 << 24) - 1, LOG_LIMIT)
 #: What EINVAL or E2BIG without a log can mean: fields of attr that the kernel does not know, or a missing version.
 _TRY_ANOTHER_WAY = (errno.EINVAL, errno.E2BIG)
 
@@ -70,7 +70,10 @@ def load_program(spec: ProgramSpec, maps: Mapping[str, HasFd], level: int = 0) -
     action = f"load {spec.type.name.lower()} program {spec.name!r}"
     fields = _fields(spec, maps)
     with ExitStack() as owned:
-        fields.update(attach_fields(spec, action, owned))
+        if spec.attach_btf is not None:
+            from pybpf.prog.target import attach_fields  # the kernel's type information is read only where it is needed
+
+            fields.update(attach_fields(spec.attach_btf, spec.expected_attach_type, action, owned))
         ways: list[dict[str, Any]] = [{}]
         debug = debug_fields(spec.code, sanitized(spec.name) or "program", owned)
         if debug:
@@ -96,11 +99,16 @@ def sanitized(name: str) -> str:
 
 
 def _fields(spec: ProgramSpec, maps: Mapping[str, HasFd]) -> dict[str, Any]:
-    kfuncs = {insn.ref.name for insn in spec.code.insns if isinstance(insn.ref, KfuncRef)}
+    named = {insn.ref.name for insn in spec.code.insns if isinstance(insn.ref, KfuncRef)}
+    kfuncs: Mapping[str, int] = {}
+    if named:
+        from pybpf.prog.target import kfunc_ids
+
+        kfuncs = kfunc_ids(named)
     insns = encode(
         spec.code,
         maps={name: each.fd.fileno() for name, each in maps.items()},
-        kfuncs=kfunc_ids(kfuncs) if kfuncs else {},
+        kfuncs=kfuncs,
         endian=sys.byteorder,
     )
     return {

@@ -48,8 +48,9 @@ def _sysctl(value: str) -> str:
     """Set the sysctl; returns what it was."""
     with explaining(_ACTION, "stats"):
         try:
-            with open(_SYSCTL, "r+") as file:
+            with open(_SYSCTL) as file:
                 before = file.read().strip()
+            with open(_SYSCTL, "w") as file:
                 file.write(value)
         except FileNotFoundError:
             raise UnsupportedError(_ACTION, errno.ENOENT, "this kernel has none (Linux 5.1)") from None

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from pybpf.btf import Btf, Kind, module_fd
 from pybpf.errors import NotFoundError
-from pybpf.prog.spec import ProgramSpec
 from pybpf.sys.bpf import AttachType
 from pybpf.sys.near import did_you_mean
 
@@ -32,17 +31,16 @@ _TARGETS = {
 }
 
 
-def attach_fields(spec: ProgramSpec, action: str, owned: ExitStack) -> dict[str, Any]:
-    """The fields of PROG_LOAD that name the target; empty for programs that are bound when they are attached.
+def attach_fields(attach_btf: str, expected: AttachType, action: str, owned: ExitStack) -> dict[str, Any]:
+    """The fields of PROG_LOAD that name the target.
 
+    :param attach_btf: ``"name"`` or ``"module:name"``.
     :param owned: closes the descriptor of a module's BTF, which is needed until the program is loaded.
     :raises NotFoundError: there is no such target.
     :raises UnsupportedError: the kernel has no BTF.
     """
-    if spec.attach_btf is None:
-        return {}
-    target = _TARGETS.get(spec.expected_attach_type, _FUNCTION)
-    module, _, name = spec.attach_btf.rpartition(":")
+    target = _TARGETS.get(expected, _FUNCTION)
+    module, _, name = attach_btf.rpartition(":")
     btf = Btf.module(module) if module else Btf.vmlinux()
     found = btf.find(target.kind, target.prefix + name)
     if found is None:

@@ -1,0 +1,330 @@
+"""Programs in the real kernel: loading, test runs, statistics, pins."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pybpf.asm import (
+    DW,
+    FP,
+    R0,
+    R1,
+    R2,
+    R3,
+    R4,
+    Code,
+    SourceLine,
+    W,
+    add,
+    call,
+    call_local,
+    exit_,
+    jne,
+    label,
+    ld_map,
+    ld_map_value,
+    ld_subprog,
+    ldx,
+    mov,
+    st,
+    stx,
+)  # fmt: skip
+from pybpf.errors import AsmError, ClosedError, KernelError, NotFoundError, UnsupportedError
+from pybpf.maps import Array, HashMap
+from pybpf.prog import Program, ProgramSpec, run_time_stats
+from pybpf.prog.kernel_version import find_version, kernel_version
+from pybpf.prog.load import sanitized
+from pybpf.sys.bpf import ProgType
+from pybpf.types import u32, u64
+
+pytestmark = pytest.mark.root
+
+
+def socket_filter(*items: object, **fields: object) -> ProgramSpec:
+    fields.setdefault("name", "test")
+    return ProgramSpec(ProgType.SOCKET_FILTER, Code(items), **fields)  # type: ignore[arg-type]
+
+
+RETURN_7 = socket_filter(mov(R0, 7), exit_())
+
+
+@pytest.fixture
+def program() -> Iterator[Program]:
+    with Program.load(RETURN_7) as program:
+        yield program
+
+
+def test_socket_filter_runs_on_a_packet() -> None:
+    code = [ldx(W, R0, R1, 0), exit_()]  # __sk_buff.len
+    with Program.load(socket_filter(*code)) as program:
+        packet = bytes(14) + bytes(range(86))  # of the Ethernet header, these programs see nothing
+        result = program.test_run(packet)
+        assert (result.retval, result.data) == (100 - 14, packet)
+
+
+def test_packet_is_optional(program: Program) -> None:
+    result = program.test_run(repeat=100)
+    assert result.retval == 7
+    assert result.data == bytes(64)
+
+
+def test_packet_too_short_for_the_kernel(program: Program) -> None:
+    with pytest.raises(KernelError, match="cannot run program 'test'"):
+        program.test_run(b"short")
+
+
+def _syscall_program(*items: object) -> Program:
+    try:
+        return Program.load(ProgramSpec(ProgType.SYSCALL, Code(items), "test"))  # type: ignore[arg-type]
+    except KernelError as error:
+        if error.errno == 22 and not getattr(error, "log", ""):
+            pytest.skip("kernel has no SYSCALL programs (Linux 5.14)")
+        raise
+
+
+def test_syscall_program_writes_its_context() -> None:
+    code = [ldx(DW, R2, R1, 0), add(R2, 1), stx(DW, R1, 8, R2), mov(R0, 3), exit_()]
+    with _syscall_program(*code) as program:
+        result = program.test_run(ctx=struct.pack("=QQ", 41, 0))
+        assert result.retval == 3
+        assert struct.unpack("=QQ", result.ctx) == (41, 42)
+
+
+def test_syscall_program_takes_no_packet() -> None:
+    with _syscall_program(mov(R0, 0), exit_()) as program, pytest.raises(KernelError, match="takes no packet"):
+        program.test_run(b"x" * 64)
+
+
+def test_raw_tracepoint_gets_its_arguments() -> None:
+    spec = ProgramSpec(ProgType.RAW_TRACEPOINT, Code([ldx(DW, R0, R1, 8), exit_()]), "raw")
+    with Program.load(spec) as program:
+        result = program.test_run(ctx=struct.pack("=QQ", 1, 99))
+        assert result.retval == 99
+
+
+def test_raw_tracepoint_on_a_chosen_cpu() -> None:
+    spec = ProgramSpec(ProgType.RAW_TRACEPOINT, Code([call("get_smp_processor_id"), exit_()]), "raw")
+    with Program.load(spec) as program:
+        for cpu in sorted(os.sched_getaffinity(0)):
+            assert program.test_run(cpu=cpu).retval == cpu
+
+
+def test_tracepoint_program_cannot_be_run_so() -> None:
+    spec = ProgramSpec(ProgType.TRACEPOINT, Code([mov(R0, 0), exit_()]))
+    with Program.load(spec) as program, pytest.raises(UnsupportedError):
+        program.test_run()
+
+
+def test_kprobe_program_loads() -> None:
+    """Linux before 5.0 wants its own version in it."""
+    with Program.load(ProgramSpec(ProgType.KPROBE, Code([mov(R0, 0), exit_()]), "probe")) as program:
+        assert program.info().type == ProgType.KPROBE
+
+
+def test_maps_are_found_by_name() -> None:
+    code = [
+        st(W, FP, -4, 5), mov(R2, FP), add(R2, -4), ld_map(R1, "counts"), call("map_lookup_elem"),
+        jne(R0, 0, "found"), exit_(),
+        label("found"), ldx(DW, R0, R0, 0), exit_(),
+    ]  # fmt: skip
+    counts = HashMap(u32, u64, max_entries=8, name="counts")
+    with counts, Program.load(socket_filter(*code), {"counts": counts}) as program:
+        assert program.test_run().retval == 0
+        counts[5] = 1234
+        assert program.test_run().retval == 1234
+        assert program.info().map_ids == (counts.id,)
+
+
+def test_map_that_is_not_given() -> None:
+    with pytest.raises(AsmError, match="no map 'counts' was given"):
+        Program.load(socket_filter(ld_map(R1, "counts"), mov(R0, 0), exit_()))
+
+
+def test_map_value_by_address() -> None:
+    code = [ld_map_value(R1, "data", 8), ldx(DW, R0, R1, 0), exit_()]
+    with Array(u64[2], max_entries=1, name="data") as data:
+        data[0] = (1, 77)
+        with Program.load(socket_filter(*code), {"data": data}) as program:
+            assert program.test_run().retval == 77
+
+
+def test_local_calls() -> None:
+    code = [mov(R1, 20), call_local("double"), exit_(), label("double"), mov(R0, R1), add(R0, R1), exit_()]
+    with Program.load(socket_filter(*code)) as program:
+        assert program.test_run().retval == 40
+
+
+def test_callback_is_known_by_func_info() -> None:
+    """bpf_loop calls a static function of the program, which the kernel knows from BTF."""
+    code = [
+        st(DW, FP, -8, 0), mov(R1, 10), ld_subprog(R2, "turn"), mov(R3, FP), add(R3, -8), mov(R4, 0), call("loop"),
+        ldx(DW, R0, FP, -8), exit_(),
+        label("turn"), ldx(DW, R0, R2, 0), add(R0, R1), stx(DW, R2, 0, R0), mov(R0, 0), exit_(),
+    ]  # fmt: skip
+    try:
+        program = Program.load(socket_filter(*code))
+    except KernelError as error:
+        if "no helper bpf_loop" in str(error) or "bpf_ld_imm64" in str(error):
+            pytest.skip("kernel lacks bpf_loop (Linux 5.17)")
+        raise
+    with program:
+        assert program.test_run().retval == sum(range(10))
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [("probe", "probe"), ("my-probe.x", "my_probe_x"), ("a" * 40, "a" * 15), ("sondé", "sond_"), ("", "")],
+)
+def test_names(given: str, taken: str) -> None:
+    assert sanitized(given) == taken
+    with Program.load(socket_filter(mov(R0, 0), exit_(), name=given)) as program:
+        assert program.info().name == taken
+        assert program.name == given
+
+
+def test_no_instructions() -> None:
+    with pytest.raises(KernelError, match="it has no instructions"):
+        Program.load(socket_filter())
+
+
+def test_too_many_instructions() -> None:
+    with pytest.raises(KernelError, match=r"it has 1000001 instructions \(E2BIG\)"):
+        Program.load(socket_filter(*[mov(R0, 0)] * 1_000_000, exit_()))
+
+
+def test_log_on_request() -> None:
+    with Program.load(RETURN_7) as silent, Program.load(RETURN_7, log=2) as whole:
+        assert silent.log == ""
+        assert "(b7) r0 = 7" in whole.log
+        assert "processed 2 insns" in whole.log
+
+
+def test_statistics_count_every_run(program: Program) -> None:
+    with run_time_stats():
+        before = program.stats.run_cnt
+        for _ in range(3):
+            program.test_run(repeat=1000)
+        counted = program.stats
+    assert counted.run_cnt - before == 3000
+    assert counted.run_time_ns > 0
+
+
+def test_statistics_by_sysctl(program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What Linux before 5.8 does, where ENABLE_STATS is EINVAL."""
+    from pybpf.prog import stats
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(22, "")
+
+    sysctl = Path("/proc/sys/kernel/bpf_stats_enabled")
+    before = sysctl.read_text()
+    monkeypatch.setattr(stats, "bpf", refuse)
+    counted = program.stats.run_cnt
+    with run_time_stats():
+        assert sysctl.read_text() == "1\n"
+        program.test_run(repeat=10)
+    assert program.stats.run_cnt - counted == 10
+    assert sysctl.read_text() == before
+    monkeypatch.setattr(stats, "_SYSCTL", str(tmp_path / "nothing"))
+    with pytest.raises(UnsupportedError, match="run-time statistics"), run_time_stats():
+        pass
+
+
+def test_info_and_opening_by_id(program: Program) -> None:
+    info = program.info()
+    assert (info.type, info.name, info.uid) == (ProgType.SOCKET_FILTER, "test", os.getuid())
+    assert len(program.xlated()) == info.xlated_len == 16
+    with Program.from_id(program.id) as same:
+        assert same.id == program.id
+        assert same.name == "test"
+        assert same.test_run().retval == 7
+
+
+def test_id_of_nothing() -> None:
+    with pytest.raises(NotFoundError):
+        Program.from_id(0x7FFFFFFF)
+
+
+def test_closed_program() -> None:
+    program = Program.load(RETURN_7)
+    program.close()
+    program.close()
+    with pytest.raises(ClosedError):
+        program.test_run()
+    with pytest.raises(ClosedError):
+        program.info()
+    assert "closed" in repr(program)
+
+
+@pytest.fixture
+def bpffs(tmp_path: Path) -> Iterator[Path]:
+    """A bpf file system of this test's own."""
+    if subprocess.run(["mount", "-t", "bpf", "bpf", str(tmp_path)], capture_output=True, check=False).returncode:
+        pytest.skip("cannot mount a bpf file system here")
+    try:
+        yield tmp_path
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_pin_and_open(program: Program, bpffs: Path) -> None:
+    path = bpffs / "program"
+    program.pin(path)
+    number = program.id
+    with pytest.raises(KernelError, match="that name is taken"):
+        program.pin(path)
+    program.close()
+    with Program.open(path) as again:
+        assert again.id == number
+        assert again.test_run().retval == 7
+    path.unlink()
+    with pytest.raises(NotFoundError):
+        Program.open(path)
+
+
+def test_pinned_map_is_no_program(bpffs: Path) -> None:
+    with Array(u32, max_entries=1, name="a_map") as values:
+        values.pin(str(bpffs / "map"))
+    with pytest.raises(KernelError, match="it is a map"):
+        Program.open(bpffs / "map")
+    (bpffs / "map").unlink()
+
+
+def test_pin_elsewhere(program: Program, tmp_path: Path) -> None:
+    with pytest.raises(KernelError, match="mount -t bpf"):
+        program.pin(tmp_path / "program")
+    with pytest.raises(NotFoundError, match="there is no"):
+        program.pin(tmp_path / "nowhere" / "program")
+
+
+def test_kernel_version_of_the_vdso() -> None:
+    version = kernel_version()
+    assert version >> 16 == int(os.uname().release.partition(".")[0])
+    assert find_version(b"") == 0
+    assert find_version(struct.pack("=III", 0xFFFFFFFF, 4, 0) + b"Linux\0") == 0
+    note = struct.pack("=III6sxxI", 6, 4, 0, b"Linux\0", 0x061203)
+    assert find_version(struct.pack("=III4sI", 4, 4, 3, b"GNU\0", 1) + note) == 0x061203
+
+
+def test_source_lines_in_a_dump() -> None:
+    """bpftool finds the lines of every function in the BTF that was loaded with it."""
+    code = [
+        mov(R1, 1).at(SourceLine("dir/probe.py", 12, 5, "    x = helper(1)")), call_local("helper"), exit_(),
+        label("helper"), mov(R0, R1).at(SourceLine("dir/probe.py", 30, 9, "return x")), exit_(),
+    ]  # fmt: skip
+    with Program.load(socket_filter(*code)) as traced:
+        command = ["bpftool", "prog", "dump", "xlated", "id", str(traced.id), "linum"]
+        try:
+            dump = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        except FileNotFoundError:
+            pytest.skip("bpftool is not installed")
+    assert "; x = helper(1) [file:dir/probe.py line_num:12 line_col:5]" in dump
+    assert "; return x [file:dir/probe.py line_num:30 line_col:9]" in dump
+    assert "int test(void * ctx):" in dump
+    assert "int helper(void * ctx):" in dump
