@@ -6,7 +6,6 @@ import errno
 import mmap
 import os
 import struct
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from pybpf.errors import BpfError, PermissionDenied
@@ -152,10 +151,9 @@ class CpuBuffer(Source):
 
     def close(self) -> None:
         self.event.close()
-        with suppress(BufferError):  # in use, when a signal handler closes: freed with the last view
-            for view in self._views:
-                view.release()
-            self._memory.close()
+        for view in self._views:
+            view.release()
+        self._memory.close()
 
 
 class OverwriteBuffer(CpuBuffer):

@@ -107,6 +107,7 @@ class EventReader(ABC, Generic[T]):
         self._lock = threading.RLock()  # rings and descriptors
         self._waiting = threading.RLock()  # held while waiting: close() lets the descriptors live until then
         self._wakers: list[Callable[[], object]] = []
+        self._busy = False  # rings or descriptors are in use
         self._closed = False
         self._epoll = select.epoll()
         # Makes the epoll descriptor ready: when events are left that the kernel knows nothing of, and on close.
@@ -130,15 +131,16 @@ class EventReader(ABC, Generic[T]):
                     events.extend(islice(batch, limit - len(events)))
                     if len(events) >= limit:
                         break
+            return events
         except Exception as error:
             if not events:
                 raise
             self._returned = chain(map(_raise, (error,)), self._returned)
+            return events
         except BaseException:
             self._returned = chain(events, self._returned)
             self._ring_bell(True)
             raise
-        return events
 
     def poll(self, timeout: float | None = None, limit: int = LIMIT) -> list[T]:
         """Wait until there are events, and return at most ``limit`` of them; raises what :meth:`read` raises.
@@ -162,9 +164,9 @@ class EventReader(ABC, Generic[T]):
         count = 0
         while True:
             with closing(self._batches(limit)) as batches:
-                for event in islice(chain.from_iterable(batches), limit):
+                # By map, for no signal is handled between taking an event and calling.
+                for _ in map(callback, islice(chain.from_iterable(batches), limit)):
                     count += 1
-                    callback(event)
                     if self._closed:
                         return count
             if count or not self._wait(deadline):
@@ -235,10 +237,8 @@ class EventReader(ABC, Generic[T]):
         for waker in self._wakers[:]:
             waker()
         with self._waiting, self._lock:
-            self._release()
-            self._epoll.close()
-            self._bell.close()
-            self._hammer.close()
+            if not self._busy:  # else a signal handler has interrupted what does this then
+                self._free()
 
     def __enter__(self: R) -> R:
         return self
@@ -309,11 +309,23 @@ class EventReader(ABC, Generic[T]):
     def _fill(self, source: Source) -> bool:
         with self._lock:
             self._check_open()
+            self._busy = True
             try:
                 return source.fill(self._decoder)
-            except ValueError:  # closed in the middle by a signal handler
-                self._check_open()
-                raise
+            finally:
+                self._busy = False  # here, not in a function: an interrupt could come before its first line
+                self._free_if_closed()
+
+    def _free_if_closed(self) -> None:
+        if self._closed:
+            with self._lock:
+                self._free()
+
+    def _free(self) -> None:
+        self._release()
+        self._epoll.close()
+        self._bell.close()
+        self._hammer.close()
 
     def _ring_bell(self, on: bool) -> None:
         """Keep :meth:`fileno` readable, or no longer so."""
@@ -322,10 +334,13 @@ class EventReader(ABC, Generic[T]):
                 return
             if not on:
                 self._swept()
-            if on and not self._ringing:
-                os.write(self._hammer.fileno(), b"\0")
-            elif self._ringing and not on:
-                os.read(self._bell.fileno(), 1)
+            # An interrupt anywhere in here leaves a state that the next call sets right.
+            with suppress(BlockingIOError):
+                if on:
+                    self._ringing = True
+                    os.write(self._hammer.fileno(), b"\0")
+                elif self._ringing:
+                    os.read(self._bell.fileno(), 1 << 16)
             self._ringing = on
 
     def _wait(self, deadline: float | None) -> bool:
@@ -338,11 +353,12 @@ class EventReader(ABC, Generic[T]):
             return True
         with self._waiting:
             self._check_open()
+            self._busy = True
             try:
                 ready = self._epoll.poll(seconds)
-            except ValueError:  # closed by a signal handler
-                self._check_open()
-                raise
+            finally:
+                self._busy = False
+                self._free_if_closed()
         for fd, events in ready:
             if events & (select.EPOLLHUP | select.EPOLLERR):
                 self._hung_up(fd)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import select
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeVar, overload
 
 from pybpf.errors import BpfError
@@ -123,8 +122,7 @@ class _Ring(Source):
         return True
 
     def close(self) -> None:
-        with suppress(BufferError):  # in use, when a signal handler closes: freed with the last view
-            for view in self._views:
-                view.release()
-            for memory in self._maps:
-                memory.close()
+        for view in self._views:
+            view.release()
+        for memory in self._maps:
+            memory.close()

@@ -1,0 +1,519 @@
+"""Ring buffer and perf buffer readers on the running kernel: one interface, every event exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, Callable
+
+import pytest
+
+from pybpf.errors import BpfError, ClosedError, PackError
+from pybpf.maps.events import EventReader
+from pybpf.maps.perfbuf import PerfBufferReader
+from pybpf.maps.ringbuf import RingBufferReader
+from pybpf.sys.bpf import MapType
+from pybpf.sys.cpus import online_cpus, possible_cpus
+from pybpf.types import Struct, u32, u64
+from tests.maps.emitter import Emitter, Event, Sent, create_map
+
+pytestmark = pytest.mark.root
+
+PAGE = os.sysconf("SC_PAGESIZE")
+#: way of sending -> reader
+READERS: dict[str, Any] = {"output": RingBufferReader, "reserve": RingBufferReader, "perf": PerfBufferReader}
+#: for tests that wait: only a reader that is never woken takes as long
+LONG = 60.0
+
+
+class Short(Struct):
+    """Not what the emitters send."""
+
+    number: u64
+    cpu: u32
+
+
+@pytest.fixture(params=["output", "perf"])
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Emitter, EventReader[Event]]]:
+    """A program that sends, and the reader of its ring."""
+    with Emitter(request.param) as emitter, READERS[request.param](emitter, Event) as reader:
+        yield emitter, reader
+
+
+def numbers(events: list[Event]) -> list[int]:
+    return [event.number for event in events]
+
+
+@pytest.mark.parametrize("how", READERS)
+def test_events_are_typed(how: str) -> None:
+    with Emitter(how) as emitter, READERS[how](emitter, Event) as reader:
+        emitter.send(5, cpu=0)
+        assert reader.poll(LONG) == [Event(number=i, cpu=0, size=64, filling=b"\xa5" * 48) for i in range(5)]
+        assert reader.read() == []
+        assert reader.poll(0) == reader.poll(0.01) == []
+        assert reader.lost == 0
+
+
+@pytest.mark.parametrize("how", READERS)
+@pytest.mark.parametrize("cpus", ["each", "all"])
+def test_nothing_is_lost_silently(how: str, cpus: str) -> None:
+    """A tiny ring and a slow reader: what was sent = what was delivered + what ``lost`` counts, all in order."""
+    with Emitter(how, PAGE) as emitter:
+        options: dict[str, Any] = {"size": 1} if how == "perf" else {"lost_counter": emitter.refused}
+        with READERS[how](emitter, Event, **options) as reader:
+            got: list[Event] = []
+            for turn in range(24):
+                for cpu in online_cpus() if cpus == "all" else [online_cpus()[turn % len(online_cpus())]]:
+                    emitter.send(7 + 23 * turn, cpu)
+                got += reader.read()
+            # Before Linux 6.0 a perf buffer tells what it dropped in front of the next event.
+            for cpu in online_cpus():
+                emitter.send(1, cpu)
+            got += reader.read()
+            assert reader.lost > 100
+            assert len(got) + reader.lost == emitter.number
+            assert reader.lost == emitter.refused()
+        for cpu in online_cpus():
+            own = [event.number for event in got if event.cpu == cpu]
+            assert own
+            assert own == sorted(set(own))
+        if how != "perf":
+            assert numbers(got) == sorted(numbers(got))
+
+
+@pytest.mark.parametrize("how", ["output", "perf"])
+@pytest.mark.parametrize("kind", [Sent.parse, None])
+def test_sizes_that_differ_and_wrap_around(how: str, kind: Callable[[bytes], Sent] | None) -> None:
+    with Emitter(how, PAGE, size=17, mask=63) as emitter:
+        options: dict[str, Any] = {"size": 1} if how == "perf" else {}
+        with READERS[how](emitter, kind, **options) as reader:
+            for turn in range(60):
+                sent = emitter.send(1 + turn * 7 % 29, cpu=0)
+                got = [event if isinstance(event, Sent) else Sent.parse(event) for event in reader.read()]
+                assert got == [Sent(number, 0, 17 + (number * 13 & 63)) for number in sent]
+            assert reader.lost == emitter.refused() == 0
+
+
+def test_wrap_around_with_odd_sizes_of_one_kind() -> None:
+    for size in (17, 24, 33, 71):
+        with Emitter("output", PAGE, size=size) as emitter, RingBufferReader(emitter, Sent.parse) as reader:
+            for _ in range(40):
+                sent = emitter.send(29)
+                assert [event.number for event in reader.read()] == list(sent)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 64, 65])
+def test_discarded_records_are_left_out(bits: int) -> None:
+    with Emitter("reserve", discard=bits) as emitter, RingBufferReader(emitter, Event) as reader:
+        for _ in range(10):
+            sent = emitter.send(300)
+            assert numbers(reader.read()) == [number for number in sent if not number & bits]
+
+
+def test_limit_bounds_a_call(pair: tuple[Emitter, EventReader[Event]]) -> None:
+    emitter, reader = pair
+    emitter.send(100, cpu=0)
+    assert numbers(reader.read(1)) == [0]
+    assert numbers(reader.poll(LONG, 9)) == list(range(1, 10))
+    rest: list[Event] = []
+    assert reader.drain(rest.append, limit=40) == 40
+    assert reader.drain(rest.append) == 50
+    assert numbers(rest) == list(range(10, 100))
+    with pytest.raises(BpfError, match="limit must be positive"):
+        reader.read(0)
+
+
+def test_every_cpu_has_its_turn() -> None:
+    if len(online_cpus()) < 2:
+        pytest.skip("needs two CPUs")
+    with Emitter("perf") as emitter, PerfBufferReader(emitter, Event) as reader:
+        for cpu in online_cpus():
+            emitter.send(50, cpu)
+        first, second = reader.read(10), reader.read(10)
+        assert {event.cpu for event in first} != {event.cpu for event in second}
+
+
+def test_exception_of_a_callback_loses_no_other_event(pair: tuple[Emitter, EventReader[Event]]) -> None:
+    emitter, reader = pair
+    seen: list[int] = []
+
+    def callback(event: Event) -> None:
+        seen.append(event.number)
+        if event.number % 10 == 3:
+            raise RuntimeError("callback")
+
+    emitter.send(100, cpu=0)
+    raised = 0
+    while True:
+        try:
+            if not reader.drain(callback):
+                break
+        except RuntimeError:
+            raised += 1
+            assert select.select([reader], [], [], 0)[0], "the reader must stay ready: events are left"
+    assert raised == 10
+    assert seen == list(range(100))
+    assert not select.select([reader], [], [], 0)[0]
+
+
+def test_exception_of_the_function_comes_in_its_turn() -> None:
+    def kind(data: bytes) -> int:
+        number = Sent.parse(data).number
+        return 1 // (number % 4) and number
+
+    with Emitter("output") as emitter, RingBufferReader(emitter, kind) as reader:
+        emitter.send(10)
+        with pytest.raises(ZeroDivisionError):
+            reader.read()
+        got: list[Any] = []
+        for _ in range(5):
+            try:
+                got.append(reader.read())
+            except ZeroDivisionError:
+                got.append(None)
+        assert got == [[1, 0, 0], None, [5, 0, 0], None, [9]]
+
+
+def test_wrong_type_raises_for_each_event(pair: tuple[Emitter, EventReader[Event]]) -> None:
+    emitter, _ = pair
+    how = "perf" if isinstance(pair[1], PerfBufferReader) else "output"
+    pair[1].close()
+    with READERS[how](emitter, Short) as reader:
+        emitter.send(3, cpu=0)
+        for _ in range(3):
+            with pytest.raises(PackError, match="struct Short, which has 16 bytes: the program sent"):
+                reader.poll(LONG)
+        assert reader.read() == []
+
+
+def test_interrupts_lose_and_repeat_nothing(pair: tuple[Emitter, EventReader[Event]]) -> None:
+    """A signal handler raises all the time; ``drain`` hands over each event exactly once all the same."""
+    emitter, reader = pair
+    got: list[Event] = []
+    interrupts = 0
+    armed = False
+
+    def handler(*_: object) -> None:
+        if armed:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        for _ in range(60):
+            emitter.send(500, cpu=0)
+            signal.setitimer(signal.ITIMER_REAL, 0.00005, 0.0001)
+            while True:
+                try:
+                    armed = True
+                    done = reader.drain(got.append) == 0
+                    armed = False
+                    if done:
+                        break
+                except KeyboardInterrupt:
+                    armed = False
+                    interrupts += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert numbers(got) == list(range(emitter.number))
+    assert interrupts > 0
+
+
+def test_iteration_takes_what_comes_until_time_is_over(pair: tuple[Emitter, EventReader[Event]]) -> None:
+    emitter, reader = pair
+    emitter.send(10, cpu=0)
+    assert numbers(list(reader.events(timeout=0))) == list(range(10))
+    start = time.monotonic()
+    assert list(reader.events(timeout=0.05)) == []
+    assert time.monotonic() - start >= 0.05
+    emitter.send(10, cpu=0)
+    for event in reader:  # left early
+        if event.number == 13:
+            break
+    assert numbers(reader.read()) == list(range(14, 20))
+
+
+def test_close_ends_a_loop_and_a_wait(pair: tuple[Emitter, EventReader[Event]]) -> None:
+    emitter, reader = pair
+    emitter.send(20, cpu=0)
+    seen: list[int] = []
+    started = threading.Event()
+
+    def loop() -> None:
+        for event in reader:
+            seen.append(event.number)
+            if len(seen) == 20:
+                started.set()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    assert started.wait(LONG)
+    reader.close()
+    thread.join(LONG)
+    assert not thread.is_alive()
+    assert seen == list(range(20))
+    assert reader.closed
+    for use in (reader.read, reader.poll, reader.fileno, lambda: reader.drain(print)):
+        with pytest.raises(ClosedError, match="closed"):
+            use()
+    assert list(reader) == []
+    assert reader.lost == 0
+    reader.close()
+
+
+def test_close_from_another_thread_wakes_poll(pair: tuple[Emitter, EventReader[Event]]) -> None:
+    _, reader = pair
+    timer = threading.Timer(0.05, reader.close)
+    timer.start()
+    start = time.monotonic()
+    with pytest.raises(ClosedError):
+        reader.poll()
+    assert time.monotonic() - start < LONG
+    timer.join()
+
+
+def test_close_in_a_callback_ends_it(pair: tuple[Emitter, EventReader[Event]]) -> None:
+    emitter, reader = pair
+    emitter.send(10, cpu=0)
+    assert reader.drain(lambda event: reader.close()) == 1
+    with READERS["perf" if isinstance(reader, PerfBufferReader) else "output"](emitter, Event) as again:
+        emitter.send(10, cpu=0)
+        assert len([again.close() for _ in again]) == 1
+
+
+def test_close_in_a_signal_handler(pair: tuple[Emitter, EventReader[Event]]) -> None:
+    _, reader = pair
+    before = signal.signal(signal.SIGALRM, lambda *_: reader.close())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        assert list(reader) == []
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_waiting_reader_is_woken(pair: tuple[Emitter, EventReader[Event]]) -> None:
+    emitter, reader = pair
+    timer = threading.Timer(0.05, emitter.send, (1, 0))
+    timer.start()
+    assert numbers(reader.poll(LONG)) == [0]
+    timer.join()
+
+
+def test_descriptor_works_with_epoll(pair: tuple[Emitter, EventReader[Event]]) -> None:
+    emitter, reader = pair
+    with select.epoll() as epoll:
+        epoll.register(reader.fileno(), select.EPOLLIN)
+        assert epoll.poll(0) == []
+        for turn in range(3):
+            emitter.send(5, cpu=turn % len(online_cpus()))
+            assert epoll.poll(LONG) == [(reader.fileno(), select.EPOLLIN)]
+            assert len(reader.read(3)) == 3
+            assert epoll.poll(0), "two events are left"
+            assert len(reader.read()) == 2
+            reader.read()
+            assert epoll.poll(0) == []
+
+
+def test_asyncio(pair: tuple[Emitter, EventReader[Event]]) -> None:
+    emitter, reader = pair
+
+    async def main() -> list[int]:
+        seen: list[int] = []
+
+        async def listen() -> None:
+            async for event in reader:
+                seen.append(event.number)
+
+        task = asyncio.create_task(listen())
+        for _ in range(3):
+            target = emitter.send(10, cpu=0).stop
+            while len(seen) < target:
+                await asyncio.sleep(0.001)
+        threading.Timer(0.02, reader.close).start()
+        await asyncio.wait_for(task, LONG)
+        return seen
+
+    assert asyncio.run(main()) == list(range(30))
+
+
+def test_asyncio_can_be_left_and_cancelled(pair: tuple[Emitter, EventReader[Event]]) -> None:
+    emitter, reader = pair
+    emitter.send(10, cpu=0)
+
+    async def main() -> None:
+        async for event in reader:
+            if event.number == 4:
+                break
+        assert numbers(reader.read()) == list(range(5, 10))
+
+        async def listen() -> None:
+            async for event in reader:
+                raise AssertionError(event)
+
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(listen(), 0.02)
+
+    asyncio.run(main())
+    emitter.send(1, cpu=0)
+    assert numbers(reader.poll(LONG)) == [10]
+
+
+def test_flood_from_another_thread(pair: tuple[Emitter, EventReader[Event]]) -> None:
+    """Sent while it is read: each number once and in order, or counted."""
+    emitter, reader = pair
+    done = threading.Event()
+
+    def flood() -> None:
+        for _ in range(60):
+            emitter.send(1000, cpu=online_cpus()[-1])
+        done.set()
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    got: list[int] = []
+    while not done.is_set():
+        got += numbers(reader.poll(0.1))
+    thread.join()
+    got += numbers(reader.read())
+    if isinstance(reader, PerfBufferReader):
+        emitter.send(1, cpu=online_cpus()[-1])
+        got += numbers(reader.read())
+    assert got == sorted(set(got))
+    assert len(got) + emitter.refused() == emitter.number
+    if isinstance(reader, PerfBufferReader):
+        assert reader.lost == emitter.refused()
+
+
+@pytest.mark.parametrize("how", ["output", "perf"])
+def test_map_may_be_closed_first(how: str) -> None:
+    with Emitter(how) as emitter:
+        reader = READERS[how](emitter.fd)
+        emitter.send(2)
+        emitter.fd.close()
+        assert len(reader.read()) == 2
+        reader.close()
+
+
+def test_wrong_map_is_refused() -> None:
+    with create_map(MapType.ARRAY, 1, 4, 8) as array:
+        with pytest.raises(BpfError, match="'rings_test': it is of type array, and RingBufferReader needs ringbuf"):
+            RingBufferReader(array)
+        with pytest.raises(BpfError, match="is of type array, and PerfBufferReader needs perf_event_array"):
+            PerfBufferReader(array)
+
+
+# --- perf buffer only
+
+
+def test_perf_watermarks_and_sizes() -> None:
+    with Emitter("perf") as emitter:
+        with PerfBufferReader(emitter, Event, wakeup=10) as reader:
+            emitter.send(9, cpu=0)
+            assert not select.select([reader], [], [], 0)[0]
+            assert len(reader.poll(0)) == 9
+            emitter.send(10, cpu=0)
+            assert select.select([reader], [], [], LONG)[0]
+        with PerfBufferReader(emitter, Event, watermark=800, size=2 * PAGE) as reader:
+            emitter.send(3, cpu=0)
+            assert not select.select([reader], [], [], 0)[0]
+            emitter.send(30, cpu=0)
+            assert select.select([reader], [], [], LONG)[0]
+            assert len(reader.poll(0)) == 33
+        wrong: dict[str, int]
+        for wrong in ({"size": 0}, {"size": 1 << 40}, {"wakeup": 0}, {"watermark": 1 << 20, "size": 4096}):
+            with pytest.raises(BpfError, match="perf buffer"):
+                PerfBufferReader(emitter, **wrong)
+
+
+def test_perf_map_needs_an_element_for_each_cpu() -> None:
+    if len(online_cpus()) < 2:
+        pytest.skip("needs two CPUs")
+    with create_map(MapType.PERF_EVENT_ARRAY, 1, 4, 4) as small, pytest.raises(BpfError, match="it has 1 elements"):
+        PerfBufferReader(small)
+
+
+def test_perf_is_taken_out_of_the_map_on_close() -> None:
+    with Emitter("perf") as emitter:
+        with PerfBufferReader(emitter) as reader:
+            emitter.send(1, cpu=0)
+            assert len(reader.read()) == 1
+        emitter.send(3, cpu=0)
+        assert emitter.refused() == 3
+
+
+def test_lost_is_known_after_close() -> None:
+    with Emitter("perf") as emitter:
+        with PerfBufferReader(emitter, size=1) as reader:
+            emitter.send(2 * PAGE // 80, cpu=0)
+            reader.read()
+            emitter.send(1, cpu=0)
+            reader.read()
+        assert reader.lost == emitter.refused() > 0
+
+
+def test_overwriting_keeps_the_newest() -> None:
+    with Emitter("perf") as emitter, PerfBufferReader(emitter, Event, size=PAGE, overwrite=True) as reader:
+        emitter.send(10, cpu=0)
+        assert numbers(reader.poll(LONG)) == list(range(10))
+        assert reader.read() == []
+        held = PAGE // 80
+        for _ in range(3):
+            sent = emitter.send(3 * held + 7, cpu=0)
+            assert numbers(reader.read()) == list(sent)[-held:]
+        sent = emitter.send(5, cpu=0)
+        assert numbers(reader.read()) == list(sent)
+        assert emitter.refused() == reader.lost == 0
+
+
+def test_overwriting_with_sizes_that_differ() -> None:
+    emitter = Emitter("perf", size=17, mask=63)
+    with emitter, PerfBufferReader(emitter, Sent.parse, size=PAGE, overwrite=True) as reader:
+        for turn in range(12):
+            sent = emitter.send(29 + 23 * turn, cpu=0)
+            got = [event.number for event in reader.read()]
+            assert len(got) >= min(len(sent), PAGE // 96)
+            assert got == list(sent)[-len(got) :]
+
+
+def cpu_switch(cpu: int, on: bool) -> None:
+    with open(f"/sys/devices/system/cpu/cpu{cpu}/online", "w") as file:
+        file.write(str(int(on)))
+
+
+@pytest.mark.skipif(os.environ.get("PYBPF_VM") != "1", reason="switches a CPU off: only in a virtual machine")
+@pytest.mark.parametrize("missed", [False, True])
+def test_cpus_go_and_come_back(missed: bool) -> None:
+    """
+    :param missed: the reader does not look while the CPU is away.
+    """
+    cpu = possible_cpus() - 1
+    if cpu == 0 or not os.path.exists(f"/sys/devices/system/cpu/cpu{cpu}/online"):
+        pytest.skip("this machine's CPUs cannot be switched off")
+    with Emitter("perf") as emitter, PerfBufferReader(emitter, Event) as reader:
+        emitter.send(5, cpu)
+        try:
+            cpu_switch(cpu, False)
+            if not missed:
+                time.sleep(1.1)
+                assert numbers(reader.read()) == list(range(5))
+                assert reader.poll(0.1) == []
+                with pytest.raises(OSError, match="") as info:
+                    emitter.send(1, cpu)
+                assert info.value.errno == errno.ENXIO
+        finally:
+            cpu_switch(cpu, True)
+        time.sleep(1.1)
+        got = numbers(reader.read())
+        assert got == (list(range(5)) if missed else [])
+        refused = emitter.refused()
+        sent = emitter.send(4, cpu)
+        assert numbers(reader.poll(LONG)) == list(sent)
+        assert emitter.refused() == refused
