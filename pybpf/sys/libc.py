@@ -6,7 +6,7 @@ import ctypes
 import os
 from typing import Any
 
-__all__ = ["address", "syscall", "syscall4"]
+__all__ = ["address", "getauxval", "syscall", "syscall4"]
 
 # Of the process's own namespace: finds the libc that Python itself runs on, whichever that is.
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -14,6 +14,9 @@ _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 # syscall(2) is variadic; on every Linux ABI that pybpf knows integer variadics travel like fixed ones.
 _syscall.argtypes = [ctypes.c_long] * 7
+_getauxval = _libc.getauxval
+_getauxval.argtypes = [ctypes.c_ulong]
+_getauxval.restype = ctypes.c_ulong
 
 
 def syscall(nr: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0, e: int = 0, f: int = 0) -> int:
@@ -35,6 +38,12 @@ def syscall4(nr: int, a: int, b: int, c: int) -> int:
     """Make system call ``nr`` of three arguments: its result, or minus errno. For hot paths; raises nothing."""
     result: int = _syscall4(nr, a, b, c)
     return result if result != -1 else -ctypes.get_errno()
+
+
+def getauxval(kind: int) -> int:
+    """An entry of the auxiliary vector that the kernel gave this process (getauxval(3)); 0 when it has none."""
+    value: int = _getauxval(kind)
+    return value
 
 
 def address(buffer: Any) -> int:

@@ -10,9 +10,9 @@ from types import TracebackType
 from pybpf.errors import KernelError, NotFoundError, PermissionDenied, UnsupportedError
 from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
-from pybpf.sys.mount import Mount, detached_mount, mounts, open_mount
+from pybpf.sys.tracefs_root import open_tracefs, tracefs_mounts
 
-__all__ = ["Tracefs", "open_tracefs", "tracefs"]
+__all__ = ["Tracefs", "tracefs"]
 
 #: what the kernel takes as the name of a trace event or of its group
 _NAME = re.compile(r"[A-Za-z0-9_.@-]+")
@@ -133,7 +133,7 @@ def tracefs() -> Tracefs:
         number = error.errno or 0
     action = "open tracefs"
     if number in (errno.EPERM, errno.EACCES):
-        mounted = _mounted()
+        mounted = tracefs_mounts()
         if mounted:
             cause = f"{mounted[0].path} may be read by its owner only"
             advice = f"run as root, or let a group read it: mount -o remount,gid=GROUP,mode=750 {mounted[0].path}"
@@ -151,36 +151,6 @@ def tracefs() -> Tracefs:
             "mount it: mount -t tracefs tracefs /sys/kernel/tracing",
         )
     raise KernelError(action, number)
-
-
-def open_tracefs() -> Fd:
-    """The root directory of tracefs; what :func:`tracefs` does, without the explanation.
-
-    :raises OSError: plain; the reason of the way that came closest.
-    """
-    refused: OSError | None = None
-    for mount in _mounted():
-        try:
-            return open_mount(mount)
-        except PermissionError as error:
-            refused = refused or error
-        except OSError:  # hidden by another mount
-            continue
-    try:
-        return detached_mount("tracefs")
-    except OSError as error:
-        failed = error
-    for mount in mounts("debugfs"):  # mounts tracefs on ``tracing`` by itself, and unmounts it again
-        try:
-            return Fd(os.open(f"{mount.path}/tracing", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), "debugfs/tracing")
-        except OSError:
-            continue
-    raise refused or failed
-
-
-def _mounted() -> list[Mount]:
-    """Where tracefs is mounted, writable mounts first."""
-    return sorted(mounts("tracefs"), key=lambda mount: not mount.writable)
 
 
 def _failed(action: str, error: OSError, path: str) -> Exception:

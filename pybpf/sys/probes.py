@@ -1,0 +1,303 @@
+"""How a feature of the running kernel is tried: each function here makes one kind of attempt and judges the answer."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from functools import cache
+from typing import Any, NamedTuple
+
+from pybpf.asm import assemble, encode, find_helper
+from pybpf.errors import errno_text
+from pybpf.sys.bpf import AttachType, Attr, Cmd, MapFlags, MapType, ProgType, bpf
+from pybpf.sys.fd import Fd
+from pybpf.sys.memlock import bpf_charged, call_charged
+from pybpf.sys.privilege import and_list, privileges
+from pybpf.sys.vdso import kernel_version
+from pybpf.sys.vmlinux import FUNC, TYPEDEF, find_ids
+
+__all__ = [
+    "NEWTASK",
+    "NO",
+    "QUIET",
+    "QUIET_ERROR",
+    "RETURN_0",
+    "YES",
+    "Result",
+    "Support",
+    "btf_types",
+    "command",
+    "helper",
+    "insns",
+    "judge",
+    "kernel_type",
+    "known_to_verifier",
+    "lacks_privileges",
+    "link",
+    "made_map",
+    "map_type",
+    "program",
+    "traced",
+]
+
+RETURN_0 = "r0 = 0\nexit"
+_LOG_SIZE = 1 << 16
+_HELPER_MISSING = ("unknown func", "cannot use helper", "invalid func")
+#: not the feature's fault: trying again later may give another answer
+_TRANSIENT = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EINTR})
+_REFUSED = frozenset({errno.EPERM, errno.EACCES})
+
+
+class Support(Enum):
+    """What is known of a feature."""
+
+    YES = "yes"
+    NO = "no"
+    NOT_ALLOWED = "not allowed"  #: this process may not try it (or lacks the memory or descriptors to)
+
+
+class Result(NamedTuple):
+    """The outcome of a probe."""
+
+    support: Support
+    detail: str = ""  #: what the kernel answered, for people
+
+    def __bool__(self) -> bool:
+        return self.support is Support.YES
+
+    def __str__(self) -> str:
+        return f"{self.support.value}: {self.detail}" if self.detail else self.support.value
+
+
+YES, NO = Result(Support.YES), Result(Support.NO)
+
+
+def judge(error: OSError, *, supported: tuple[int, ...] = (), denied: frozenset[int] = _REFUSED) -> Result:
+    """What a failed attempt says of the feature.
+
+    :param supported: errnos that only a kernel with the feature gives.
+    :param denied: errnos that mean that this process may not.
+    """
+    number = error.errno or 0
+    if number in supported:
+        return YES
+    text = errno_text(number)
+    if number in _TRANSIENT:
+        return Result(Support.NOT_ALLOWED, f"could not be tried: {text}")
+    if number not in denied:
+        return Result(Support.NO, text)
+    missing = lacks_privileges()
+    return Result(Support.NOT_ALLOWED, f"{text}; this process lacks {and_list(missing)}" if missing else text)
+
+
+def lacks_privileges() -> list[str]:
+    """Which of the capabilities that tracing takes this process lacks."""
+    return privileges().missing("CAP_BPF", "CAP_PERFMON")
+
+
+class VerifierAnswer(OSError):
+    """A program was refused, with this log."""
+
+    log = ""
+
+
+def program(kind: ProgType, text: str = RETURN_0, *, log: bool = False, map_fd: int = -1, **fields: Any) -> Fd:
+    """Load a small program, in which ``m`` is a map. :raises OSError: plain; with ``log`` a VerifierAnswer."""
+    code = encode(assemble(text), maps={"m": map_fd} if map_fd >= 0 else {}, endian=sys.byteorder)
+    attr = Attr(Cmd.PROG_LOAD, prog_type=kind, insns=code, insn_cnt=len(code) // 8, license=b"GPL\0", **fields)
+    if kind == ProgType.KPROBE:
+        attr["kern_version"] = kernel_version()
+    buffer = ctypes.create_string_buffer(_LOG_SIZE if log else 0)
+    if log:
+        attr["log_level"], attr["log_size"], attr["log_buf"] = 1, _LOG_SIZE, buffer
+    try:
+        return Fd(call_charged(attr), f"{kind.name.lower()} program")
+    except OSError as error:
+        if not log:
+            raise
+        answer = VerifierAnswer(error.errno, error.strerror)
+        answer.log = buffer.value.decode("utf-8", "replace")
+        raise answer from None
+
+
+def insns(text: str, kind: ProgType = ProgType.SOCKET_FILTER, **fields: Any) -> Result:
+    """Whether the verifier takes these instructions: they must be reachable and harmless."""
+    try:
+        program(kind, text, log=True, **fields).close()
+    except VerifierAnswer as error:
+        if error.log:  # it was looked at, so privileges were not the reason
+            lines = [line for line in error.log.splitlines() if line and not line.startswith("processed ")]
+            return Result(Support.NO, lines[-1] if lines else errno_text(error.errno or 0))
+        return judge(error)
+    return YES
+
+
+def known_to_verifier(kind: ProgType, **fields: Any) -> Result:
+    """Whether a program of this type, with these fields, gets as far as the verifier, which writes a log."""
+    try:
+        program(kind, log=True, **fields).close()
+    except VerifierAnswer as error:
+        return YES if error.log else judge(error)
+    return YES
+
+
+@cache
+def _helper(name: str, kind: ProgType) -> Result:
+    try:
+        program(kind, f"call bpf_{name}\n{RETURN_0}", log=True).close()
+    except VerifierAnswer as error:
+        if not error.log:
+            raise
+        missing = [line for line in error.log.splitlines() if any(text in line for text in _HELPER_MISSING)]
+        return Result(Support.NO, missing[-1]) if missing else YES
+    return YES
+
+
+def helper(name: str, kind: ProgType) -> Result:
+    """Whether programs of a type may call a helper, in this kernel and its state of lockdown.
+
+    :param name: as in the kernel's bpf.h, with or without ``bpf_``.
+    :raises AsmError: there is no helper of that name.
+    """
+    try:
+        return _helper(find_helper(name).name, kind)
+    except OSError as error:
+        return judge(error)
+
+
+def btf_blob(types: bytes, strings: bytes = b"\0") -> bytes:
+    """A BTF blob of these types."""
+    header = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings))
+    return header + types + strings
+
+
+#: type 1: a u32 named "i", so that ``bpf_local_storage`` maps have a key and a value
+_INT = struct.pack("=IIII", 1, 1 << 24, 4, 32)
+_INT_STRINGS = b"\0i\0"
+
+
+def btf_types(*words: int) -> Result:
+    """Whether the kernel takes BTF with a u32 (type 1, named "i") and then these words of types."""
+    blob = btf_blob(_INT + struct.pack(f"={len(words)}I", *words), _INT_STRINGS)
+    try:
+        Fd(bpf(Cmd.BTF_LOAD, btf=blob, btf_size=len(blob)), "BTF").close()
+    except OSError as error:
+        return judge(error)
+    return YES
+
+
+_PAGE = mmap.PAGESIZE
+_STORAGE = {"max_entries": 0, "map_flags": MapFlags.NO_PREALLOC}
+#: what the smallest map of a type needs beyond a key and a value of 4 bytes and one entry
+_SMALLEST: dict[MapType, dict[str, int]] = {
+    MapType.STACK_TRACE: {"value_size": 8},
+    MapType.LPM_TRIE: {"key_size": 8, "map_flags": MapFlags.NO_PREALLOC},
+    MapType.CGROUP_STORAGE: {"key_size": 8, "max_entries": 0},
+    MapType.PERCPU_CGROUP_STORAGE: {"key_size": 8, "max_entries": 0},
+    MapType.REUSEPORT_SOCKARRAY: {"value_size": 8},
+    MapType.QUEUE: {"key_size": 0},
+    MapType.STACK: {"key_size": 0},
+    MapType.SK_STORAGE: _STORAGE,
+    MapType.RINGBUF: {"key_size": 0, "value_size": 0, "max_entries": _PAGE},
+    MapType.INODE_STORAGE: _STORAGE,
+    MapType.TASK_STORAGE: _STORAGE,
+    MapType.BLOOM_FILTER: {"key_size": 0},
+    MapType.USER_RINGBUF: {"key_size": 0, "value_size": 0, "max_entries": _PAGE},
+    MapType.CGRP_STORAGE: _STORAGE,
+    MapType.ARENA: {"key_size": 0, "value_size": 0, "map_flags": MapFlags.MMAPABLE},
+}
+_TYPED = frozenset(kind for kind, fields in _SMALLEST.items() if fields is _STORAGE)
+_NESTED = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
+
+
+@contextmanager
+def made_map(kind: MapType, **fields: int) -> Iterator[Fd]:
+    """The smallest map of a type. :raises OSError: plain."""
+    values: dict[str, int] = {"key_size": 4, "value_size": 4, "max_entries": 1, **_SMALLEST.get(kind, {}), **fields}
+    others: list[Fd] = []
+    try:
+        if kind in _TYPED:
+            blob = btf_blob(_INT, _INT_STRINGS)
+            others.append(Fd(bpf(Cmd.BTF_LOAD, btf=blob, btf_size=len(blob)), "BTF"))
+            values.update(btf_fd=others[0].fileno(), btf_key_type_id=1, btf_value_type_id=1)
+        elif kind in _NESTED:
+            inner = bpf_charged(Cmd.MAP_CREATE, map_type=MapType.ARRAY, key_size=4, value_size=4, max_entries=1)
+            others.append(Fd(inner, "map"))
+            values.update(inner_map_fd=inner)
+        with Fd(bpf_charged(Cmd.MAP_CREATE, map_type=kind, **values), f"{kind.name.lower()} map") as made:
+            yield made
+    finally:
+        for other in others:
+            other.close()
+
+
+def map_type(kind: MapType, **fields: int) -> Result:
+    """Whether a map of a type can be made."""
+    try:
+        with made_map(kind, **fields):
+            return YES
+    except OSError as error:
+        return judge(error)
+
+
+def command(cmd: Cmd, *supported: int, **fields: Any) -> Result:
+    """Whether a command exists: it succeeds, giving a descriptor at most, or fails with one of ``supported``."""
+    try:
+        result = bpf(cmd, **fields)
+    except OSError as error:
+        return judge(error, supported=supported)
+    if result > 0:
+        Fd(result, cmd.name).close()
+    return YES
+
+
+#: functions that every kernel with networking has for its own tests and that nothing else calls (net/bpf/test_run.c)
+QUIET, QUIET_ERROR = "bpf_fentry_test1", "bpf_modify_return_test"
+#: the type of a tracepoint that seldom fires
+NEWTASK = "btf_trace_task_newtask"
+_FUNCTIONS = (QUIET, QUIET_ERROR, "bpf_iter_task", "bpf_lsm_file_open", "bpf_iter_num_new")
+
+
+@cache
+def _ids() -> dict[tuple[int, str], int]:
+    try:
+        return find_ids([(FUNC, name) for name in _FUNCTIONS] + [(TYPEDEF, NEWTASK)])
+    except (OSError, ValueError):
+        return {}
+
+
+def kernel_type(kind: int, name: str) -> int:
+    """The id of one of the few types that probes use in the kernel's BTF; 0 when it has none."""
+    return _ids().get((kind, name), 0)
+
+
+def traced(attach_type: AttachType, kind: int, name: str, *, attach: bool = True) -> Result:
+    """Whether a TRACING program can be attached to a kernel type: it is, for a moment. (Loading proves nothing:
+    some architectures have no trampolines and say so only when a program is attached.)"""
+    number = kernel_type(kind, name)
+    if not number:
+        return Result(Support.NO, f"the kernel's BTF is missing or has no {name}")
+    try:
+        with program(ProgType.TRACING, expected_attach_type=attach_type, attach_btf_id=number) as prog:
+            return command(Cmd.RAW_TRACEPOINT_OPEN, prog_fd=prog.fileno()) if attach else YES
+    except OSError as error:
+        return judge(error)
+
+
+def link(kind: ProgType, attach_type: AttachType, *supported: int, load: dict[str, Any] | None = None,
+         **fields: Any) -> Result:  # fmt: skip
+    """Whether a program of a type can be attached by LINK_CREATE: it is, for a moment, or fails with ``supported``.
+
+    :param load: further fields of the load; the others are those of LINK_CREATE.
+    """
+    try:
+        with program(kind, **(load or {})) as prog:
+            return command(Cmd.LINK_CREATE, *supported, prog_fd=prog.fileno(), attach_type=attach_type, **fields)
+    except OSError as error:
+        return judge(error)
