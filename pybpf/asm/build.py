@@ -29,8 +29,8 @@ from pybpf.errors import AsmError
 __all__ = [
     "Operand", "Register", "Target", "add", "addr_space_cast", "and_", "arsh", "atomic_add", "atomic_and",
     "atomic_cmpxchg", "atomic_or", "atomic_xchg", "atomic_xor", "be", "bswap", "call", "call_kfunc", "call_local",
-    "div", "exit_", "goto", "gotol", "gotox", "jeq", "jge", "jgt", "jle", "jlt", "jne", "jset", "jsge", "jsgt", "jsle", "jslt",
-    "label", "ld_abs", "ld_btf_id", "ld_imm64", "ld_ind", "ld_map", "ld_map_index", "ld_map_value",
+    "div", "exit_", "goto", "gotol", "gotox", "jeq", "jge", "jgt", "jle", "jlt", "jne", "jset", "jsge", "jsgt", "jsle",
+    "jslt", "label", "ld_abs", "ld_btf_id", "ld_imm64", "ld_ind", "ld_map", "ld_map_index", "ld_map_value",
     "ld_map_value_index", "ld_subprog", "ldsx", "ldx", "le", "load_acquire", "lsh", "may_goto", "mod", "mov", "movsx",
     "mul", "neg", "or_", "rsh", "sdiv", "smod", "st", "store_release", "stx", "sub", "xor",
 ]  # fmt: skip

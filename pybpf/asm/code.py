@@ -55,7 +55,7 @@ class Code:
     def __init__(self, items: Iterable[Item] = ()) -> None:
         insns: list[Insn] = []
         labels: dict[str, int] = {}
-        for item in items:
+        for item in items.items() if isinstance(items, Code) else items:
             if isinstance(item, Insn):
                 insns.append(item)
             elif isinstance(item, Label):
@@ -140,11 +140,11 @@ class Code:
             if not isinstance(insn.ref, str):
                 yield insn
                 continue
+            reason = fault(insn)
+            if reason:
+                self.refuse(index, reason)
             distance = self._distance(index, self.labels[insn.ref])
-            form = self._form(index)
-            if form.ref != "label":
-                self.refuse(index, fault(insn))
-            if "off" in form.places:
+            if "off" in self._form(index).places:
                 if not -0x8000 <= distance <= 0x7FFF:
                     self.refuse(
                         index,

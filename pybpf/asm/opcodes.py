@@ -51,6 +51,7 @@ FEATURES = {
     "kfunc": "5.13",
     "fd_array": "5.14",
     "cpu_v4": "6.6",
+    "gotol": "6.6",
     "may_goto": "6.9",
     "arena": "6.9",
     "acquire_release": "6.15",
@@ -214,7 +215,7 @@ def _jumps() -> Iterator[Form]:
                 head = f"if {r}{{dst}} {compare} {operand} goto "
                 yield _row(cls | op | source, head + "pc{off:+d}", head + "{label}", feature)
     yield _row(_JMP | _JA, "goto pc{off:+d}", "goto {label}")
-    yield _row(_JMP32 | _JA, "gotol pc{imm:+d}", "gotol {label}", "cpu_v4")
+    yield _row(_JMP32 | _JA, "gotol pc{imm:+d}", "gotol {label}", "gotol")
     yield _row(_JMP | _JA | _X, "gotox r{dst}", feature="gotox")
     yield _row(_JMP | _JCOND, "may_goto pc{off:+d}", "may_goto {label}", "may_goto")
     yield _row(_JMP | _CALL, "call {helper}")

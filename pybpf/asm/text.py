@@ -130,10 +130,9 @@ def _ref_fault(insn: Insn, form: Form) -> str:
 
 def fault(insn: Insn) -> str:
     """What is wrong with an instruction and what to write instead, or ``""``."""
-    try:
-        form = find_form(insn)
-        if form is None:
-            return _misfit(insn)
-        return _range_fault(insn, form) or (_ref_fault(insn, form) if insn.ref is not None else "")
-    except TypeError:
+    if not all(isinstance(field, int) for field in insn[:5]):
         return "code, dst, src, off and imm must be integers"
+    form = find_form(insn)
+    if form is None:
+        return _misfit(insn)
+    return _range_fault(insn, form) or (_ref_fault(insn, form) if insn.ref is not None else "")
