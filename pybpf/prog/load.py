@@ -14,13 +14,14 @@ from typing import Any, NamedTuple, Protocol
 from pybpf.asm import HELPERS_BY_ID, KfuncRef, encode
 from pybpf.errors import KernelError, VerifierError
 from pybpf.prog.debug import functions, index_at, source_of
-from pybpf.prog.kernel_version import kernel_version
 from pybpf.prog.spec import ProgramSpec
 from pybpf.prog.typeinfo import debug_fields
 from pybpf.prog.verifier import Rejection, advice_for, read_log
 from pybpf.sys.bpf import Attr, Cmd, ProgFlags, ProgType
 from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
+from pybpf.sys.memlock import call_charged
+from pybpf.sys.vdso import kernel_version
 
 __all__ = ["LOG_LIMIT", "HasFd", "Loaded", "load_program", "sanitized"]
 
@@ -29,7 +30,7 @@ LOG_LIMIT = 1 << 28
 #: Tried in turn where the kernel does not say what it needs (before 6.4). The first is the most before Linux 5.2; what
 #: is not written to costs nothing.
 _LOG_SIZES = ((1 << 24) - 1, LOG_LIMIT)
-#: What EINVAL or E2BIG without a log can mean: fields of attr that the kernel does not know, or a missing version.
+#: What fields of attr that the kernel does not know give, without a log.
 _TRY_ANOTHER_WAY = (errno.EINVAL, errno.E2BIG)
 
 _HELPER_REFUSED = re.compile(r"(?P<kind>unknown func|invalid func|cannot use helper) (?P<name>\w+)#(?P<id>\d+)")
@@ -78,8 +79,6 @@ def load_program(spec: ProgramSpec, maps: Mapping[str, HasFd], level: int = 0) -
         debug = debug_fields(spec.code, sanitized(spec.name) or "program", owned)
         if debug:
             ways.insert(0, debug)
-        if spec.type == ProgType.KPROBE:
-            ways.append({"kern_version": kernel_version()})
         for way in ways:
             outcome = _try({**fields, **way}, level, spec.name)
             if outcome.fd is not None:
@@ -120,6 +119,8 @@ def _fields(spec: ProgramSpec, maps: Mapping[str, HasFd]) -> dict[str, Any]:
         # the kernel takes SYSCALL programs no other way
         "prog_flags": spec.flags | (ProgFlags.SLEEPABLE if spec.type == ProgType.SYSCALL else 0),
         "expected_attach_type": spec.expected_attach_type,
+        # of kprobe programs only, and before Linux 5.0 only, the kernel wants its own version
+        "kern_version": kernel_version() if spec.type == ProgType.KPROBE else 0,
     }
 
 
@@ -179,7 +180,7 @@ def _call(attr: Attr, name: str) -> Fd:
     """:raises OSError: plain."""
     while True:
         try:
-            return Fd(attr.call(), f"program {name}")
+            return Fd(call_charged(attr), f"program {name}")
         except BlockingIOError:  # EAGAIN: a signal came while the verifier was at work
             continue
 

@@ -38,7 +38,6 @@ from pybpf.asm import (
 from pybpf.errors import AsmError, ClosedError, KernelError, NotFoundError, UnsupportedError
 from pybpf.maps import Array, HashMap
 from pybpf.prog import Program, ProgramSpec, run_time_stats
-from pybpf.prog.kernel_version import find_version, kernel_version
 from pybpf.prog.load import sanitized
 from pybpf.sys.bpf import ProgType
 from pybpf.types import u32, u64
@@ -80,14 +79,10 @@ def test_packet_too_short_for_the_kernel(program: Program) -> None:
 
 
 def _syscall_program(*items: object) -> Program:
-    try:
-        return Program.load(ProgramSpec(ProgType.SYSCALL, Code(items), "test"))  # type: ignore[arg-type]
-    except KernelError as error:
-        if error.errno == 22 and not getattr(error, "log", ""):
-            pytest.skip("kernel has no SYSCALL programs (Linux 5.14)")
-        raise
+    return Program.load(ProgramSpec(ProgType.SYSCALL, Code(items), "test"))  # type: ignore[arg-type]
 
 
+@pytest.mark.needs("test_run_syscall")
 def test_syscall_program_writes_its_context() -> None:
     code = [ldx(DW, R2, R1, 0), add(R2, 1), stx(DW, R1, 8, R2), mov(R0, 3), exit_()]
     with _syscall_program(*code) as program:
@@ -96,11 +91,13 @@ def test_syscall_program_writes_its_context() -> None:
         assert struct.unpack("=QQ", result.ctx) == (41, 42)
 
 
+@pytest.mark.needs("test_run_syscall")
 def test_syscall_program_takes_no_packet() -> None:
     with _syscall_program(mov(R0, 0), exit_()) as program, pytest.raises(KernelError, match="takes no packet"):
         program.test_run(b"x" * 64)
 
 
+@pytest.mark.needs("test_run_raw_tp")
 def test_raw_tracepoint_gets_its_arguments() -> None:
     spec = ProgramSpec(ProgType.RAW_TRACEPOINT, Code([ldx(DW, R0, R1, 8), exit_()]), "raw")
     with Program.load(spec) as program:
@@ -108,6 +105,7 @@ def test_raw_tracepoint_gets_its_arguments() -> None:
         assert result.retval == 99
 
 
+@pytest.mark.needs("test_run_raw_tp")
 def test_raw_tracepoint_on_a_chosen_cpu() -> None:
     spec = ProgramSpec(ProgType.RAW_TRACEPOINT, Code([call("get_smp_processor_id"), exit_()]), "raw")
     with Program.load(spec) as program:
@@ -301,15 +299,6 @@ def test_pin_elsewhere(program: Program, tmp_path: Path) -> None:
         program.pin(tmp_path / "program")
     with pytest.raises(NotFoundError, match="there is no"):
         program.pin(tmp_path / "nowhere" / "program")
-
-
-def test_kernel_version_of_the_vdso() -> None:
-    version = kernel_version()
-    assert version >> 16 == int(os.uname().release.partition(".")[0])
-    assert find_version(b"") == 0
-    assert find_version(struct.pack("=III", 0xFFFFFFFF, 4, 0) + b"Linux\0") == 0
-    note = struct.pack("=III6sxxI", 6, 4, 0, b"Linux\0", 0x061203)
-    assert find_version(struct.pack("=III4sI", 4, 4, 3, b"GNU\0", 1) + note) == 0x061203
 
 
 def test_source_lines_in_a_dump() -> None:
