@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol, Union
 
-from pybpf.errors import ClosedError, KernelError, UnsupportedError
+from pybpf.errors import BpfError, ClosedError, UnsupportedError
 from pybpf.sys.fd import Fd
 from pybpf.sys.objects import KprobeMultiLink, LinkInfo, PerfLink, PerfLinkKind, link_info, prog_info
 from pybpf.sys.pin import Path, pin
@@ -163,12 +163,12 @@ class MultiLink:
         links: Sequence[Link],
         target: str,
         *,
-        failures: Sequence[tuple[str, KernelError]] = (),
+        failures: Sequence[tuple[str, BpfError]] = (),
         owned: Sequence[Closeable] = (),
     ) -> None:
         self.links = tuple(links)
         self.target = target
-        self.failures: list[tuple[str, KernelError]] = list(failures)
+        self.failures: list[tuple[str, BpfError]] = list(failures)
         self._owned: list[Closeable] = [*owned, *links]
         self._closed = False
 

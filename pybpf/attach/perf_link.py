@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pybpf.attach.link import Closeable, Link
-from pybpf.errors import UnsupportedError
+from pybpf.errors import PackError, UnsupportedError
 from pybpf.sys.bpf import AttachType, Cmd, bpf
 from pybpf.sys.explain import explaining
 from pybpf.sys.fd import Fd
 from pybpf.sys.perf import Ioctl, perf_ioctl
 
-__all__ = ["link_perf_event"]
+__all__ = ["check_cookies", "link_perf_event"]
 
 
 def link_perf_event(
@@ -24,9 +24,11 @@ def link_perf_event(
     :param target: what the event is, for messages.
     :param cookie: what ``bpf_get_attach_cookie`` returns in the program (needs a link: Linux 5.15).
     :param owned: what the link closes after ``event``; left alone when attaching fails.
+    :raises PackError: the cookie does not fit into 64 bits.
     :raises KernelError: the kernel refused; UnsupportedError when it has no cookies.
     """
     try:
+        check_cookies((cookie or 0,), target)
         link = _create(program, event, target, cookie)
         if link is not None:
             event.close()  # the link holds the event now
@@ -37,6 +39,13 @@ def link_perf_event(
         event.close()
         raise
     return Link(event, target, program=program, is_bpf_link=False, owned=owned)
+
+
+def check_cookies(cookies: Iterable[int], target: str) -> None:
+    """:raises PackError: one of them is no unsigned 64-bit number."""
+    for cookie in cookies:
+        if not isinstance(cookie, int) or not 0 <= cookie < 1 << 64:
+            raise PackError(f"cannot attach to {target}: the cookie {cookie!r:.40} is not a number from 0 to 2**64 - 1")
 
 
 def _create(program: Fd, event: Fd, target: str, cookie: int | None) -> Fd | None:
@@ -57,7 +66,7 @@ def _create(program: Fd, event: Fd, target: str, cookie: int | None) -> Fd | Non
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-        if cookie is None:
+        if not cookie:
             return None  # where links are known, the ioctl finds the same fault
         try:
             create(-1)
