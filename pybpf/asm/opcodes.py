@@ -220,6 +220,8 @@ def _jumps() -> Iterator[Form]:
     yield _row(_JMP | _JCOND, "may_goto pc{off:+d}", "may_goto {label}", "may_goto")
     yield _row(_JMP | _CALL, "call {helper}")
     yield _row(_JMP | _CALL, "call pc{imm:+d}", "call {label}", "subprog", src=1)
+    # Of a function that was compiled: where it was, and its number.
+    yield _row(_JMP | _CALL, "call pc{off:+d}#{imm}", feature="internal", src=1)
     yield _row(_JMP | _CALL, "call kernel-function#{imm}", "call kfunc[{kfunc}]", "kfunc", src=2)
     yield _row(_JMP | _CALL, "call kernel-function#{imm}[idx:{off}]", feature="kfunc", src=2)
     yield _row(_JMP | _EXIT, "exit")
