@@ -60,9 +60,8 @@ def _lack(feature: str) -> str | None:
     """Why the running kernel cannot do ``feature``; None where it can."""
     from pybpf.sys import features
 
-    if features.has(feature):
-        return None
-    return str(features.probe(feature))
+    result = features.probe(feature)
+    return None if result else str(result)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -16,7 +16,7 @@ from .apt import Apt
 from .cache import VmError, locked
 from .kernels import Kernel
 
-__all__ = ["SOURCE", "Outcome", "prepare", "run"]
+__all__ = ["GUEST", "SOURCE", "Outcome", "prepare", "run"]
 
 #: the project's tree
 SOURCE = Path(__file__).parent.parent.parent
@@ -27,6 +27,8 @@ PYTEST = (
     "python3", "-m", "pytest", "-v", "--color=no", "-m", "not vm", "-p", "no:cacheprovider",
     "--durations=20", "--junitxml=/tmp/out/junit.xml",
 )  # fmt: skip
+#: the environment variable that names the kernel to the tests inside it
+GUEST = "PYBPF_VM_KERNEL"
 #: how tests/conftest.py words a skip for a feature
 _LACKS = re.compile(r"kernel lacks ([\w.]+)")
 #: lines of the console that are shown when a guest gives no results
@@ -84,7 +86,8 @@ def run(
         return Outcome(kernel, unavailable=str(error))
     outcome = Outcome(kernel, version=vmlinuz.name)
     # An interrupted pytest still says what it was doing and writes its results.
-    command = ["timeout", "-s", "INT", str(max(1, int(timeout) - MARGIN)), *PYTEST, *arguments]
+    limit = ["timeout", "-s", "INT", str(max(1, int(timeout) - MARGIN))]
+    command = ["env", f"{GUEST}={kernel.name}", *limit, *PYTEST, *arguments]
     with tempfile.TemporaryDirectory(prefix="pybpf-vm-") as directory:
         out = Path(directory)
         try:
