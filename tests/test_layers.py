@@ -47,7 +47,8 @@ def _imports(path: str) -> Iterator[tuple[int, str, tuple[str, ...]]]:
             module = ".".join([*base, *filter(None, [node.module])])
             if module == "pybpf":  # from pybpf import maps
                 for name in names:
-                    yield node.lineno, f"pybpf.{name}", ()
+                    if name != "__version__":
+                        yield node.lineno, f"pybpf.{name}", ()
             else:
                 yield node.lineno, module, names
 

@@ -64,5 +64,6 @@ class Fd:
 
     def __del__(self) -> None:
         if getattr(self, "_fd", -1) >= 0:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-            self.close()
+            text = f"unclosed {self!r}"
+            self.close()  # first: a warning can be made an error
+            warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
