@@ -98,6 +98,13 @@ class Btf(Types):
         """
         return render.c(self, self.id_of(what), offsets)
 
+    def declaration(self, what: int | str, name: str = "") -> str:
+        """A declaration of a name with a type: ``"struct sock *sk"``; without a name, the type alone: ``"pid_t"``.
+
+        :raises BtfError: it is malformed, or too large to print.
+        """
+        return render.declaration(self, self.id_of(what), name)
+
     def ctype(self, what: int | str) -> type[Any]:
         """The class of a type's values, for keys and values of maps; see :mod:`pybpf.btf.view`."""
         return self._views.ctype(self.id_of(what))

@@ -22,6 +22,8 @@ __all__ = ["MAX_DEPTH", "Types"]
 MAX_DEPTH = 64
 #: The longest name that is decoded; the kernel's limit for identifiers is 512.
 _MAX_NAME = 1024
+#: How many decoded types are kept.
+_MAX_DECODED = 512
 _MAX_SIZE = 0xFFFFFFFF  # of a type, in bytes; the kernel's limit too
 
 _MODIFIERS = frozenset({Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG})
@@ -110,11 +112,22 @@ class Types:
         """Decode a type. :raises BtfError: there is no such id, or it is malformed."""
         if not type_id:
             return kinds.Void()
-        blob, at = self._at(type_id)
-        try:
-            return blob._decode(at)
-        except BtfError as error:
-            raise BtfError(f"cannot read type {type_id}: {error}") from None
+        found = self._decoded.get(type_id)
+        if found is None:
+            blob, at = self._at(type_id)
+            try:
+                found = blob._decode(at)
+            except BtfError as error:
+                raise BtfError(f"cannot read type {type_id}: {error}") from None
+            if len(self._decoded) >= _MAX_DECODED:
+                self._decoded.clear()
+            self._decoded[type_id] = found
+        return found
+
+    @cached_property
+    def _decoded(self) -> dict[int, BtfType]:
+        """Types that were decoded lately."""
+        return {}
 
     def _decode(self, at: int) -> BtfType:
         name, info, size = self._words[at : at + 3]
@@ -212,15 +225,15 @@ class Types:
         matches: Callable[[str], Any] = re.compile(translate(pattern)).match
         start = _WILD.split(pattern, maxsplit=1)[0]
         offsets = memoryview(self._names).cast("I")
-        # One character per byte: offsets into the section are offsets into the text.
-        text = "" if self.base else self._strings.decode("latin-1")
-        plain = text.isascii() and not self.base
+        # The fast way, where offsets into the section are offsets into its text.
+        text = self._strings.decode("ascii") if not self.base and self._strings.isascii() else ""
         for index, number in enumerate(self._kinds):
             if number in wanted:
                 offset = offsets[index]
-                if not offset or (plain and not text.startswith(start, offset)):
+                end = text.find("\0", offset, offset + _MAX_NAME)
+                if not offset or (end > 0 and not text.startswith(start, offset)):
                     continue
-                name = text[offset : text.find("\0", offset)] if plain else self._name(offset)
+                name = text[offset:end] if end > 0 else self._name(offset)
                 if matches(name):
                     found.append((name, self._origin + index))
         return found
@@ -230,15 +243,21 @@ class Types:
 
         :raises BtfError: there is no such type.
         """
-        words = text.split()
-        wanted = _BARE
-        if len(words) > 1 and words[0] in _KEYWORDS:
-            wanted = _KEYWORDS[words.pop(0)]
-        found = {self.kind(type_id): type_id for type_id in reversed(list(self._named(" ".join(words))))}
-        for kind in wanted:
-            if kind in found:
-                return found[kind]
-        raise BtfError(f"there is no type named {text!r} in this BTF")
+        found = self._ids.get(text)
+        if found is None:
+            words = text.split()
+            wanted = _KEYWORDS[words.pop(0)] if len(words) > 1 and words[0] in _KEYWORDS else _BARE
+            there = {self.kind(type_id): type_id for type_id in reversed(list(self._named(" ".join(words))))}
+            found = next((there[kind] for kind in wanted if kind in there), None)
+            if found is None:
+                raise BtfError(f"there is no type named {text!r} in this BTF")
+            self._ids[text] = found
+        return found
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        """What :meth:`named` found."""
+        return {}
 
     def id_of(self, what: int | str) -> int:
         """``what`` itself if it is an id, else :meth:`named`."""
@@ -308,32 +327,44 @@ class Types:
 
     def align_of(self, type_id: int) -> int:
         """The alignment of a type in bytes; 1 for a packed struct. :raises BtfError: it is malformed."""
-        return self._align(type_id, {}, 0)
+        return self._align(type_id, 0)
 
-    def _align(self, type_id: int, known: dict[int, int], depth: int) -> int:
+    @cached_property
+    def _aligns(self) -> dict[int, int]:
+        """The alignment of each type that was asked for; 0 while it is being found out."""
+        return {}
+
+    def _align(self, type_id: int, depth: int) -> int:
         type_id = self.resolve(type_id)
-        if type_id in known:
-            return known[type_id]
-        if depth > MAX_DEPTH:
-            raise BtfError(f"type {type_id} is nested in more than {MAX_DEPTH} types, or in itself")
-        kind = self.type(type_id)
-        align = 1
+        align = self._aligns.get(type_id)
+        if align:
+            return align
+        if align == 0 or depth > MAX_DEPTH:
+            raise BtfError(f"type {type_id} is nested in itself, or in more than {MAX_DEPTH} types")
+        self._aligns[type_id] = 0
+        try:
+            self._aligns[type_id] = align = self._find_align(self.type(type_id), depth + 1)
+        finally:
+            if not align:
+                del self._aligns[type_id]
+        return align
+
+    def _find_align(self, kind: BtfType, depth: int) -> int:
         if isinstance(kind, kinds.Array):
-            align = self._align(kind.type, known, depth + 1)
-        elif isinstance(kind, kinds.Ptr):
-            align = self.pointer_size
-        elif isinstance(kind, (kinds.Int, kinds.Enum, kinds.Enum64, kinds.Float)):
-            align = min(kind.size, 16) or 1
-        elif isinstance(kind, (kinds.Struct, kinds.Union)):
+            return self._align(kind.type, depth)
+        if isinstance(kind, kinds.Ptr):
+            return self.pointer_size
+        if isinstance(kind, (kinds.Int, kinds.Enum, kinds.Enum64, kinds.Float)):
+            return min(kind.size, 16) or 1
+        align = 1
+        if isinstance(kind, (kinds.Struct, kinds.Union)):
             for member in kind.members:
-                inner = self._align(member.type, known, depth + 1)
+                inner = self._align(member.type, depth)
                 if not member.bits and member.offset % (8 * inner) and not self._is_bits(member.type):
-                    align = 1
-                    break
+                    return 1
                 align = max(align, inner)
             if kind.size % align:
-                align = 1
-        known[type_id] = align
+                return 1
         return align
 
     def _is_bits(self, type_id: int) -> bool:

@@ -7,10 +7,10 @@ from pybpf.btf.kinds import Kind
 from pybpf.btf.reader import MAX_DEPTH, Types
 from pybpf.errors import BtfError
 
-__all__ = ["c"]
+__all__ = ["c", "declaration"]
 
 #: Types, members and lines of padding that one text may have; hostile types could ask for billions.
-_MOST_PARTS = 200_000
+_MOST_PARTS = 50_000
 
 _QUALIFIERS: dict[type, str] = {kinds.Const: "const", kinds.Volatile: "volatile", kinds.Restrict: "restrict"}
 _KEYWORDS: dict[type, str] = {kinds.Struct: "struct", kinds.Union: "union", kinds.Enum: "enum", kinds.Enum64: "enum"}
@@ -25,6 +25,14 @@ def c(types: Types, type_id: int, offsets: bool = False) -> str:
     :raises BtfError: it is malformed, or too large to print.
     """
     return _Writer(types, offsets).top(type_id)
+
+
+def declaration(types: Types, type_id: int, name: str = "") -> str:
+    """``name`` declared with a type, such as ``"struct sock *sk"``; without a name, the type as a cast has it.
+
+    :raises BtfError: the type is malformed, or too large to print.
+    """
+    return _Writer(types, False).declare(type_id, name, 0)
 
 
 class _Writer:

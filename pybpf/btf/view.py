@@ -18,13 +18,15 @@ from pybpf.btf.kinds import Encoding, Kind
 from pybpf.btf.member import find_field
 from pybpf.btf.reader import MAX_DEPTH, Types
 from pybpf.errors import BtfError, PackError
-from pybpf.types import Array, Int, Layout, array_of, bool_, char, layout, s8, s16, s32, s64, u8, u16, u32, u64
+from pybpf.types import Array, Layout, array_of, bool_, char, layout, s8, s16, s32, s64, u8, u16, u32, u64
 from pybpf.types.layout import BoolLayout, BytesLayout, IntLayout
 
 __all__ = ["EnumValue", "View", "Views"]
 
 #: The kernel's map values are smaller; what is larger is hostile.
 _MAX_SIZE = 1 << 24
+#: Reading a member makes a Python object of each of its elements.
+_MAX_ELEMENTS = 1 << 20
 #: Members and elements that one repr() shows, nested ones included, and how deep.
 _MAX_SHOWN = 400
 _MAX_SHOWN_DEPTH = 16
@@ -82,11 +84,14 @@ class View:
         return _show(self, [_MAX_SHOWN], _MAX_SHOWN_DEPTH)
 
 
-class EnumValue(Int):
+class EnumValue(int):
     """A value of an enum: an int that knows its name."""
 
     __layout__: ClassVar[_EnumLayout]
     __slots__ = ()
+
+    def __class_getitem__(cls, length: int) -> type[Array]:
+        return array_of(cls, length)  # type: ignore[arg-type]  # as in View
 
     @property
     def name(self) -> str:
@@ -109,7 +114,7 @@ class _Slot:
             span = (offset % 8 + bits + 7) // 8  # bytes that it touches
             self.span = slice(self.offset, self.offset + span)
             self.shift = offset % 8 if little else 8 * span - offset % 8 - bits
-            self.signed = isinstance(how, IntLayout) and how.signed
+            self.signed: bool = getattr(how, "signed", False)
 
     def read(self, raw: bytes) -> Any:
         """The member's value."""
@@ -170,7 +175,7 @@ class _ViewLayout(Layout[View]):
         end = offset + (bits or 8 * how.size)
         if end > 8 * self.size or (not bits and offset % 8):
             raise BtfError(f"member {field.name!r} of {self} lies outside of its {self.size} bytes, or between bytes")
-        if bits and (bits > 8 * how.size or not isinstance(how, (IntLayout, BoolLayout))):
+        if bits and (bits > 8 * how.size or not isinstance(how, (IntLayout, BoolLayout, _EnumLayout))):
             raise BtfError(f"member {field.name!r} of {self} is a bitfield of {bits} bits, but its type is {how}")
         return _Slot(field.name, how, offset, bits, _ORDER == "little")
 
@@ -228,6 +233,8 @@ class _ArrayLayout(Layout[Any]):
     def __init__(self, element: Layout[Any], length: int) -> None:
         self.element = element
         self.length = length if element.size else 0
+        #: elements, those of arrays in it included
+        self.count: int = self.length * getattr(element, "count", 1)
         self.size = element.size * length
         self.align = element.align
         self.codes = f"{self.size}s"
@@ -245,14 +252,18 @@ class _ArrayLayout(Layout[Any]):
         return f"{self.element}[{self.length}]"
 
 
-class _EnumLayout(IntLayout):
+class _EnumLayout(Layout[EnumValue]):
     """An enum: stored from a number or a constant's name."""
 
-    cls: type[EnumValue]
+    width = 1
 
     def __init__(self, title: str, kind: kinds.Enum | kinds.Enum64) -> None:
-        super().__init__(kind.size, kind.signed)
+        self.number = IntLayout(kind.size, kind.signed)
+        self.size = self.align = kind.size
+        self.codes = self.number.codes
+        self.signed = kind.signed
         self.title = title
+        self.cls = EnumValue
         self.labels = {value: name for name, value in reversed(kind.values)}
         self.values = dict(kind.values)
 
@@ -261,11 +272,10 @@ class _EnumLayout(IntLayout):
             if value not in self.values:
                 raise PackError(f"cannot store {value!r} in {self}: it has no such constant")
             value = self.values[value]
-        return super().to_items(value)
+        return self.number.to_items(value)
 
     def from_items(self, items: tuple[Any, ...]) -> EnumValue:
-        made: EnumValue = int.__new__(self.cls, items[0])
-        return made
+        return self.cls(items[0])
 
     def __str__(self) -> str:
         return self.title
@@ -281,7 +291,8 @@ class Views:
     def ctype(self, type_id: int) -> type[Any]:
         """The class of a type's values.
 
-        :raises BtfError: the type has no size, is larger than 16 MiB, is malformed, or has the other byte order.
+        :raises BtfError: the type has no size, is larger than 16 MiB, is malformed, has more than a million
+            elements, or has the other byte order.
         """
         if self.types.endian != _ORDER:
             raise BtfError(f"cannot view values of {self.types.endian}-endian types on a {_ORDER}-endian machine")
@@ -336,6 +347,8 @@ class Views:
         if kind.length and inner in (char, u8):
             return array_of(inner, kind.length)
         how = _ArrayLayout(layout(inner), kind.length)
+        if how.count > _MAX_ELEMENTS:
+            raise BtfError(f"an array has {how.count} elements, more than the {_MAX_ELEMENTS} that a view can have")
         return _class(f"{inner.__name__}[{kind.length}]", Array, how, element=inner, length=kind.length)
 
 

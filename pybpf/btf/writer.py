@@ -22,10 +22,10 @@ __all__ = ["BtfBuilder"]
 _NAME = re.compile(r"[A-Za-z_.][A-Za-z0-9_.]{0,126}\Z", re.ASCII)
 _MAX_TEXT = 1 << 24
 _MAX_TYPES = 1 << 20
-#: kinds whose name may be any text, and kinds that have none
-_FREE = (kinds.DeclTag, kinds.TypeTag, kinds.DataSec)
+#: kinds whose name may be any text ("unsigned int", ".bss"), kinds that have none, and kinds that must have one
+_FREE = (kinds.Int, kinds.Float, kinds.DeclTag, kinds.TypeTag, kinds.DataSec)
 _NAMELESS = (kinds.Ptr, kinds.Array, kinds.Const, kinds.Volatile, kinds.Restrict, kinds.FuncProto)
-_NAMED = (kinds.Int, kinds.Float, kinds.Typedef, kinds.Func, kinds.Var, kinds.Fwd, *_FREE)
+_NAMED = (kinds.Typedef, kinds.Func, kinds.Var, kinds.Fwd, *_FREE)
 
 
 class BtfBuilder:
