@@ -10,8 +10,50 @@
 
 from pybpf.maps.array import Array
 from pybpf.maps.base import Map
+from pybpf.maps.bloom import BloomFilter
 from pybpf.maps.hash import HashMap, LruHash
+from pybpf.maps.lpm import Ipv4Prefix, Ipv6Prefix, LpmTrie
+from pybpf.maps.nested import ArrayOfMaps, HashOfMaps
 from pybpf.maps.percpu import LruPerCpuHash, PerCpuArray, PerCpuHash
+from pybpf.maps.perfbuf import PerfBufferReader
+from pybpf.maps.queue import Queue, Stack
+from pybpf.maps.ringbuf import RingBufferReader
+from pybpf.maps.ringmap import RingBuffer
+from pybpf.maps.slots import CgroupArray, PerfEventArray, ProgArray
 from pybpf.maps.spec import MapSpec
+from pybpf.maps.stacktrace import StackBuildId, StackTrace
+from pybpf.maps.storage import CgroupStorage, InodeStorage, TaskStorage
+from pybpf.maps.table import CLASSES
+from pybpf.maps.userring import UserRingBuffer
 
-__all__ = ["Array", "HashMap", "LruHash", "LruPerCpuHash", "Map", "MapSpec", "PerCpuArray", "PerCpuHash"]
+__all__ = [
+    "CLASSES",
+    "Array",
+    "ArrayOfMaps",
+    "BloomFilter",
+    "CgroupArray",
+    "CgroupStorage",
+    "HashMap",
+    "HashOfMaps",
+    "InodeStorage",
+    "Ipv4Prefix",
+    "Ipv6Prefix",
+    "LpmTrie",
+    "LruHash",
+    "LruPerCpuHash",
+    "Map",
+    "MapSpec",
+    "PerCpuArray",
+    "PerCpuHash",
+    "PerfBufferReader",
+    "PerfEventArray",
+    "ProgArray",
+    "Queue",
+    "RingBuffer",
+    "RingBufferReader",
+    "Stack",
+    "StackBuildId",
+    "StackTrace",
+    "TaskStorage",
+    "UserRingBuffer",
+]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from pybpf.errors import KernelError
+from pybpf.maps.elements import KeyedMap
 from pybpf.maps.mapping import DictMap
 from pybpf.maps.spec import NO_FLAGS, MapSpec
 from pybpf.sys.bpf import MapFlags, MapType
@@ -15,11 +16,27 @@ from pybpf.sys.explain import explaining
 from pybpf.types import layout, u32
 from pybpf.types.layout import IntLayout
 
-__all__ = ["Array", "IndexedMap"]
+__all__ = ["Array", "Indexed", "IndexedMap"]
 
 
-class IndexedMap(DictMap):
-    """A map whose keys are 0 to ``max_entries - 1``; used like a dict, but every key is always there.
+class Indexed(KeyedMap):
+    """A map whose keys are 0 to ``max_entries - 1``.
+
+    :raises IndexError: (by storing) there is no such slot.
+    """
+
+    @classmethod
+    def _default_types(cls, key_size: int, value_size: int, flags: MapFlags) -> tuple[Any, Any]:
+        return u32, super()._default_types(key_size, value_size, flags)[1]
+
+    def _failed(self, action: str, number: int) -> Exception:
+        if number == errno.E2BIG:
+            return IndexError(f"cannot {action} {self.spec}: it has elements 0 to {self.max_entries - 1}")
+        return super()._failed(action, number)
+
+
+class IndexedMap(Indexed, DictMap):
+    """A map used like a dict whose keys are all there, always.
 
     Elements start as zero and cannot be deleted: :meth:`clear` zeroes them.
 
@@ -44,8 +61,6 @@ class IndexedMap(DictMap):
         return IndexError(f"{self.spec} has elements 0 to {self.max_entries - 1}, not {key!r}")
 
     def _failed(self, action: str, number: int) -> Exception:
-        if number == errno.E2BIG:
-            return IndexError(f"cannot {action} {self.spec}: it has elements 0 to {self.max_entries - 1}")
         if number == errno.EINVAL:
             return KernelError(f"{action} {self.spec}", number, "its elements are always there", "store zero instead")
         return super()._failed(action, number)

@@ -16,6 +16,7 @@ from pybpf.sys.explain import explain, explaining
 from pybpf.sys.fd import Fd
 from pybpf.sys.objects import Kind, MapInfo, map_info, open_id
 from pybpf.sys.pin import Path, open_pinned, pin
+from pybpf.types import array_of, u8
 
 __all__ = ["Map"]
 
@@ -87,6 +88,11 @@ class Map:
         """Become the map behind ``fd``; subclasses prepare what they need."""
         self.spec = spec
         self.fd = fd
+
+    @classmethod
+    def _default_types(cls, key_size: int, value_size: int, flags: MapFlags) -> tuple[Any, Any]:
+        """Types of the keys and values of a map of this class of which only the sizes are known: bytes."""
+        return (array_of(u8, key_size) if key_size else None), (array_of(u8, value_size) if value_size else None)
 
     @property
     def key_type(self) -> Any:

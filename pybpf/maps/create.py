@@ -5,19 +5,55 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
+from pybpf.errors import BpfError
 from pybpf.maps.spec import NAME_SIZE, MapSpec
-from pybpf.sys.bpf import Cmd, MapFlags, bpf
+from pybpf.sys.bpf import Cmd, MapFlags, MapType
 from pybpf.sys.explain import explaining
 from pybpf.sys.fd import Fd
+from pybpf.sys.memlock import bpf_charged
 
 __all__ = ["create"]
+
+#: map types that the kernel lets have types (ENOTSUPP or EINVAL for all others), and those that must have them
+_TYPED = frozenset(
+    {
+        MapType.HASH,
+        MapType.ARRAY,
+        MapType.PERCPU_HASH,
+        MapType.PERCPU_ARRAY,
+        MapType.LRU_HASH,
+        MapType.LRU_PERCPU_HASH,
+        MapType.LPM_TRIE,
+    }
+)
+_MUST_BE_TYPED = frozenset({MapType.TASK_STORAGE, MapType.INODE_STORAGE, MapType.CGRP_STORAGE})
 
 
 def create(spec: MapSpec) -> Fd:
     """The new map's descriptor.
 
+    Types that the kernel, or an older one, does not take are left away: they only serve people who look at the map
+    with other tools.
+
     :raises KernelError: the kernel refuses, with the cause.
     """
+    with ExitStack() as stack:
+        fields = _fields(spec)
+        if spec.inner is not None:
+            # The kernel only looks at its shape; it need not live on.
+            fields["inner_map_fd"] = stack.enter_context(create(spec.inner)).fileno()
+        if spec.type in _MUST_BE_TYPED:
+            fields.update(_types(spec, stack))
+        elif spec.type in _TYPED:
+            try:
+                return Fd(bpf_charged(Cmd.MAP_CREATE, **fields, **_types(spec, stack)), str(spec))
+            except (BpfError, OSError):
+                pass  # without them, whatever the reason: if it was another one, it comes again
+        with explaining(f"create {spec}", "map_create"):
+            return Fd(bpf_charged(Cmd.MAP_CREATE, **fields), str(spec))
+
+
+def _fields(spec: MapSpec) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "map_type": spec.type,
         "key_size": spec.key_size,
@@ -30,9 +66,14 @@ def create(spec: MapSpec) -> Fd:
     if spec.numa_node is not None:
         fields["map_flags"] |= MapFlags.NUMA_NODE
         fields["numa_node"] = spec.numa_node
-    with ExitStack() as stack:
-        if spec.inner is not None:
-            # The kernel only looks at its shape; it need not live on.
-            fields["inner_map_fd"] = stack.enter_context(create(spec.inner)).fileno()
-        with explaining(f"create {spec}", "map_create"):
-            return Fd(bpf(Cmd.MAP_CREATE, **fields), str(spec))
+    return fields
+
+
+def _types(spec: MapSpec, stack: ExitStack) -> dict[str, int]:
+    """The fields that say what keys and values are; the BTF is closed with ``stack``: the map keeps it."""
+    from pybpf.btf import BtfBuilder, load_btf  # half of what it takes to create a map that has no types
+
+    builder = BtfBuilder()
+    key, value = builder.add(spec.key), builder.add(spec.value)
+    fd = stack.enter_context(load_btf(builder.bytes()))
+    return {"btf_fd": fd.fileno(), "btf_key_type_id": key, "btf_value_type_id": value}

@@ -20,6 +20,11 @@ NAME_SIZE = 15
 NO_FLAGS = MapFlags(0)
 _NAME = re.compile(r"[A-Za-z0-9_.]*", re.ASCII)
 
+#: what the kernel insists on, and so :class:`MapSpec` adds
+_NEEDED_FLAGS = dict.fromkeys(
+    (MapType.LPM_TRIE, MapType.TASK_STORAGE, MapType.INODE_STORAGE, MapType.CGRP_STORAGE), MapFlags.NO_PREALLOC
+)
+
 
 @dataclass(frozen=True)
 class MapSpec:
@@ -31,6 +36,7 @@ class MapSpec:
     :param max_entries: how many entries fit; 0 where the kernel or the map's class knows the number.
     :param name: letters, digits, ``_`` and ``.``. Error messages use all of it; the kernel, and so
         ``bpftool map``, keeps the first 15 characters, as with every BPF loader.
+    :param flags: tries and storages get ``NO_PREALLOC``, without which there are none.
     :param inner: for maps of maps: what the inner maps are.
     :param extra: ``map_extra``: number of hash functions of a bloom filter.
     :param numa_node: where to allocate; ``None``: anywhere.
@@ -53,6 +59,7 @@ class MapSpec:
             raise PackError(f"map name {self.name!r}: a name has only letters, digits, '_' and '.'")
         if not 0 <= self.max_entries < 1 << 32:
             raise PackError(f"{self}: max_entries is 0 to {(1 << 32) - 1}, not {self.max_entries}")
+        object.__setattr__(self, "flags", MapFlags(self.flags) | _NEEDED_FLAGS.get(self.type, NO_FLAGS))
         for kind in (self.key, self.value):
             if kind is not None:
                 layout(kind)
