@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pybpf.errors import ClosedError, KernelError, PackError
@@ -192,6 +192,7 @@ levels = st.tuples(*[st.integers(0, 65535)] * 3)
 values = st.builds(Value, st.integers(0, (1 << 64) - 1), levels, inner, st.binary(min_size=5, max_size=5))
 
 
+@settings(max_examples=min(40, settings.default.max_examples))
 @given(st.dictionaries(keys, values, max_size=20))
 def test_nested_structs_come_back(model: dict[Key, Value]) -> None:
     with HashMap(Key, Value, max_entries=20) as found:
@@ -265,6 +266,7 @@ def apply_to_map(found: HashMap, name: str, key: int, value: int) -> object:
 
 
 @pytest.mark.parametrize("batches", [True, False])
+@settings(max_examples=min(60, settings.default.max_examples))
 @given(operations)
 def test_behaves_like_a_dict(batches: bool, steps: list[tuple[str, int, int]]) -> None:
     model: dict[int, int] = {}
@@ -356,16 +358,16 @@ def test_buckets_larger_than_a_batch() -> None:
 
 
 def test_reading_takes_the_memory_of_a_batch() -> None:
-    with HashMap(u32, u64, max_entries=200_000) as found:
-        found.update((i, i) for i in range(200_000))
+    with HashMap(u32, u64, max_entries=50_000) as found:
+        found.update((i, i) for i in range(50_000))
         gc.collect()
         tracemalloc.start()
         try:
-            assert sum(value for _, value in found.items()) == 199_999 * 200_000 // 2
+            assert sum(value for _, value in found.items()) == 49_999 * 50_000 // 2
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert peak < 4 << 20
+        assert peak < 3 << 20
 
 
 def test_small_and_odd_sizes(counts: HashMap) -> None:
