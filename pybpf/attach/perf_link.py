@@ -10,6 +10,7 @@ from pybpf.errors import PackError, UnsupportedError
 from pybpf.sys.bpf import AttachType, Cmd, bpf
 from pybpf.sys.explain import explaining
 from pybpf.sys.fd import Fd
+from pybpf.sys.features import has
 from pybpf.sys.perf import Ioctl, perf_ioctl
 
 __all__ = ["check_cookies", "link_perf_event"]
@@ -51,28 +52,21 @@ def check_cookies(cookies: Iterable[int], target: str) -> None:
 def _create(program: Fd, event: Fd, target: str, cookie: int | None) -> Fd | None:
     """A bpf_link for ``event``; None when the kernel has none for perf events (before 5.15)."""
 
-    def create(target_fd: int) -> int:
-        return bpf(
-            Cmd.LINK_CREATE,
-            prog_fd=program.fileno(),
-            target_fd=target_fd,
-            attach_type=AttachType.PERF_EVENT,
-            perf_event_bpf_cookie=cookie or 0,
-        )
-
     with explaining(f"attach to {target}", "link_create"):
         try:
-            return Fd(create(event.fileno()), f"link to {target}")
+            fd = bpf(
+                Cmd.LINK_CREATE,
+                prog_fd=program.fileno(),
+                target_fd=event.fileno(),
+                attach_type=AttachType.PERF_EVENT,
+                perf_event_bpf_cookie=cookie or 0,
+            )
+            return Fd(fd, f"link to {target}")
         except OSError as error:
-            if error.errno != errno.EINVAL:
+            if error.errno != errno.EINVAL or has("perf_link"):
                 raise
-        if not cookie:
-            return None  # where links are known, the ioctl finds the same fault
-        try:
-            create(-1)
-        except OSError as error:
-            if error.errno == errno.EBADF:  # links are known: the kernel got as far as the event
-                raise OSError(errno.EINVAL, "") from None
+    if not cookie:
+        return None
     raise UnsupportedError(
         f"attach to {target} with a cookie",
         errno.EOPNOTSUPP,

@@ -18,6 +18,7 @@ from pybpf.errors import BpfError, NotFoundError, UnsupportedError
 from pybpf.prog import Program
 from pybpf.symbols import ElfFile, find_binary
 from pybpf.symbols.files import open_regular, show
+from pybpf.sys.cpus import online_cpus
 from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
 from pybpf.sys.perf import PerfType, perf_event_open
@@ -43,6 +44,11 @@ class UserPlace(NamedTuple):
     offset: int  #: in the file
     name: str  #: for messages: ``"/usr/lib/libc.so.6:malloc"``
     ref_ctr_offset: int = 0  #: file offset of the counter of listeners (of a USDT probe); 0: none
+    kind: str = "uprobe"  #: for messages
+
+    def target(self, ret: bool) -> str:
+        """What a link to it is attached to, for messages: ``"uprobe:/usr/lib/libc.so.6:malloc"``."""
+        return f"{'uretprobe' if ret else self.kind}:{self.name}"
 
 
 def uprobe(
@@ -129,7 +135,7 @@ def attach_place(
     :raises UnsupportedError: the kernel has no counters of listeners (before 4.20), and the place has one.
     :raises KernelError: the kernel refused.
     """
-    target = f"{'uretprobe' if ret else 'uprobe'}:{place.name}"
+    target = place.target(ret)
     pmu = probe_pmu("uprobe")
     if place.ref_ctr_offset and (pmu is None or pmu.ref_ctr_shift is None):
         raise UnsupportedError(
@@ -145,7 +151,7 @@ def attach_by_tracefs(
     program: Program, place: UserPlace, *, ret: bool = False, pid: int | None = None, cookie: int | None = None
 ) -> Link:
     """:func:`attach_place` where the kernel has no PMU for uprobes (before 4.17). Knows no counters of listeners."""
-    target = f"{'uretprobe' if ret else 'uprobe'}:{place.name}"
+    target = place.target(ret)
     with open_regular(place.path) as file:  # by its number: names with spaces or colons would break the line
         definition = f"/proc/self/fd/{file.fileno()}:{place.offset:#x}"
         made = TraceEvent("uprobe_events", "r" if ret else "p", definition)
@@ -173,7 +179,7 @@ def _open(target: str, pid: int | None, **fields: Any) -> Fd:
     try:
         if pid is None:
             # one CPU stands for all: programs run wherever the probe is hit
-            return perf_event_open(pid=-1, cpu=0, what=target, **fields)
+            return perf_event_open(pid=-1, cpu=online_cpus()[0], what=target, **fields)
         return perf_event_open(pid=pid, cpu=-1, what=target, **fields)
     except OSError as error:
         raise explain_place(error, target, pid) from None

@@ -14,7 +14,7 @@ from pybpf.errors import BpfError, NotFoundError
 from pybpf.symbols.files import inside, read_regular, show
 from pybpf.symbols.suggest import did_you_mean
 
-__all__ = ["Binary", "Mapping", "find_binary", "libraries", "mappings", "process_root"]
+__all__ = ["Binary", "Mapping", "find_binary", "libraries", "mapped_binary", "mappings", "process_root"]
 
 _CACHE = "/etc/ld.so.cache"
 _MOST_CACHE = 16 << 20
@@ -52,6 +52,7 @@ class Mapping(NamedTuple):
     path: str  #: as the process sees it, without the mark of a deleted file
     deleted: bool
     executable: bool
+    writable: bool
 
 
 def find_binary(name: str | None, pid: int | None = None) -> Binary:
@@ -135,14 +136,18 @@ def _mapping(match: re.Match[bytes]) -> Mapping:
         path=path[: -len(_DELETED)] if deleted else path,
         deleted=deleted,
         executable=b"x" in flags,
+        writable=b"w" in flags,
     )
 
 
-def _opened(pid: int, root: str, mapping: Mapping) -> Binary:
-    """The file behind a mapping; a deleted one through the mapping itself."""
+def mapped_binary(pid: int, mapping: Mapping, root: str | None = None) -> Binary:
+    """The file behind a mapping of a process; a deleted one is opened through the mapping itself.
+
+    :param root: the process's root directory if it is known, see :func:`process_root`.
+    """
     if mapping.deleted:
         return Binary(f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}", mapping.path, True)
-    return Binary(inside(root, mapping.path), mapping.path)
+    return Binary(inside(process_root(pid) if root is None else root, mapping.path), mapping.path)
 
 
 def _program_of(pid: int) -> Binary:
@@ -161,7 +166,7 @@ def _by_path(name: str, root: str, pid: int | None) -> Binary:
     if pid is not None:
         for mapping in mappings(pid):
             if mapping.path == name:
-                return _opened(pid, root, mapping)
+                return mapped_binary(pid, mapping, root)
     try:
         siblings = os.listdir(os.path.dirname(path))
     except OSError:
@@ -174,7 +179,7 @@ def _find_mapped(name: str, root: str, pid: int) -> Binary | None:
     """The program or library of that name that the process has mapped."""
     for mapping in mappings(pid):
         if _matches(name, os.path.basename(mapping.path)):
-            return _opened(pid, root, mapping)
+            return mapped_binary(pid, mapping, root)
     return None
 
 

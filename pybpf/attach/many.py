@@ -1,0 +1,55 @@
+"""Attaching to many places: as many as possible at once, and finding the one that refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from pybpf.attach.link import Link
+from pybpf.errors import BpfError, PermissionDenied
+
+__all__ = ["attach_many"]
+
+
+def attach_many(
+    names: Sequence[str],
+    attach: Callable[[Sequence[int]], Link],
+    parts: Iterable[Sequence[int]],
+    *,
+    skip_failures: bool = False,
+) -> tuple[list[Link], list[tuple[str, BpfError]]]:
+    """Attach to all of ``names``; returns the links and, for each place that was skipped, its name and why.
+
+    The kernel refuses a whole call when one place is bad, and does not say which. So a part that fails is halved until
+    the bad place is alone: for one bad place among n that takes about 2 log2(n) calls.
+
+    :param attach: makes one link to the places with these indices in ``names``.
+    :param parts: the indices to call ``attach`` with at first; of one index each for one link per place.
+    :param skip_failures: go on without the places that refuse.
+    :raises BpfError: the first place that refuses, unless they are to be skipped; nothing stays attached. When all
+        refuse, the first one's error in any case. A lack of privileges is not searched for.
+    """
+    links: list[Link] = []
+    failures: list[tuple[str, BpfError]] = []
+    todo = list(parts)[::-1]
+    try:
+        while todo:
+            part = todo.pop()
+            try:
+                links.append(attach(part))
+            except PermissionDenied:
+                raise
+            except BpfError as error:
+                if len(part) > 1:
+                    middle = len(part) // 2
+                    todo += [part[middle:], part[:middle]]
+                elif skip_failures:
+                    failures.append((names[part[0]], error))
+                else:
+                    raise
+        if failures and not links:
+            raise failures[0][1]
+    except BaseException:
+        for link in links:
+            link.close()
+        raise
+    return links, failures
