@@ -3,5 +3,8 @@
 from __future__ import annotations
 
 from pybpf.attach.link import Link, MultiLink
+from pybpf.attach.uprobe import uprobe, uretprobe
+from pybpf.attach.uprobe_multi import uprobes
+from pybpf.attach.usdt import usdt
 
-__all__ = ["Link", "MultiLink"]
+__all__ = ["Link", "MultiLink", "uprobe", "uprobes", "uretprobe", "usdt"]
