@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import struct
 from enum import IntEnum, IntFlag
 from typing import Any
@@ -316,8 +317,28 @@ class Attr:
         return code.unpack_from(self._buffer, offset)[0]
 
     def call(self) -> int:
-        """Make the system call. :raises OSError: with the kernel's errno; see :mod:`pybpf.sys.explain`."""
-        return syscall(_NR_BPF, self.cmd, ctypes.addressof(self._buffer), ATTR_SIZE)
+        """Make the system call.
+
+        :raises OSError: with the kernel's errno, and this object as ``request`` for :mod:`pybpf.sys.explain`.
+        """
+        try:
+            return syscall(_NR_BPF, self.cmd, ctypes.addressof(self._buffer), ATTR_SIZE)
+        except OSError as error:
+            error.request = self  # type: ignore[attr-defined]
+            raise
+
+    def last_field(self) -> str:
+        """The field that lies furthest back of those that are not zero; ``""`` when all are."""
+        used = [(offset, name) for name, (offset, code) in self._fields.items()
+                if any(self._buffer.raw[offset : offset + code.size])]  # fmt: skip
+        return max(used, default=(0, ""))[1]
+
+    def known(self) -> bool:
+        """Whether the kernel's ``union bpf_attr`` is long enough for all fields that are not zero."""
+        used = len(self._buffer.raw.rstrip(b"\0"))
+        attr = ctypes.create_string_buffer(b"\1".rjust(used, b"\0") if used else b"", ATTR_SIZE)
+        # For a command that does not exist, E2BIG comes only from the check of the attr.
+        return bpf_raw(0xFFFF, ctypes.addressof(attr), ATTR_SIZE) != -errno.E2BIG
 
 
 def bpf(cmd: Cmd, **values: Any) -> int:

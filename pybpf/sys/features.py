@@ -51,7 +51,7 @@ def _perf(*supported: int, **attr: Any) -> Result:
 
 def _pmu(name: str, *supported: int, **attr: Any) -> Result:
     try:
-        with open(f"/sys/bus/event_source/devices/{name}/type", encoding="ascii") as file:
+        with open(f"/sys/bus/event_source/devices/{name}/type", encoding="utf-8") as file:
             number = int(file.read())
     except OSError:
         return Result(Support.NO, f"the kernel has no {name} PMU")
@@ -72,7 +72,7 @@ def _tracepoint() -> Result:
     try:
         with open_tracefs() as root:
             fd = os.open("events/task/task_newtask/id", os.O_RDONLY | os.O_CLOEXEC, dir_fd=root.fileno())
-            with open(fd, encoding="ascii") as file:
+            with open(fd, encoding="utf-8") as file:
                 number = int(file.read())
     except OSError as error:
         return judge(error)

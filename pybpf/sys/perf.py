@@ -104,7 +104,11 @@ def perf_event_open(pid: int = -1, cpu: int = -1, group_fd: int = -1, what: str 
     for name, value in values.items():
         offset, code = _FIELDS[name]
         struct.pack_into(code, attr, offset, value if isinstance(value, int) else address(value))
-    return Fd(syscall(_NR, ctypes.addressof(attr), pid, cpu, group_fd, _FLAG_FD_CLOEXEC), what)
+    try:
+        return Fd(syscall(_NR, ctypes.addressof(attr), pid, cpu, group_fd, _FLAG_FD_CLOEXEC), what)
+    except OSError as error:
+        error.request = {"pid": pid, "cpu": cpu, **values}  # type: ignore[attr-defined]  # for pybpf.sys.explain
+        raise
 
 
 def perf_ioctl(event: Fd, request: Ioctl, argument: int | bytes = 0) -> None:

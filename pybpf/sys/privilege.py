@@ -10,10 +10,10 @@ from typing import NamedTuple
 __all__ = ["Privileges", "and_list", "describe", "privileges", "sysctl"]
 
 #: include/uapi/linux/capability.h, those that tracing asks for
-_CAPABILITIES = {"CAP_DAC_READ_SEARCH": 2, "CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24, "CAP_SYSLOG": 34} | {
-    "CAP_PERFMON": 38,
-    "CAP_BPF": 39,
-}
+_CAPABILITIES = {
+    "CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2, "CAP_IPC_LOCK": 14, "CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24,
+    "CAP_SYSLOG": 34, "CAP_PERFMON": 38, "CAP_BPF": 39,
+}  # fmt: skip
 #: what CAP_SYS_ADMIN includes
 _IN_SYS_ADMIN = frozenset({"CAP_PERFMON", "CAP_BPF", "CAP_SYSLOG"})
 #: inode of the initial user namespace, fixed: PROC_USER_INIT_INO of include/linux/proc_ns.h
@@ -121,7 +121,7 @@ def _status() -> dict[str, str]:
 def _initial_user_ns() -> bool:
     try:
         return os.stat("/proc/self/ns/user").st_ino == _INITIAL_USER_NS
-    except FileNotFoundError:  # no /proc, or a kernel without user namespaces
+    except OSError:  # no /proc, or a kernel without user namespaces
         return True
 
 

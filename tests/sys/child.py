@@ -2,58 +2,84 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+import contextlib
+import ctypes
+import io
+import os
+import struct
+import traceback
+from collections.abc import Callable, Sequence
 
-__all__ = ["CAPABILITIES", "run"]
+from pybpf.errors import KernelError
+from pybpf.sys import features, memlock, objects, tracefs
 
-ROOT = Path(__file__).parent.parent.parent
+__all__ = ["CAPABILITIES", "NOBODY", "refuse_by_seccomp", "run"]
 
+NOBODY = 65534
 #: bits of the capability sets, include/uapi/linux/capability.h
 CAPABILITIES = {"SYS_ADMIN": 21, "SYS_RESOURCE": 24, "PERFMON": 38, "BPF": 39}
-
-# The privileges go after the imports: an ordinary user may not be able to read this tree, or this Python.
-_CHILD = """
-import ctypes, os, struct, sys
-sys.path.insert(0, {root!r})
-import resource
-import pybpf.sys.bpf, pybpf.sys.explain, pybpf.sys.features, pybpf.sys.memlock, pybpf.sys.objects
-import pybpf.sys.perf, pybpf.sys.privilege, pybpf.sys.tracefs, pybpf.sys.vdso
-from pybpf.errors import KernelError
-libc = ctypes.CDLL(None, use_errno=True)
-def check(result):
-    if result != 0:
-        raise OSError(ctypes.get_errno(), "cannot set up the child")
-{before}
-if {uid} is not None:
-    check(libc.prctl(8, 1, 0, 0, 0))  # PR_SET_KEEPCAPS
-    os.setgroups([])
-    os.setresgid({uid}, {uid}, {uid})
-    os.setresuid({uid}, {uid}, {uid})
-    low, high = {caps} & 0xffffffff, {caps} >> 32
-    # struct __user_cap_header_struct (version 3), two struct __user_cap_data_struct
-    header, data = struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", low, low, 0, high, high, 0)
-    check(libc.capset(header, data))
-def body():
-{code}
-try:
-    body()
-except KernelError as error:
-    print(type(error).__name__ + ": " + str(error))
-"""
+_PR_SET_KEEPCAPS, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 8, 22, 38
+_SECCOMP_MODE_FILTER = 2
+#: loaded before the fork: an ordinary user may not be able to read this tree, or this Python
+_LOADED = (features, memlock, objects, tracefs)
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
-def run(code: str, *, uid: int | None = None, caps: Sequence[str] = (), before: str = "") -> str:
+def run(
+    code: str, *, uid: int | None = None, caps: Sequence[str] = (), before: Callable[[], object] | None = None
+) -> str:
     """What ``code`` prints, stripped; an uncaught KernelError is printed as ``Class: message``.
 
     :param uid: run as this user, with only ``caps`` (names without ``CAP_``).
-    :param before: code to run just before the privileges go.
+    :param before: called in the child just before the privileges go.
     """
-    indented = "\n".join("    " + line for line in code.splitlines())
-    bits = sum(1 << CAPABILITIES[name] for name in caps)
-    text = _CHILD.format(root=str(ROOT), before=before, uid=uid, caps=bits, code=indented)
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        out = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(out):
+                if before is not None:
+                    before()
+                if uid is not None:
+                    _become(uid, sum(1 << CAPABILITIES[name] for name in caps))
+                exec(code, {"__name__": "__main__"})
+        except KernelError as error:
+            out.write(f"{type(error).__name__}: {error}")
+        except BaseException:
+            out.write(traceback.format_exc())
+        finally:
+            os.write(writer, out.getvalue().encode()[-60000:])
+            os._exit(0)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as file:
+        text = file.read().strip()
+    os.waitpid(child, 0)
+    assert not text.startswith("Traceback"), text
+    return text
+
+
+def refuse_by_seccomp(call: int, number: int) -> None:
+    """From here on system call ``call`` fails with errno ``number``, in this process and its children."""
+    # struct sock_filter: code, jt, jf, k; the system call's number is the first word of struct seccomp_data
+    steps = struct.pack("=HBBI", 0x20, 0, 0, 0) + struct.pack("=HBBI", 0x15, 0, 1, call)
+    steps += struct.pack("=HBBI", 6, 0, 0, 0x50000 | number) + struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000)
+    held = ctypes.create_string_buffer(steps, len(steps))
+    program = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", 4, ctypes.addressof(held)), 16)
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    _check(_libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0))
+
+
+def _become(uid: int, caps: int) -> None:
+    _check(_libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    low, high = caps & 0xFFFFFFFF, caps >> 32
+    # struct __user_cap_header_struct (version 3), two struct __user_cap_data_struct
+    _check(_libc.capset(struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", low, low, 0, high, high, 0)))
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), "cannot set up the child")

@@ -12,7 +12,7 @@ from pybpf.errors import KernelError, NotFoundError
 from pybpf.sys.features import has
 from pybpf.sys.mount import detached_mount, mounts, open_mount
 from pybpf.sys.tracefs import tracefs
-from tests.sys.child import run
+from tests.sys.child import NOBODY, run
 
 pytestmark = pytest.mark.needs("tracefs")
 
@@ -31,7 +31,7 @@ def test_reads_lists_and_finds() -> None:
 
 def test_what_is_missing_is_named() -> None:
     with tracefs() as files:
-        for system, name in (("sched", "no_such"), ("..", "sched"), ("sched/sched_switch", "x"), ("", ""), ("a b", "c")):
+        for system, name in (("sched", "none"), ("..", "sched"), ("sched/sched_switch", "x"), ("", ""), ("a b", "c")):
             with pytest.raises(NotFoundError, match="there is no tracepoint"):
                 files.event_id(system, name)
         with pytest.raises(NotFoundError, match="no 'nothing'"):
@@ -121,7 +121,7 @@ else:
 
 
 def test_nobody_is_told_what_to_do() -> None:
-    answer = run("from pybpf.sys.tracefs import tracefs\ntracefs()", uid=65534)
+    answer = run("from pybpf.sys.tracefs import tracefs\ntracefs()", uid=NOBODY)
     assert answer.startswith("PermissionDenied: cannot open tracefs: ")
     assert "run as root" in answer
     assert "\n" not in answer
