@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import select
+import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-__all__ = ["Run", "parser", "pid", "positive", "seconds"]
+from pybpf.errors import NotFoundError
+
+__all__ = ["Child", "Run", "parser", "pid", "positive", "seconds"]
 
 
 def parser(name: str, doc: str, examples: str) -> argparse.ArgumentParser:
@@ -56,12 +61,12 @@ class Run:
     always made; a second one ends the process at once.
 
     :param duration: seconds, or None for no limit.
-    :param child: a pid whose end ends the run, or None.
+    :param pid: a process whose end ends the run, or None.
     """
 
-    def __init__(self, duration: float | None = None, child: int | None = None) -> None:
+    def __init__(self, duration: float | None = None, pid: int | None = None) -> None:
         self.duration = duration
-        self.child = child
+        self.pid = pid
         self.over = False
         self._handlers: dict[int, Any] = {}
         self._wake: tuple[int, int] | None = None
@@ -94,9 +99,9 @@ class Run:
         assert self._wake, "use the run in a with statement"
         ready = select.poll()
         ready.register(self._wake[0], select.POLLIN)
-        child = os.pidfd_open(self.child) if self.child and hasattr(os, "pidfd_open") else None
-        if child is not None:
-            ready.register(child, select.POLLIN)
+        process = _pidfd(self.pid) if self.pid else None
+        if process is not None:
+            ready.register(process, select.POLLIN)
         due = time.monotonic() + every if every else float("inf")
         try:
             while not self.over:
@@ -109,5 +114,51 @@ class Run:
                     due += every
                 yield time.time()
         finally:
-            if child is not None:
-                os.close(child)
+            if process is not None:
+                os.close(process)
+
+
+def _pidfd(pid: int) -> int | None:
+    """A descriptor that becomes readable when the process ends; None where that cannot be had (Linux < 5.3)."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno == errno.ESRCH:
+            raise NotFoundError(f"process {pid} has ended") from None
+        return None
+
+
+class Child:
+    """A command that is started when the tracing is ready. A context manager; the child does not outlive it.
+
+    :raises NotFoundError: there is no such command.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.command = list(command)
+        path = shutil.which(self.command[0])
+        if path is None:
+            raise NotFoundError(f"cannot run {self.command[0]!r}: no such command")
+        self.path = path
+
+    def __enter__(self) -> Child:
+        gate, self._gate = os.pipe2(os.O_CLOEXEC)
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self._gate)
+            if os.read(gate, 1):
+                with suppress(OSError):
+                    os.execv(self.path, self.command)
+            os._exit(127)
+        os.close(gate)
+        return self
+
+    def start(self) -> None:
+        """Let the command begin."""
+        os.write(self._gate, b"x")
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._gate)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+        os.waitpid(self.pid, 0)
