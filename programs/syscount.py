@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pybpf.asm import assemble
 from pybpf.attach import raw_tracepoint, tracepoint
 from pybpf.attach.link import Link
-from pybpf.maps import Array, Hash, LruHash, Map, PerCpuHash
+from pybpf.maps import Array, HashMap, LruHash, Map, PerCpuHash
 from pybpf.prog import Program, ProgramSpec
 
 from pybpf import tool
@@ -298,7 +298,7 @@ class Counter:
             self.uncounted = own(Array(u64, max_entries=1, name="lost"))
             self.maps: dict[str, Map] = {"counts": self.counts, "names": self.names, "lost": self.uncounted}
             if options.timed:
-                self.maps["begun"] = own(Hash(u32, Begun, max_entries=MAX_ENTRIES, name="begun"))
+                self.maps["begun"] = own(HashMap(u32, Begun, max_entries=MAX_ENTRIES, name="begun"))
             try:
                 self.programs = self._attach(options, ProgType.RAW_TRACEPOINT, raw_tracepoint, result=8)
             except UnsupportedError:
