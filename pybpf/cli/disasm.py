@@ -1,0 +1,36 @@
+"""``pybpf disasm``: the instructions of a loaded program, or of a file of bytecode."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pybpf.asm import disassemble
+from pybpf.errors import NotFoundError
+from pybpf.sys.objects import Kind, open_id, xlated
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="pybpf disasm", description="Show eBPF instructions as the kernel's verifier and bpftool print them."
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("file", nargs="?", help="a file of raw bytecode, - for standard input")
+    what.add_argument("--id", type=int, help="a loaded program, as the verifier left it; pybpf list programs has the ids")
+    parser.add_argument("--endian", choices=("little", "big"), default=sys.byteorder, help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    if options.id is not None:
+        with open_id(Kind.PROG, options.id) as fd:
+            code = xlated(fd)
+        if not code:
+            raise NotFoundError(f"the kernel does not show the instructions of program {options.id} to this process")
+        # The kernel rewrites some instructions to ones of its own, which no table has.
+        print(disassemble(code, style="bpftool", lenient=True))
+        return 0
+    with open(0 if options.file == "-" else options.file, "rb") as file:
+        print(disassemble(file.read(), style="bpftool", endian=options.endian))
+    return 0
