@@ -385,7 +385,8 @@ class Report:
         for row in rows:
             name = printable(row.name)
             name = f"{row.key:<6} {name}" if self.options.process else name
-            print(f"{name:<22} {row.calls:>8}" + (f" {row.ns / per_unit:>16.{digits}f}" if self.options.latency else ""))
+            spent = f" {row.ns / per_unit:>16.{digits}f}" if self.options.latency else ""
+            print(f"{name:<22} {row.calls:>8}{spent}")
         print()
 
     def print_json(self, when: float, rows: Iterable[Row]) -> None:

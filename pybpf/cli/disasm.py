@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("file", nargs="?", help="a file of raw bytecode, - for standard input")
-    what.add_argument("--id", type=int, help="a loaded program, as the verifier left it; pybpf list programs has the ids")
+    what.add_argument("--id", type=int, help="a loaded program, as the verifier left it")
     parser.add_argument("--endian", choices=("little", "big"), default=sys.byteorder, help="default: %(default)s")
     options = parser.parse_args(arguments)
     if options.id is not None:

@@ -32,8 +32,8 @@ def main(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("what", choices=("probes", *OBJECTS), help="what to list")
-    parser.add_argument("pattern", nargs="?", default="*", help="probes only: KIND:NAME with * wildcards, as bpftrace -l")
-    parser.add_argument("-v", "--verbose", action="store_true", help="probes only: with their arguments")
+    parser.add_argument("pattern", nargs="?", default="*", help="of probes: KIND:NAME with wildcards, as for bpftrace -l")
+    parser.add_argument("-v", "--verbose", action="store_true", help="of probes: their arguments too")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_args(arguments)
     if options.what == "probes":
