@@ -12,8 +12,6 @@ from contextlib import ExitStack, closing, nullcontext
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from pybpf.prog import Program, ProgramSpec
-
 from pybpf import tool
 from pybpf.arch import host_arch
 from pybpf.arch.syscalls import syscall_names
@@ -22,6 +20,7 @@ from pybpf.attach import raw_tracepoint, tracepoint
 from pybpf.attach.link import Link
 from pybpf.errors import UnsupportedError
 from pybpf.maps import Array, HashMap, LruHash, Map, PerCpuHash
+from pybpf.prog import Program, ProgramSpec
 from pybpf.report import printable
 from pybpf.sys.bpf import ProgType
 from pybpf.types import Struct, char, u32, u64

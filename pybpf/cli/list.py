@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("what", choices=("probes", *OBJECTS), help="what to list")
-    parser.add_argument("pattern", nargs="?", default="*", help="of probes: KIND:NAME with wildcards, as for bpftrace -l")
+    parser.add_argument("pattern", nargs="?", default="*", help="of probes: KIND:NAME, with wildcards")
     parser.add_argument("-v", "--verbose", action="store_true", help="of probes: their arguments too")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_args(arguments)
@@ -113,3 +113,20 @@ OBJECTS: dict[str, tuple[Kind, Callable[[Fd], dict[str, Any]]]] = {
     "maps": (Kind.MAP, _map),
     "links": (Kind.LINK, _link),
 }
+
+
+def _probes(pattern: str, verbose: bool, as_json: bool) -> int:
+    from pybpf.attach.listing import list_probes
+
+    found = 0
+    for found, probe in enumerate(list_probes(pattern, arguments=verbose), 1):
+        if as_json:
+            row: dict[str, Any] = {"kind": probe.kind, "name": probe.name}
+            print(json.dumps({**row, "arguments": list(probe.arguments)} if verbose else row))
+            continue
+        print(printable(str(probe)))
+        for argument in probe.arguments:
+            print(f"    {printable(argument)}")
+    if not found:
+        raise NotFoundError(f"no probe matches {pattern!r}")
+    return 0

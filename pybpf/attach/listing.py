@@ -1,0 +1,236 @@
+"""What can be attached to: probes by pattern, named and written as ``bpftrace -l`` does."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable, Iterator
+from fnmatch import translate
+from typing import NamedTuple
+
+from pybpf.attach.fields import parse_format
+from pybpf.btf import Btf
+from pybpf.errors import BpfError, NotFoundError, UnsupportedError
+from pybpf.sys.features import Support, probe
+from pybpf.sys.perf import PerfType, Software, perf_event_open
+from pybpf.sys.tracefs import tracefs
+
+__all__ = ["KINDS", "Probe", "ProbeKind", "list_probes"]
+
+ITERATOR_PREFIX = "bpf_iter_"
+#: ``enum perf_hw_id`` by the names that perf and bpftrace use
+HARDWARE = ("cpu-cycles", "instructions", "cache-references", "cache-misses", "branch-instructions", "branch-misses",
+            "bus-cycles", "frontend-stalls", "backend-stalls", "ref-cycles")  # fmt: skip
+
+
+class Probe(NamedTuple):
+    """Something to attach to."""
+
+    kind: str  #: ``"tracepoint"``, ``"kprobe"``, ...
+    name: str  #: in the kind's own syntax: ``"syscalls:sys_enter_openat"``
+    arguments: tuple[str, ...] = ()  #: C declarations, where they were asked for and are known
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+class ProbeKind(NamedTuple):
+    """How the probes of one kind are found."""
+
+    short: str  #: bpftrace's abbreviation
+    feature: str  #: what the kernel must have, a name of :mod:`pybpf.sys.features`; ``""``: nothing
+    names: Callable[[str], Iterator[str]]  #: pattern -> names that may match it; the caller filters
+    arguments: Callable[[list[str]], Iterator[tuple[str, ...]]]  #: names -> the arguments of each
+    in_file: bool = False  #: the name begins with a binary, so that ``*:...`` does not mean it
+
+
+def list_probes(pattern: str, arguments: bool = False) -> Iterator[Probe]:
+    """The probes that match, kind by kind.
+
+    :param pattern: ``KIND:NAME`` with shell wildcards in both, ``KIND`` also abbreviated (``t:sched:*``); without a
+        kind, the name in any kind. ``uprobe`` and ``usdt`` want a file: ``uprobe:libc:mem*``.
+    :param arguments: find out the arguments too.
+    :raises NotFoundError: there is no kind or file of that name.
+    :raises UnsupportedError: this kernel lacks the one kind that was asked for.
+    """
+    kind_pattern, colon, name_pattern = pattern.partition(":")
+    if not colon:
+        kind_pattern, name_pattern = "*", pattern
+    kinds = _matching_kinds(kind_pattern)
+    for kind, how in kinds.items():
+        if len(kinds) > 1 and (how.in_file or _lack(how) is not None):
+            continue
+        lack = _lack(how)
+        if lack is not None:
+            raise lack
+        match = re.compile(translate(name_pattern if colon else f"*{name_pattern}"), re.DOTALL).match
+        if how.in_file:
+            # The names come filtered: the pattern's first part is a file, written in many ways.
+            names = list(how.names(name_pattern))
+        else:
+            names = [name for name in how.names(name_pattern) if match(name)]
+        found = how.arguments(names) if arguments else ((),) * len(names)
+        yield from (Probe(kind, name, known) for name, known in zip(names, found))
+
+
+def _matching_kinds(pattern: str) -> dict[str, ProbeKind]:
+    match = re.compile(translate(pattern)).match
+    kinds = {name: kind for name, kind in KINDS.items() if match(name) or kind.short == pattern}
+    if not kinds:
+        raise NotFoundError(f"there is no kind of probe {pattern!r}; there are {', '.join(KINDS)}")
+    return kinds
+
+
+def _lack(kind: ProbeKind) -> BpfError | None:
+    """Why probes of this kind cannot be attached on this kernel; None where they can, or where that is not known."""
+    if not kind.feature:
+        return None
+    result = probe(kind.feature)
+    if result.support is not Support.NO:
+        return None
+    return UnsupportedError(f"list probes of kind {kind.feature}", errno.EOPNOTSUPP, result.detail)
+
+
+# --- kernel probes --------------------------------------------------------------------------------------------
+
+
+def _no_arguments(names: list[str]) -> Iterator[tuple[str, ...]]:
+    return iter([()] * len(names))
+
+
+def _tracepoints(pattern: str) -> Iterator[str]:
+    with tracefs() as files:
+        return iter(files.read("available_events").split())
+
+
+def _tracepoint_fields(names: list[str]) -> Iterator[tuple[str, ...]]:
+    with tracefs() as files:
+        for name in names:
+            fields = parse_format(files.event_format(*name.split(":", 1)))
+            yield tuple(field.declaration for field in fields)
+
+
+def _raw_tracepoints(pattern: str) -> Iterator[str]:
+    try:
+        return iter(sorted({name for name, _ in Btf.vmlinux().tracepoints()}))
+    except UnsupportedError:  # no BTF: the names of the events, which are mostly those of the tracepoints
+        return iter(sorted({event.partition(":")[2] for event in _tracepoints(pattern)}))
+
+
+def _raw_tracepoint_arguments(names: list[str]) -> Iterator[tuple[str, ...]]:
+    for name in names:
+        btf = Btf.vmlinux()
+        yield tuple(btf.declaration(p.type, p.name or f"arg{i}") for i, p in enumerate(btf.tracepoint(name).parameters))
+
+
+def _functions(pattern: str) -> Iterator[str]:
+    """The functions that ftrace can hook, which are those that kprobes take too; else all of the symbol table."""
+    with tracefs() as files:
+        if files.exists("available_filter_functions"):
+            # "name" or "name [module]"
+            lines = (line.split() for line in files.read("available_filter_functions").splitlines())
+            return iter([f"{line[1][1:-1]}:{line[0]}" if len(line) > 1 else line[0] for line in lines if line])
+    from pybpf.symbols.kallsyms import kernel_functions
+
+    found = kernel_functions()
+    return (f"{function.module}:{function.name}" if function.module else function.name for function in found)
+
+
+def _function_arguments(names: list[str]) -> Iterator[tuple[str, ...]]:
+    for name in names:
+        module, _, function = name.rpartition(":")
+        try:
+            btf = Btf.module(module) if module and module != "vmlinux" else Btf.vmlinux()
+            found = btf.function(function)
+        except BpfError:  # without type information a function is still a probe
+            yield ()
+            continue
+        result = () if not found.return_type else (btf.declaration(found.return_type, "retval"),)
+        yield tuple(btf.declaration(parameter.type, parameter.name) for parameter in found.parameters) + result
+
+
+def _typed_functions(pattern: str) -> Iterator[str]:
+    typed = {name for name, _ in Btf.vmlinux().functions()}
+    return (f"vmlinux:{name}" for name in _functions(pattern) if name in typed)
+
+
+def _iterators(pattern: str) -> Iterator[str]:
+    found = Btf.vmlinux().functions(ITERATOR_PREFIX + "*")
+    return (name[len(ITERATOR_PREFIX) :] for name, _ in found)
+
+
+def _software(pattern: str) -> Iterator[str]:
+    return (event.name.lower().replace("_", "-") for event in Software)
+
+
+def _hardware(pattern: str) -> Iterator[str]:
+    for number, name in enumerate(HARDWARE):
+        try:
+            perf_event_open(pid=0, type=PerfType.HARDWARE, config=number).close()
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EACCES):
+                continue  # this processor does not count it
+        yield name
+
+
+# --- probes in files ------------------------------------------------------------------------------------------
+
+
+def _in_file(pattern: str) -> tuple[str, str]:
+    """``"libc:mem*"`` -> file and the pattern of what is in it."""
+    file, colon, name = pattern.partition(":")
+    if not colon or not file or set("*?[") & set(file):
+        raise NotFoundError(f"name a file before the pattern, as in libc:mem* or /bin/bash:*; {pattern!r} has none")
+    return file, name
+
+
+def _user_functions(pattern: str) -> Iterator[str]:
+    from pybpf.symbols.elf import ElfFile
+    from pybpf.symbols.library import find_binary
+
+    file, name = _in_file(pattern)
+    binary = find_binary(file)
+    with ElfFile(binary.path) as elf:
+        return iter([f"{binary.name}:{symbol.name}" for symbol in elf.functions(name)])
+
+
+def _usdt(pattern: str) -> Iterator[str]:
+    from pybpf.symbols.elf import ElfFile
+    from pybpf.symbols.library import find_binary
+    from pybpf.symbols.usdt import usdt_sites
+
+    file, name = _in_file(pattern)
+    match = re.compile(translate(name if ":" in name else f"*:{name}")).match
+    binary = find_binary(file)
+    with ElfFile(binary.path) as elf:
+        return iter([f"{binary.name}:{found}" for found in dict.fromkeys(s.probe for s in usdt_sites(elf)) if match(found)])
+
+
+def _usdt_arguments(names: list[str]) -> Iterator[tuple[str, ...]]:
+    from pybpf.symbols.elf import ElfFile
+    from pybpf.symbols.usdt import usdt_sites
+
+    sites: dict[str, dict[str, str]] = {}
+    for name in names:
+        path, provider, probe_name = name.rsplit(":", 2)
+        if path not in sites:
+            with ElfFile(path) as elf:
+                sites[path] = {site.probe: site.args_text for site in usdt_sites(elf)}
+        yield tuple(f"arg{i} {spec}" for i, spec in enumerate(sites[path][f"{provider}:{probe_name}"].split()))
+
+
+#: kind -> how its probes are found
+KINDS: dict[str, ProbeKind] = {
+    "tracepoint": ProbeKind("t", "", _tracepoints, _tracepoint_fields),
+    "rawtracepoint": ProbeKind("rt", "", _raw_tracepoints, _raw_tracepoint_arguments),
+    "kprobe": ProbeKind("k", "kprobe", _functions, _function_arguments),
+    "kretprobe": ProbeKind("kr", "kretprobe", _functions, _function_arguments),
+    "fentry": ProbeKind("f", "fentry", _typed_functions, _function_arguments),
+    "fexit": ProbeKind("fr", "fentry", _typed_functions, _function_arguments),
+    "uprobe": ProbeKind("u", "", _user_functions, _no_arguments, in_file=True),
+    "uretprobe": ProbeKind("ur", "", _user_functions, _no_arguments, in_file=True),
+    "usdt": ProbeKind("U", "", _usdt, _usdt_arguments, in_file=True),
+    "software": ProbeKind("s", "", _software, _no_arguments),
+    "hardware": ProbeKind("h", "", _hardware, _no_arguments),
+    "iter": ProbeKind("it", "iter", _iterators, _no_arguments),
+}
