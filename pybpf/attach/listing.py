@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fnmatch import translate
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pybpf.attach.fields import parse_format
-from pybpf.btf import Btf
 from pybpf.errors import BpfError, NotFoundError, UnsupportedError
-from pybpf.sys.features import Support, probe
 from pybpf.sys.perf import PerfType, Software, perf_event_open
 from pybpf.sys.tracefs import tracefs
+
+if TYPE_CHECKING:
+    from pybpf.btf import Btf
 
 __all__ = ["KINDS", "Probe", "ProbeKind", "list_probes"]
 
@@ -85,6 +87,8 @@ def _lack(kind: ProbeKind) -> BpfError | None:
     """Why probes of this kind cannot be attached on this kernel; None where they can, or where that is not known."""
     if not kind.feature:
         return None
+    from pybpf.sys.features import Support, probe
+
     result = probe(kind.feature)
     if result.support is not Support.NO:
         return None
@@ -92,6 +96,13 @@ def _lack(kind: ProbeKind) -> BpfError | None:
 
 
 # --- kernel probes --------------------------------------------------------------------------------------------
+
+
+def _kernel_types(module: str = "") -> Btf:
+    # Types are loaded for those kinds only that need them: most listings must not wait for it.
+    from pybpf.btf import Btf
+
+    return Btf.module(module) if module and module != "vmlinux" else Btf.vmlinux()
 
 
 def _no_arguments(names: list[str]) -> Iterator[tuple[str, ...]]:
@@ -112,26 +123,25 @@ def _tracepoint_fields(names: list[str]) -> Iterator[tuple[str, ...]]:
 
 def _raw_tracepoints(pattern: str) -> Iterator[str]:
     try:
-        return iter(sorted({name for name, _ in Btf.vmlinux().tracepoints()}))
+        return iter(sorted({name for name, _ in _kernel_types().tracepoints()}))
     except UnsupportedError:  # no BTF: the names of the events, which are mostly those of the tracepoints
         return iter(sorted({event.partition(":")[2] for event in _tracepoints(pattern)}))
 
 
 def _raw_tracepoint_arguments(names: list[str]) -> Iterator[tuple[str, ...]]:
+    btf = _kernel_types()
     for name in names:
-        btf = Btf.vmlinux()
         yield tuple(btf.declaration(p.type, p.name or f"arg{i}") for i, p in enumerate(btf.tracepoint(name).parameters))
 
 
 def _functions(pattern: str) -> Iterator[str]:
     """The functions that ftrace can hook, which are those that kprobes take too; else all of the symbol table."""
-    with tracefs() as files:
-        if files.exists("available_filter_functions"):
-            # "name" or "name [module]"
-            lines = (line.split() for line in files.read("available_filter_functions").splitlines())
-            return iter([f"{line[1][1:-1]}:{line[0]}" if len(line) > 1 else line[0] for line in lines if line])
     from pybpf.symbols.kallsyms import kernel_functions
 
+    with suppress(BpfError), tracefs() as files:
+        # "name" or "name [module]"
+        lines = [line.split() for line in files.read("available_filter_functions").splitlines()]
+        return (f"{line[1][1:-1]}:{line[0]}" if len(line) > 1 else line[0] for line in lines if line)
     found = kernel_functions()
     return (f"{function.module}:{function.name}" if function.module else function.name for function in found)
 
@@ -140,7 +150,7 @@ def _function_arguments(names: list[str]) -> Iterator[tuple[str, ...]]:
     for name in names:
         module, _, function = name.rpartition(":")
         try:
-            btf = Btf.module(module) if module and module != "vmlinux" else Btf.vmlinux()
+            btf = _kernel_types(module)
             found = btf.function(function)
         except BpfError:  # without type information a function is still a probe
             yield ()
@@ -150,13 +160,18 @@ def _function_arguments(names: list[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _typed_functions(pattern: str) -> Iterator[str]:
-    typed = {name for name, _ in Btf.vmlinux().functions()}
+    typed = {name for name, _ in _kernel_types().functions()}
     return (f"vmlinux:{name}" for name in _functions(pattern) if name in typed)
 
 
 def _iterators(pattern: str) -> Iterator[str]:
-    found = Btf.vmlinux().functions(ITERATOR_PREFIX + "*")
-    return (name[len(ITERATOR_PREFIX) :] for name, _ in found)
+    """Iterators are ``int bpf_iter_NAME(struct bpf_iter_meta *, ...)``; what else is named so are helper functions."""
+    btf = _kernel_types()
+    for name, _ in btf.functions(ITERATOR_PREFIX + "*"):
+        found = btf.function(name)
+        types = [found.return_type, *(parameter.type for parameter in found.parameters[:1])]
+        if [btf.declaration(type_id) for type_id in types] == ["int", "struct bpf_iter_meta *"]:
+            yield name[len(ITERATOR_PREFIX) :]
 
 
 def _software(pattern: str) -> Iterator[str]:
@@ -203,7 +218,8 @@ def _usdt(pattern: str) -> Iterator[str]:
     match = re.compile(translate(name if ":" in name else f"*:{name}")).match
     binary = find_binary(file)
     with ElfFile(binary.path) as elf:
-        return iter([f"{binary.name}:{found}" for found in dict.fromkeys(s.probe for s in usdt_sites(elf)) if match(found)])
+        found = dict.fromkeys(site.probe for site in usdt_sites(elf))
+    return (f"{binary.name}:{probe}" for probe in found if match(probe))
 
 
 def _usdt_arguments(names: list[str]) -> Iterator[tuple[str, ...]]:

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("pattern", nargs="?", default="*", help="of probes: KIND:NAME, with wildcards")
     parser.add_argument("-v", "--verbose", action="store_true", help="of probes: their arguments too")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     if options.what == "probes":
         return _probes(options.pattern, options.verbose, options.json)
     if options.pattern != "*" or options.verbose:
@@ -118,8 +118,9 @@ OBJECTS: dict[str, tuple[Kind, Callable[[Fd], dict[str, Any]]]] = {
 def _probes(pattern: str, verbose: bool, as_json: bool) -> int:
     from pybpf.attach.listing import list_probes
 
-    found = 0
-    for found, probe in enumerate(list_probes(pattern, arguments=verbose), 1):
+    found = False
+    for probe in list_probes(pattern, arguments=verbose):
+        found = True
         if as_json:
             row: dict[str, Any] = {"kind": probe.kind, "name": probe.name}
             print(json.dumps({**row, "arguments": list(probe.arguments)} if verbose else row))
