@@ -454,11 +454,11 @@ def main(arguments: Sequence[str]) -> int:
         options.pid = child.pid if child else options.pid
         with closing(Counter(options)) as counter, tool.Run(options.duration, options.pid) as run:
             report = Report(options, counter)
-            if child:
-                child.start()
             if not options.json:
                 what = "processes" if options.process else "system calls"
                 print(f"Counting {what}, printing the top {options.top}... Ctrl-C ends.", flush=True)
+            if child:
+                child.start()
             for when in run.intervals(options.interval):
                 report.print(when)
             if not options.json:

@@ -1,0 +1,252 @@
+"""syscount: exact counts of a workload whose system calls are known, by every option."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.root]
+
+# Waits for a line, then makes the calls that it names, as often as it says, and tells when it is done.
+# alarm(0), getpgid(0), umask and sched_yield are used by nothing else in it.
+WORKLOAD = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+calls = {"alarm": lambda: libc.alarm(0), "getsid": lambda: libc.getsid(0), "yield": libc.sched_yield,
+         "badclose": lambda: libc.close(-1), "rmdir": lambda: libc.rmdir(b"/nonexistent/directory")}
+print("ready", flush=True)
+for line in sys.stdin:
+    for item in line.split():
+        name, _, count = item.partition("=")
+        call = calls[name]
+        for _ in range(int(count)):
+            call()
+    print("done", flush=True)
+"""
+
+
+class Workload:
+    """A process that makes system calls on command."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WORKLOAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout and self.process.stdout.readline() == "ready\n"
+        self.pid = self.process.pid
+
+    def run(self, calls: str) -> None:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(calls + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n"
+
+    def close(self) -> None:
+        self.process.communicate()
+
+
+@pytest.fixture
+def workload() -> Iterator[Workload]:
+    process = Workload()
+    yield process
+    process.close()
+
+
+def start(*options: str, **kwargs: Any) -> subprocess.Popen[str]:
+    """syscount, ready to count."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pybpf", "syscount", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **kwargs,
+    )
+    if "--json" not in options:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("Counting "), (line, process.communicate())
+    return process
+
+
+def stop(process: subprocess.Popen[str], number: int = signal.SIGINT) -> list[str]:
+    """End syscount as a user does; the lines of its report."""
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    return out.splitlines()
+
+
+def counts(lines: Sequence[str]) -> dict[str, int]:
+    """SYSCALL or PID -> COUNT of all rows."""
+    rows = [line.split() for line in lines if line and not line.startswith(("[", "SYSCALL", "PID", "Detaching"))]
+    return {row[0]: int(row[-1]) for row in rows}
+
+
+def test_counts_by_call_are_exact(workload: Workload) -> None:
+    tool = start("-p", str(workload.pid))
+    workload.run("alarm=1000 getsid=77 yield=5")
+    lines = stop(tool)
+    found = counts(lines)
+    assert lines[1].split() == ["SYSCALL", "COUNT"]
+    assert lines[-2:] == ["", "Detaching..."]
+    # the workload itself reads the command and writes that it is done
+    assert (found["alarm"], found["getsid"], found["sched_yield"]) == (1000, 77, 5)
+    assert found["write"] == 1
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+def test_counts_by_process_are_exact(workload: Workload) -> None:
+    other = Workload()
+    tool = start("-P", "--syscall", "alarm")
+    workload.run("alarm=500")
+    other.run("alarm=40")
+    other.close()  # gone when the report is made: its name must have been kept
+    lines = stop(tool)
+    found = counts(lines)
+    assert (found[str(workload.pid)], found[str(other.pid)]) == (500, 40)
+    names = {line.split()[0]: line.split()[1] for line in lines if line[:1].isdigit()}
+    with open(f"/proc/{workload.pid}/comm") as file:
+        assert names[str(workload.pid)] == names[str(other.pid)] == file.read().strip()
+
+
+def test_filters_by_thread_and_parent(workload: Workload) -> None:
+    by_thread = start("-t", str(workload.pid), "--syscall", "getsid")
+    by_parent = start("-c", str(os.getpid()), "--syscall", "getsid")
+    of_nobody = start("-c", str(workload.pid), "--syscall", "getsid")
+    workload.run("getsid=33")
+    assert counts(stop(by_thread)) == {"getsid": 33}
+    assert counts(stop(by_parent)) == {"getsid": 33}
+    assert counts(stop(of_nobody)) == {}
+
+
+def test_only_failures(workload: Workload) -> None:
+    failed = start("-x", "-p", str(workload.pid))
+    missing = start("-e", "ENOENT", "-p", str(workload.pid))
+    bad_number = start("-e", "9", "-P", "-p", str(workload.pid))
+    workload.run("alarm=10 badclose=20 rmdir=30")
+    assert counts(stop(failed)) == {"rmdir": 30, "close": 20}
+    assert counts(stop(missing)) == {"rmdir": 30}
+    assert counts(stop(bad_number)) == {str(workload.pid): 20}
+
+
+def test_latency_counts_and_sorts_by_time(workload: Workload) -> None:
+    tool = start("-L", "-m", "-p", str(workload.pid))
+    workload.run("alarm=100 getsid=50")
+    lines = stop(tool)
+    assert lines[1].split() == ["SYSCALL", "COUNT", "TIME", "(ms)"]
+    rows = [line.split() for line in lines[2:-2]]
+    found = {name: (int(count), float(time)) for name, count, time in rows}
+    assert (found["alarm"][0], found["getsid"][0]) == (100, 50)
+    times = [time for _, time in found.values()]
+    assert times == sorted(times, reverse=True) and min(times) > 0
+
+
+def test_json_by_interval(workload: Workload) -> None:
+    tool = start("--json", "-L", "-i", "0.5", "-d", "2.2", "-p", str(workload.pid))
+    assert tool.stdout is not None
+    first = json.loads(tool.stdout.readline())  # attached by now
+    workload.run("alarm=100")
+    out, err = tool.communicate(timeout=60)
+    assert (tool.returncode, err) == (0, "")
+    rows = [row for line in out.splitlines() for row in json.loads(line)["counts"] if row["syscall"] == "alarm"]
+    assert first["lost"] == 0 and sum(row["count"] for row in rows) == 100
+    assert len(rows) == 1 and rows[0]["time_ns"] > 0 and isinstance(rows[0]["number"], int)
+    assert len(out.splitlines()) == 4  # 2.2 s: after 1, 1.5 and 2 s, and at the end
+
+
+def test_exec_counts_the_command_and_ends_with_it() -> None:
+    tool = start("--json", "-T", "100", "--exec", sys.executable, "-c", "import os; [os.getsid(0) for _ in range(123)]")
+    out, err = tool.communicate(timeout=60)
+    assert (tool.returncode, err) == (0, "")
+    found = {row["syscall"]: row["count"] for row in json.loads(out)["counts"]}
+    assert (found["getsid"], found["execve"], found["exit_group"]) == (123, 1, 1)
+
+
+def test_ends_with_the_process_it_traces() -> None:
+    process = Workload()
+    tool = start("-p", str(process.pid), "--syscall", "alarm")
+    process.run("alarm=3")
+    process.close()
+    out, err = tool.communicate(timeout=60)
+    assert counts(out.splitlines()) == {"alarm": 3} and err == ""
+
+
+def test_exact_under_load_of_every_cpu() -> None:
+    """Two processes per CPU, in step on all of them: not one call may be missed or counted twice."""
+    each = 20_000 if os.environ.get("PYBPF_VM") else 200_000
+    processes = [Workload() for _ in range(2 * (os.cpu_count() or 1))]
+    tool = start("-P", "--syscall", "sched_yield", "-T", "1000", "-i", "0.2")
+    assert tool.stdout is not None
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(tool.stdout or ()))
+    reader.start()
+    threads = [threading.Thread(target=process.run, args=(f"yield={each}",)) for process in processes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    tool.send_signal(signal.SIGTERM)
+    reader.join()
+    assert tool.wait() == 0 and tool.stderr is not None and tool.stderr.read() == ""
+    tool.stdout.close()
+    tool.stderr.close()
+    totals: dict[int, int] = {}
+    for line in lines:
+        words = line.split()
+        if len(words) >= 3 and words[0].isdigit():
+            totals[int(words[0])] = totals.get(int(words[0]), 0) + int(words[-1])
+    assert {process.pid: totals.get(process.pid) for process in processes} == {p.pid: each for p in processes}
+    for process in processes:
+        process.close()
+
+
+def test_lists_the_system_calls() -> None:
+    out = subprocess.run([sys.executable, "-m", "pybpf", "syscount", "-l"], capture_output=True, text=True, check=True)
+    names = {words[1]: int(words[0].rstrip(":")) for words in map(str.split, out.stdout.splitlines())}
+    assert len(names) > 300 and {"read", "openat", "io_uring_enter"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["-p", "999999999"], 2, "there is no process or thread 999999999"),
+        (["-p", "x"], 2, "invalid"),
+        (["-e", "ENOSUCH"], 2, "no error 'ENOSUCH'"),
+        (["--syscall", "opennat"], 2, "did you mean openat?"),
+        (["-i", "0"], 2, "not a time in seconds above zero"),
+        (["-T", "-1"], 2, "not above zero"),
+        (["--exec"], 2, "--exec takes a command"),
+        (["--exec", "/nonexistent/command"], 1, "no such command"),
+    ],
+)
+def test_wrong_options_are_explained(options: list[str], code: int, says: str) -> None:
+    run = subprocess.run([sys.executable, "-m", "pybpf", "syscount", *options], capture_output=True, text=True)
+    assert run.returncode == code
+    assert says in run.stderr and "Traceback" not in run.stderr
+
+
+def test_a_closed_pipe_ends_it_quietly(workload: Workload) -> None:
+    tool = start("-i", "0.1", "-p", str(workload.pid))
+    assert tool.stdout and tool.stderr
+    tool.stdout.close()
+    assert tool.wait(timeout=60) == 0
+    assert tool.stderr.read() == ""
+    tool.stderr.close()
+
+
+def test_without_privileges_it_says_what_it_lacks() -> None:
+    run = subprocess.run(
+        ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
+         sys.executable, "-m", "pybpf", "syscount", "-d", "1"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert len(run.stderr.splitlines()) == 1 and "CAP_BPF" in run.stderr
