@@ -1,0 +1,167 @@
+"""The pybpf command as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from pybpf.cli import COMMANDS
+
+NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all",
+          "--bounding-set=-all"]  # fmt: skip
+
+
+def pybpf(*words: str, before: Sequence[str] = (), **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*before, sys.executable, "-m", "pybpf", *words], capture_output=True, text=True, timeout=120, **options
+    )  # type: ignore[call-overload, no-any-return]
+
+
+def test_alone_it_lists_every_command() -> None:
+    run = pybpf()
+    assert run.returncode == 0
+    for command in COMMANDS:
+        assert f"  {command.name} " in run.stdout and command.summary in run.stdout
+
+
+@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
+def test_every_command_has_help(command: str) -> None:
+    run = pybpf(command, "--help")
+    assert run.returncode == 0 and run.stdout.startswith(f"usage: pybpf {command}")
+
+
+def test_an_unknown_command_suggests_the_nearest() -> None:
+    run = pybpf("sysocunt")
+    assert run.returncode == 2 and run.stderr == "pybpf: no command 'sysocunt'; did you mean 'syscount'?\n"
+
+
+def test_version() -> None:
+    from pybpf import __version__
+
+    assert pybpf("--version").stdout == f"pybpf {__version__}\n"
+
+
+def test_assemble_and_disassemble() -> None:
+    text = "r0 = 7\nif r0 > 0x5 goto pc+1\nr0 = 0\nexit\n"
+    run = pybpf("asm", "-", input=text)
+    assert run.returncode == 0
+    code = bytes.fromhex(run.stdout)
+    shown = subprocess.run([sys.executable, "-m", "pybpf", "disasm", "-"], input=code, capture_output=True, check=True)
+    assert shown.stdout.decode().splitlines() == [
+        "   0: (b7) r0 = 7", "   1: (25) if r0 > 0x5 goto pc+1", "   2: (b7) r0 = 0", "   3: (95) exit",
+    ]  # fmt: skip
+
+
+def test_wrong_text_and_missing_files_take_one_line() -> None:
+    wrong = pybpf("asm", "-", input="r0 = r99\n")
+    assert wrong.returncode == 1 and len(wrong.stderr.splitlines()) == 1 and "line 1" in wrong.stderr
+    missing = pybpf("disasm", "/nonexistent")
+    assert missing.returncode == 1
+    assert missing.stderr == "pybpf disasm: No such file or directory: /nonexistent\n"
+
+
+@pytest.mark.root
+def test_info_as_text_and_json_agree() -> None:
+    text, data = pybpf("info"), pybpf("info", "--json")
+    assert (text.returncode, data.returncode, text.stderr, data.stderr) == (0, 0, "", "")
+    features = json.loads(data.stdout)["features"]
+    assert features["map_hash" if "map_hash" in features else "hash"]["support"] == "yes"
+    rows = {words[0]: words[1] for words in map(str.split, text.stdout.splitlines()) if len(words) > 1}
+    for name, feature in features.items():
+        assert rows[name] == feature["support"].split()[0]
+
+
+@pytest.mark.root
+def test_lists_tracepoints_with_their_arguments() -> None:
+    run = pybpf("list", "probes", "tracepoint:syscalls:*enter_openat")
+    assert (run.returncode, run.stdout) == (0, "tracepoint:syscalls:sys_enter_openat\n")
+    run = pybpf("list", "probes", "-v", "t:syscalls:sys_enter_openat")
+    assert run.stdout.splitlines()[:3] == [
+        "tracepoint:syscalls:sys_enter_openat", "    int __syscall_nr", "    int dfd",
+    ]  # fmt: skip
+    row = json.loads(pybpf("list", "probes", "--json", "-v", "t:syscalls:sys_enter_openat").stdout)
+    assert row["kind"] == "tracepoint" and "const char * filename" in row["arguments"]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("pattern", ["software:cpu-*", "uprobe:libc:malloc", "rawtracepoint:sched_switch"])
+def test_lists_other_kinds(pattern: str) -> None:
+    run = pybpf("list", "probes", pattern)
+    assert run.returncode == 0, run.stderr
+    kind, _, name = pattern.partition(":")
+    assert all(line.startswith(kind + ":") for line in run.stdout.splitlines())
+    assert name.rpartition(":")[2].rstrip("*") in run.stdout
+
+
+@pytest.mark.root
+@pytest.mark.needs("kprobe")
+def test_lists_kernel_functions() -> None:
+    run = pybpf("list", "probes", "kprobe:vfs_rea*")
+    assert "kprobe:vfs_read" in run.stdout.splitlines()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("pattern", "says"),
+    [
+        ("nosuchkind:*", "there is no kind of probe 'nosuchkind'"),
+        ("tracepoint:no_such:*", "no probe matches"),
+        ("uprobe:no_such_library:*", "cannot find no_such_library"),
+        ("uprobe:mem*", "name a file"),
+    ],
+)
+def test_probes_that_are_not_there(pattern: str, says: str) -> None:
+    run = pybpf("list", "probes", pattern)
+    assert run.returncode == 1 and says in run.stderr and len(run.stderr.splitlines()) == 1
+
+
+@pytest.mark.root
+def test_lists_objects_of_the_kernel() -> None:
+    from pybpf.asm import assemble
+    from pybpf.maps import Array
+    from pybpf.prog import Program, ProgramSpec
+    from pybpf.sys.bpf import ProgType
+    from pybpf.types import u64
+
+    code = assemble("r1 = map[shown]\nr0 = 0\nexit")
+    with Array(u64, max_entries=3, name="shown_map") as shown:
+        spec = ProgramSpec(ProgType.SOCKET_FILTER, code, name="shown_prog")
+        with Program.load(spec, {"shown": shown}) as program:
+            rows = [json.loads(line) for line in pybpf("list", "programs", "--json").stdout.splitlines()]
+            (row,) = (row for row in rows if row["id"] == program.id)
+            assert (row["name"], row["type"], row["maps"]) == ("shown_prog", "socket_filter", [shown.id])
+            rows = [json.loads(line) for line in pybpf("list", "maps", "--json").stdout.splitlines()]
+            (row,) = (row for row in rows if row["id"] == shown.id)
+            assert (row["type"], row["key"], row["value"], row["max_entries"]) == ("array", 4, 8, 3)
+            assert "shown_prog" in pybpf("list", "programs").stdout
+            shown_text = pybpf("disasm", "--id", str(program.id)).stdout
+            assert f"map[id:{shown.id}]" in shown_text and shown_text.splitlines()[-1].endswith("exit")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    "words",
+    [["info"], ["list", "programs"], ["list", "maps"], ["list", "links"], ["list", "probes", "tracepoint:sched:*"],
+     ["syscount", "-d", "1"], ["disasm", "--id", "1"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_without_privileges_one_line_says_what_is_lacking(words: list[str]) -> None:
+    run = pybpf(*words, before=NOBODY)
+    assert run.returncode == 1
+    (line,) = run.stderr.splitlines()
+    assert line.startswith("pybpf ") and ("CAP_" in line or "root" in line)
+
+
+def test_output_into_a_closed_pipe_is_quiet() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    run = subprocess.run(
+        [sys.executable, "-m", "pybpf", "syscount", "-l"], stdout=write, stderr=subprocess.PIPE, timeout=120
+    )
+    os.close(write)
+    assert (run.returncode, run.stderr) == (0, b"")

@@ -1,0 +1,91 @@
+"""What the tracers share: how a run waits and ends."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from pybpf import tool
+from pybpf.errors import NotFoundError
+
+
+def test_a_run_ends_after_its_duration_with_a_report_per_interval() -> None:
+    begun = time.monotonic()
+    with tool.Run(duration=0.5) as run:
+        reports = list(run.intervals(0.2))
+    assert time.monotonic() - begun >= 0.5
+    assert len(reports) == 3  # at 0.2 and 0.4 s, and at the end
+    assert reports == sorted(reports)
+
+
+def test_without_an_interval_there_is_one_report() -> None:
+    with tool.Run(duration=0.1) as run:
+        assert len(list(run.intervals(None))) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_and_the_handlers_come_back(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), number))
+    with tool.Run() as run:
+        timer.start()
+        reports = list(run.intervals(None))
+    timer.join()
+    assert len(reports) == 1 and signal.getsignal(number) is before
+
+
+def test_a_run_ends_with_the_process() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert process.stdin
+    timer = threading.Timer(0.1, process.stdin.close)
+    with tool.Run(pid=process.pid) as run:
+        timer.start()
+        assert len(list(run.intervals(None))) == 1
+    timer.join()
+    process.wait()
+
+
+def test_a_process_that_is_gone_is_reported() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    with tool.Run(pid=process.pid) as run, pytest.raises(NotFoundError, match=f"process {process.pid} has ended"):
+        list(run.intervals(None))
+
+
+def test_a_child_waits_for_its_start(tmp_path: object) -> None:
+    marker = f"{tmp_path}/ran"
+    with tool.Child(["touch", marker]) as child:
+        time.sleep(0.1)
+        assert not os.path.exists(marker)
+        child.start()
+        with tool.Run(pid=child.pid) as run:
+            list(run.intervals(None))
+        assert os.path.exists(marker)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(child.pid, 0)  # it was reaped
+
+
+def test_a_child_that_is_not_started_does_not_run(tmp_path: object) -> None:
+    marker = f"{tmp_path}/ran"
+    with tool.Child(["touch", marker]):
+        pass
+    assert not os.path.exists(marker)
+
+
+def test_a_child_does_not_outlive_the_block() -> None:
+    with tool.Child(["sleep", "1000"]) as child:
+        child.start()
+    assert not os.path.exists(f"/proc/{child.pid}")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1e10"])
+def test_times_are_above_zero_and_finite(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        tool.seconds(text)
