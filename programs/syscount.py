@@ -323,7 +323,7 @@ class Counter:
     def lost(self) -> int:
         """Calls that could not be counted: a map was full, or a program was not run because it was running."""
         lost: int = self.uncounted[0]
-        return lost + sum(program.info().recursion_misses for program in self.programs)
+        return lost + sum(program.info().recursion_misses or 0 for program in self.programs)
 
     def close(self) -> None:
         """Detach everything and free the maps."""
@@ -363,7 +363,7 @@ class Report:
             with open(f"/proc/{pid}/comm", encoding="utf-8", errors="surrogateescape") as file:
                 return file.read().rstrip("\n")
         except OSError:
-            return self.counter.names.get(pid, "[unknown]")
+            return str(self.counter.names.get(pid, "[unknown]"))
 
     def print(self, when: float) -> None:
         """Print one interval, and on stderr what could not be counted."""

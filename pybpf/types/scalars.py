@@ -7,19 +7,17 @@ from typing import Any, ClassVar
 
 from pybpf.types.layout import BoolLayout, BytesLayout, CharsLayout, IntLayout, Layout, TupleLayout, layout
 
-__all__ = ["Array", "Int", "array_of", "bool_", "char", "s8", "s16", "s32", "s64", "u8", "u16", "u32", "u64"]
+__all__ = ["Array", "ElementType", "Int", "array_of", "bool_", "char", "s8", "s16", "s32", "s64", "u8", "u16", "u32", "u64"]
 
 
-class _Element:
-    """What makes ``T[N]`` an array of T."""
+class ElementType(type):
+    """The class of this package's types: what makes ``T[N]`` an array of T, in a way that type checkers know."""
 
-    __slots__ = ()
-
-    def __class_getitem__(cls, length: int) -> type[Array]:
-        return array_of(cls, length)  # type: ignore[arg-type]  # mypy: a class is not seen as hashable
+    def __getitem__(cls, length: int) -> type[Array]:
+        return array_of(cls, length)
 
 
-class Array(_Element):
+class Array(metaclass=ElementType):
     """Base of the classes that ``T[N]`` makes; :attr:`element` is T and :attr:`length` is N."""
 
     __layout__: ClassVar[Layout[Any]]
@@ -43,10 +41,10 @@ def array_of(element: type, length: int) -> type[Array]:
     else:
         made = TupleLayout(layout(element), length)
     members = {"__layout__": made, "element": element, "length": length, "__module__": __name__}
-    return type(f"{element.__name__}[{length}]", (Array,), members)
+    return ElementType(f"{element.__name__}[{length}]", (Array,), members)
 
 
-class Int(_Element, int):
+class Int(int, metaclass=ElementType):
     """Base of the integer types. Calling one wraps around as C does: ``u8(257) == 1``, ``s8(255) == -1``."""
 
     __layout__: ClassVar[IntLayout]
@@ -107,14 +105,14 @@ class s64(Int):
     __layout__ = IntLayout(8, signed=True)
 
 
-class bool_(_Element, int):
+class bool_(int, metaclass=ElementType):
     """C's one-byte ``bool``; its values are Python's ``bool``."""
 
     __layout__: ClassVar[BoolLayout] = BoolLayout()
     __slots__ = ()
 
 
-class char(_Element, str):
+class char(str, metaclass=ElementType):
     """One character; ``char[N]`` is text of at most N bytes, cut at the first NUL, as ``str``."""
 
     __layout__: ClassVar[CharsLayout] = CharsLayout(1)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from pybpf.errors import PackError
 from pybpf.types.layout import IntLayout, Layout, layout
-from pybpf.types.scalars import Array, array_of
+from pybpf.types.scalars import ElementType
 
 __all__ = ["Field", "Struct", "StructLayout"]
 
@@ -70,7 +70,7 @@ class StructLayout(Layout["Struct"]):
         return f"struct {self.cls.__name__}"
 
 
-class Struct(tuple):  # type: ignore[type-arg]
+class Struct(tuple, metaclass=ElementType):  # type: ignore[type-arg]
     """A record with C layout::
 
         class Open(Struct):
@@ -114,9 +114,6 @@ class Struct(tuple):  # type: ignore[type-arg]
             except PackError as error:
                 raise PackError(f"{cls.__name__}.{name}: {error}") from None
         return tuple.__new__(cls, items)
-
-    def __class_getitem__(cls, length: int) -> type[Array]:  # type: ignore[override]
-        return array_of(cls, length)
 
     def __len__(self) -> int:
         return len(self.__layout__.fields)
