@@ -22,6 +22,8 @@ _NAME = re.compile(r"[A-Za-z_.$][A-Za-z0-9_.$]*")
 #: Text that would mean something else where a label may stand.
 _RESERVED = ("pc", "kernel-function", "unknown")
 
+#: Classes of jumps and calls.
+_JUMPING = (5, 6)
 _GOTO, _GOTOL, _MAY_GOTO = 0x05, 0x06, 0xE5
 _JSET = JUMPS["jset"][0]
 _OPPOSITE = {
@@ -193,9 +195,9 @@ class Code:
         at = {start: index for index, start in enumerate(self._starts[:-1])}
         found = {}
         for index, insn in enumerate(self.insns):
-            form = self._form(index)
-            if form.ref != "label":
+            if (insn.code & 7 not in _JUMPING and insn.code != LD_IMM64) or self._form(index).ref != "label":
                 continue
+            form = self._form(index)
             if isinstance(insn.ref, str):
                 self._distance(index, self.labels[insn.ref])
                 found[index] = self.labels[insn.ref]
@@ -235,7 +237,7 @@ class Code:
 
 
 def _conditional(insn: Insn) -> bool:
-    return insn.code & 7 in (5, 6) and insn.code & 0xF0 in (*_OPPOSITE, _JSET)
+    return insn.code & 7 in _JUMPING and insn.code & 0xF0 in (*_OPPOSITE, _JSET)
 
 
 def _growth(jump: Insn) -> int:

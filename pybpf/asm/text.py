@@ -130,9 +130,16 @@ def _ref_fault(insn: Insn, form: Form) -> str:
 
 def fault(insn: Insn) -> str:
     """What is wrong with an instruction and what to write instead, or ``""``."""
-    if not all(isinstance(field, int) for field in insn[:5]):
+    code, dst, src, off, imm, ref, _ = insn
+    if not (
+        isinstance(code, int)
+        and isinstance(dst, int)
+        and isinstance(src, int)
+        and isinstance(off, int)
+        and isinstance(imm, int)
+    ):
         return "code, dst, src, off and imm must be integers"
     form = find_form(insn)
     if form is None:
         return _misfit(insn)
-    return _range_fault(insn, form) or (_ref_fault(insn, form) if insn.ref is not None else "")
+    return _range_fault(insn, form) or (_ref_fault(insn, form) if ref is not None else "")

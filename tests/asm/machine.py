@@ -3,47 +3,34 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from typing import NamedTuple
 
 import pytest
 
 from pybpf.asm import (
     DW,
-    FEATURES,
     R0,
     R1,
     R2,
     R3,
     R6,
     R7,
-    R10,
-    W0,
-    W1,
-    W2,
     Code,
     Insn,
     Item,
-    atomic_add,
     encode,
     exit_,
-    gotol,
-    jeq,
     ld_map_value,
     ldx,
-    load_acquire,
-    may_goto,
     mov,
-    movsx,
-    st,
     stx,
 )  # fmt: skip
+from pybpf.sys import features
 from pybpf.sys.bpf import Attr, Cmd, MapType, ProgType, bpf
 from pybpf.sys.fd import Fd
 
@@ -157,37 +144,7 @@ def _compute(pieces: Sequence[tuple[Sequence[Insn], Case]]) -> list[Case]:
         return [Case(*found) for found in struct.iter_unpack("=4Q", read(maps["out"], size))]
 
 
-#: Feature of the opcode table -> a program that needs it, and nothing else that is newer.
-_PROBES: dict[str, list[Insn]] = {
-    "jmp32": [mov(W0, 0), jeq(W0, 0, 0), exit_()],
-    "atomics": [st(DW, R10, -8, 0), mov(R1, 1), atomic_add(DW, R10, -8, R1, fetch=True), mov(R0, 0), exit_()],
-    "cpu_v4": [mov(R1, 1), movsx(R0, R1, 8), mov(W2, W1), exit_()],
-    "gotol": [mov(R0, 0), jeq(R0, 1, 1), gotol(1), mov(R0, 1), exit_()],
-    "may_goto": [mov(R0, 0), may_goto(1), mov(R0, 0), exit_()],
-    "acquire_release": [st(DW, R10, -8, 0), load_acquire(DW, R0, R10, -8), exit_()],
-}
-
-
-@cache
-def lacks(feature: str) -> str:
-    """Why the kernel cannot run the instructions of a feature, or ``""``."""
-    if feature not in _PROBES:
-        return ""
-    try:
-        load(_PROBES[feature]).close()
-    except OSError as error:
-        if error.errno in (errno.EINVAL, 524):
-            return f"kernel lacks {feature} (Linux {FEATURES[feature]})"
-        raise
-    return ""
-
-
 def needs(feature: str) -> None:
-    """Skip the test where the kernel, or the JIT compiler of its architecture, lacks a feature of the table."""
-    why = lacks(feature)
-    if not why:
-        return
-    release = tuple(map(int, os.uname().release.split("-")[0].split(".")[:2]))
-    since = tuple(map(int, FEATURES[feature].split(".")))
-    assert os.uname().machine != "x86_64" or release < since, f"{why}, but this is Linux {release}"
-    pytest.skip(why)
+    """Skip the test where the kernel, or the JIT compiler of its architecture, lacks a feature of the opcode table."""
+    if feature in features.FEATURES and not features.has(feature):
+        pytest.skip(f"kernel lacks {feature}: {features.probe(feature)}")

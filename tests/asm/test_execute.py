@@ -59,9 +59,9 @@ from tests.asm.machine import U64, Case, array, compute, load, load_log, needs, 
 
 pytestmark = pytest.mark.root
 
-_BITS = (0, 1, 2, -1, 33, 64, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x123456789ABCDEF0, 1 << 63, (1 << 63) - 1)
+_BITS = (0, 1, -1, 33, 0x7FFFFFFF, 0x80000000, 0x123456789ABCDEF0, 1 << 63, (1 << 63) - 1)
 VALUES = tuple(value & U64 for value in _BITS)
-IMMEDIATES = (0, 1, 2, 31, -1, -3, 0x7FFFFFFF, -0x80000000)
+IMMEDIATES = (0, 1, 31, -1, -3, 0x7FFFFFFF, -0x80000000)
 
 
 def signed(value: int, bits: int) -> int:
@@ -303,10 +303,9 @@ def test_labels_and_local_calls() -> None:
 
 def test_callback_by_address() -> None:
     """``ld_imm64`` of a function, for bpf_loop: the verifier takes it as one, and then misses the BTF of callbacks."""
+    needs("helper_loop")
     code = assemble("r1 = 3\nr2 = subprog[work]\nr3 = 0\nr4 = 0\ncall bpf_loop\nr0 = 0\nexit\nwork:\nr0 = 0\nexit")
     _, log = load_log(code)
-    if "unknown func" in log or "invalid func" in log:
-        pytest.skip("kernel lacks bpf_loop (Linux 5.17)")
     assert "missing btf func_info" in log
 
 
@@ -328,7 +327,7 @@ def test_relaxed_jumps_run() -> None:
             ld_map_value(R1, "in"),
             ldx(DW, R1, R1),
             *far,
-            *[mov(R2, 0)] * 33000,
+            *[ld_imm64(R2, 0)] * 16500,
             goto("end"),
             label("far"),
             mov(R0, 1),

@@ -67,6 +67,8 @@ def test_names_are_those_that_the_verifier_prints() -> None:
             assert "invalid func" in log, log  # newer than this kernel
             continue
         name, number = found.group(1) or found.group(3), found.group(2) or found.group(4)
+        if name == "unknown":  # the same, in kernels that print first
+            continue
         assert (name, int(number)) == (f"bpf_{helper.name}", helper.id)
         named += 1
     assert named > 100
