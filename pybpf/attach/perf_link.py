@@ -10,7 +10,6 @@ from pybpf.errors import PackError, UnsupportedError
 from pybpf.sys.bpf import AttachType, Cmd, bpf
 from pybpf.sys.explain import explaining
 from pybpf.sys.fd import Fd
-from pybpf.sys.features import has
 from pybpf.sys.perf import Ioctl, perf_ioctl
 
 __all__ = ["check_cookies", "link_perf_event"]
@@ -63,7 +62,7 @@ def _create(program: Fd, event: Fd, target: str, cookie: int | None) -> Fd | Non
             )
             return Fd(fd, f"link to {target}")
         except OSError as error:
-            if error.errno != errno.EINVAL or has("perf_link"):
+            if error.errno != errno.EINVAL or _has_links():
                 raise
     if not cookie:
         return None
@@ -73,3 +72,9 @@ def _create(program: Fd, event: Fd, target: str, cookie: int | None) -> Fd | Non
         "this kernel has no attach cookies (Linux 5.15)",
         "attach one program per place instead",
     )
+
+
+def _has_links() -> bool:
+    from pybpf.sys.features import has  # a large table, of use on old kernels and on errors only
+
+    return has("perf_link")

@@ -337,31 +337,27 @@ class ElfFile:
         base, _, version = name.partition("@")
         version = version.lstrip("@")
         for table in self._tables:
-            candidates = list(self._named(table, name, kinds))
-            if base != name:
-                candidates += self._named(table, base, kinds)
-            plain = [found for found in candidates if found.name == name or (version and found.name == base)]
-            best = [found for found in candidates if version and found.name == f"{base}@{version}"]
-            for found in (*best, *(plain or ([] if version else candidates))):
-                return found
+            found = [symbol for symbol, _ in self._named(table, name, kinds)]
+            if version:
+                found += [symbol for symbol, its in self._named(table, base, kinds) if its == version]
+            if found:
+                return min(found, key=lambda symbol: symbol.name != name)
         return None
 
-    def _named(self, table: _Table, name: str, kinds: tuple[int, ...]) -> Iterator[Symbol]:
-        """The entries with a name, found through the string table: faster than reading all of them."""
+    def _named(self, table: _Table, name: str, kinds: tuple[int, ...]) -> Iterator[tuple[Symbol, str]]:
+        """The entries with a name, and their version; found through the string table, which is fast."""
         wanted = name.encode("utf-8", "surrogateescape") + b"\0"
         offsets = {found.start() for found in re.finditer(re.escape(wanted), table.strings)}
         if not offsets:
             return
-        words = struct.calcsize(self._endian + self._class.symbol) // 4
-        size = 4 * words
-        for index, offset in enumerate(self._array("I", table.entries)[::words]):
+        size = struct.calcsize(self._endian + self._class.symbol)
+        for index, offset in enumerate(self._array("I", table.entries)[:: size // 4]):
             if offset in offsets:
-                versions = table.versions
-                one = table._replace(
-                    entries=table.entries[index * size : (index + 1) * size],
-                    versions=versions[index : index + 1] if versions is not None else None,
-                )
-                yield from self._symbols(one, kinds, None)
+                entries = table.entries[index * size : (index + 1) * size]
+                versions = table.versions[index : index + 1] if table.versions is not None else None
+                version = self._version_names.get(versions[0] & ~_VERSION_HIDDEN, "") if versions else ""
+                for symbol in self._symbols(_Table(entries, table.strings, versions), kinds, None):
+                    yield symbol, version
 
     def function(self, name: str) -> Symbol:
         """The function of that name.
