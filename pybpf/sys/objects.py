@@ -137,14 +137,14 @@ class BtfInfo(NamedTuple):
 
 
 class RawTracepointLink(NamedTuple):
-    """A raw tracepoint (one typed by BTF is a :class:`TracingLink`)."""
+    """A raw tracepoint, plain or typed by BTF."""
 
     name: str
     cookie: int
 
 
 class TracingLink(NamedTuple):
-    """fentry, fexit, fmod_ret, lsm, BTF-typed raw tracepoint."""
+    """fentry, fexit, fmod_ret, lsm: what is attached by a trampoline."""
 
     attach_type: int  #: an :class:`~pybpf.sys.bpf.AttachType` where it is a known one
     target_obj_id: int  #: id of the BTF or program that has the target
@@ -167,7 +167,7 @@ class PerfLink(NamedTuple):
     offset: int  #: of a kprobe from the function's start, of a uprobe in the file
     address: int  #: of a kprobe, 0 where addresses are hidden
     missed: int  #: hits of a kprobe that ran no program
-    event_type: int  #: ``type`` of an EVENT's perf_event_attr
+    event_type: int  #: ``type`` of an EVENT's perf_event_attr (the kernel has clocks under types of their own)
     config: int  #: ``config`` of an EVENT's perf_event_attr
     cookie: int
 

@@ -1,0 +1,141 @@
+"""Feature probes: a table that is whole, answers that agree with the kernel, "not allowed" told from "no"."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+
+import pytest
+
+from pybpf import asm
+from pybpf.errors import AsmError, NotFoundError
+from pybpf.sys import features, probes
+from pybpf.sys.bpf import Cmd, MapType, ProgType, bpf
+from pybpf.sys.fd import Fd
+from pybpf.sys.features import FEATURES, Result, Support, all_features, has, helper, probe
+from tests.sys.child import NOBODY, run
+
+_GROUPS = {"map", "program", "attach", "instruction", "helper", "type", "command"}
+
+
+def test_the_table_is_whole() -> None:
+    for name, row in FEATURES.items():
+        assert name == row.name
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+        assert row.group in _GROUPS
+        assert re.fullmatch(r"\d+\.\d+", row.since)
+        assert row.text and row.text[-1] != "."
+    # instructions go by the assembler's names
+    own = {"bounded_loop", "gotol", "jit"}
+    named = {name for name, row in FEATURES.items() if row.group == "instruction"}
+    assert named - own <= set(asm.FEATURES)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(NotFoundError, match="no feature 'hashh'"):
+        probe("hashh")
+    with pytest.raises(NotFoundError):
+        has("")
+    with pytest.raises(AsmError):
+        helper("no_such_helper", ProgType.KPROBE)
+
+
+@pytest.mark.root
+def test_every_probe_answers_and_leaves_nothing() -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    for name, result in all_features().items():
+        assert isinstance(result, Result), name
+        assert bool(result) == (result.support is Support.YES)
+        assert result.support is Support.YES or result.detail, name
+        assert str(result).startswith(result.support.value)
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", ["hash", "percpu_array", "prog_tracepoint", "raw_tp", "test_run", "object_ids"])
+def test_what_every_kernel_has(name: str) -> None:
+    assert has(name), probe(name)
+
+
+@pytest.mark.root
+def test_map_probes_agree_with_map_creation() -> None:
+    for kind in (MapType.HASH, MapType.BLOOM_FILTER, MapType.USER_RINGBUF):
+        sizes = {MapType.BLOOM_FILTER: (0, 4, 1), MapType.USER_RINGBUF: (0, 0, 65536)}.get(kind, (4, 4, 1))
+        key, value, entries = sizes
+        try:
+            Fd(bpf(Cmd.MAP_CREATE, map_type=kind, key_size=key, value_size=value, max_entries=entries), "map").close()
+            made = True
+        except OSError:
+            made = False
+        assert has(kind.name.lower()) == made
+
+
+@pytest.mark.root
+def test_what_no_kernel_has_is_no() -> None:
+    assert probes.insns("r0 = 0\nr1 = r9\nexit").support is Support.NO
+    assert "R9 !read_ok" in probes.insns("r0 = 0\nr1 = r9\nexit").detail
+    assert probes.judge(OSError(errno.EINVAL, "")) == Result(Support.NO, "EINVAL: Invalid argument")
+
+
+@pytest.mark.root
+def test_helpers_by_program_type() -> None:
+    assert helper("ktime_get_ns", ProgType.KPROBE)
+    assert helper("bpf_ktime_get_ns", ProgType.TRACEPOINT) == probes.YES
+    result = helper("skb_load_bytes", ProgType.KPROBE)
+    assert result.support is Support.NO
+    assert "func" in result.detail or "helper" in result.detail
+
+
+def test_transient_failures_are_no_verdict() -> None:
+    for number in (errno.ENOMEM, errno.EMFILE, errno.EINTR):
+        result = probes.judge(OSError(number, ""))
+        assert result.support is Support.NOT_ALLOWED
+        assert "could not be tried" in result.detail
+    assert probes.judge(OSError(errno.EBADF, ""), supported=(errno.EBADF,)) == probes.YES
+
+
+@pytest.mark.root
+def test_results_are_remembered_but_refusals_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [Result(Support.NOT_ALLOWED, "no"), Result(Support.NOT_ALLOWED, "no"), probes.YES]
+    row = FEATURES["hash"]._replace(name="tried", probe=lambda: answers.pop(0))
+    monkeypatch.setattr(features, "FEATURES", {"tried": row})
+    monkeypatch.setattr(features, "_RESULTS", features._Results())
+    assert [has("tried"), has("tried"), has("tried"), has("tried")] == [False, False, True, True]
+
+
+@pytest.mark.root
+def test_nobody_is_not_allowed_rather_than_unsupported() -> None:
+    code = """
+from pybpf.sys import features
+features._RESULTS.clear()
+for name in ("prog_kprobe", "object_ids", "enable_stats", "perf_event"):
+    print(name, features.probe(name))
+"""
+    for line in run(code, uid=NOBODY).splitlines():
+        assert line.partition(" ")[2].startswith("not allowed: "), line
+    lacking = run("from pybpf.sys.features import *\nimport pybpf.sys.features as f\nf._RESULTS.clear()\n"
+                  "print(probe('prog_kprobe'))", uid=NOBODY)  # fmt: skip
+    assert "this process lacks CAP_" in lacking
+
+
+@pytest.mark.root
+def test_running_out_of_descriptors_is_not_a_missing_feature() -> None:
+    code = """
+import resource
+from pybpf.sys import features
+features._RESULTS.clear()
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+print(features.probe("hash"))
+"""
+    assert run(code) == "not allowed: could not be tried: EMFILE: Too many open files"
+
+
+@pytest.mark.root
+def test_implied_features() -> None:
+    if has("kprobe_pmu"):
+        assert has("kprobe") and has("kretprobe")
+    if has("uprobe_pmu"):
+        assert has("uprobe")
+    if has("cpu_v4"):
+        assert has("gotol")
