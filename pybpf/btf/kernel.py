@@ -34,6 +34,7 @@ _SYSFS = "/sys/kernel/btf"
 _VMLINUX = f"{_SYSFS}/vmlinux"
 # struct bpf_btf_info: btf, btf_size, id, name, name_len, kernel_btf (the last three since Linux 5.11).
 _INFO = struct.Struct("=QIIQII")
+_OLD_INFO_SIZE = 16
 _NAME_SIZE = 64  # a module's name has less than 56 bytes
 #: What is tried for the verifier's log, which lists every type up to the offending one.
 _LOG_SIZES = (1 << 16, 1 << 20, 1 << 24)
@@ -145,19 +146,16 @@ def btf_data(fd: Fd) -> bytes:
 
 def _info(fd: Fd, data: ctypes.Array[ctypes.c_char] | None) -> BtfInfo:
     name = ctypes.create_string_buffer(_NAME_SIZE)
-    info = ctypes.create_string_buffer(
-        _INFO.pack(
-            0 if data is None else ctypes.addressof(data),
-            0 if data is None else len(data),
-            0,
-            ctypes.addressof(name),
-            _NAME_SIZE,
-            0,
-        ),
-        _INFO.size,
-    )
+    place, size = (ctypes.addressof(data), len(data)) if data else (0, 0)
+    info = ctypes.create_string_buffer(_INFO.pack(place, size, 0, ctypes.addressof(name), _NAME_SIZE, 0), _INFO.size)
     try:
-        bpf(Cmd.OBJ_GET_INFO_BY_FD, bpf_fd=fd.fileno(), info_len=_INFO.size, info=info)
+        try:
+            bpf(Cmd.OBJ_GET_INFO_BY_FD, bpf_fd=fd.fileno(), info_len=_INFO.size, info=info)
+        except OSError as error:
+            if error.errno != errno.E2BIG:
+                raise
+            # Before 5.11: it does not know of the name.
+            bpf(Cmd.OBJ_GET_INFO_BY_FD, bpf_fd=fd.fileno(), info_len=_OLD_INFO_SIZE, info=info)
     except OSError as error:
         raise explain(f"read the kernel's description of {fd.what}", error, "obj_id") from None
     _, size, btf_id, _, _, kernel = _INFO.unpack(info.raw)
