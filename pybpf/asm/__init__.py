@@ -31,8 +31,7 @@ and the same as text, which ``str(code)`` gives back::
         exit
     ''')
 
-Every error is an :class:`~pybpf.errors.AsmError` that names the instruction, numbered by slot as the kernel
-does.
+Every error is an :class:`~pybpf.errors.AsmError` that names the instruction, numbered by slot, as the kernel does.
 """
 
 from __future__ import annotations

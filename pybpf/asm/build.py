@@ -245,9 +245,7 @@ def stx(size: Size, dst: Reg, off: int, src: Reg) -> Insn:
 
 
 def ld_abs(size: Size, offset: int) -> Insn:
-    """``r0 = *(u16 *)skb[12]``: packet bytes in host order, r6 being the context; leaves the program beyond
-    the end.
-    """
+    """``r0 = *(u16 *)skb[12]``: packet bytes in host order, r6 being the context; leaves the program beyond the end."""
     return _made(Insn(0x20 | _size("ld_abs", size, (B, H, W)), imm=offset), "ld_abs")
 
 
@@ -349,9 +347,7 @@ def ld_subprog(dst: Reg, target: Target) -> Insn:
 
 
 def ld_map_index(dst: Reg, index: int) -> Insn:
-    """``r1 = map[idx:0]``: a map by its index in the ``fd_array`` that the program is loaded with (Linux
-    5.14).
-    """
+    """``r1 = map[idx:0]``: a map by its index in the ``fd_array`` that the program is loaded with (Linux 5.14)."""
     return _address("ld_map_index", dst, 5, index)
 
 
@@ -464,9 +460,7 @@ def jset(dst: Register, src: Operand, target: Target) -> Insn:
 
 
 def call(helper: str | int) -> Insn:
-    """``call bpf_ktime_get_ns#5``: a helper by name, with or without ``bpf_``, or by a number, known here or
-    not.
-    """
+    """``call bpf_ktime_get_ns#5``: a helper by name, with or without ``bpf_``, or by a number, known here or not."""
     number = find_helper(helper).id if isinstance(helper, str) else helper
     return _made(Insn(_JMP | 0x80, imm=number), "call")
 

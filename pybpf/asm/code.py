@@ -8,6 +8,7 @@ from itertools import accumulate
 from types import MappingProxyType
 from typing import NoReturn, Union
 
+from pybpf.asm.helpers import HELPERS
 from pybpf.asm.insn import LD_IMM64, Insn, Label, slots
 from pybpf.asm.opcodes import JUMPS, Form, find_form
 from pybpf.asm.text import describe, fault, signed32
@@ -19,8 +20,8 @@ __all__ = ["Code", "Item", "check_label"]
 Item = Union[Insn, Label]
 
 _NAME = re.compile(r"[A-Za-z_.$][A-Za-z0-9_.$]*")
-#: Text that would mean something else where a label may stand.
-_RESERVED = ("pc", "kernel-function", "unknown")
+#: What would be read as something else where the name of a label may stand; so would the name of a helper.
+_RESERVED = re.compile(r"pc|[rw][0-9]+")
 
 #: Classes of jumps and calls.
 _JUMPING = (5, 6)
@@ -36,8 +37,10 @@ _OPPOSITE = {
 def check_label(name: str) -> str:
     """What is wrong with the name of a label, or ``""``."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        return f"{str(name)[:60]!r} cannot name a label; use letters, digits, `_`, `.`, `$`, but no digit first"
-    return f"{name!r} cannot name a label: it is a word of the language" if name in _RESERVED else ""
+        return f"{name!s:.60} cannot name a label; use letters, digits, `_`, `.`, `$`, but no digit first"
+    if _RESERVED.fullmatch(name) or (name.startswith("bpf_") and name[4:] in HELPERS):
+        return f"{name} cannot name a label: in text it is a register, a helper or `pc`; use another name"
+    return ""
 
 
 class Code:
@@ -126,9 +129,7 @@ class Code:
         yield from at.get(len(self.insns), ())
 
     def refuse(self, index: int, reason: str) -> NoReturn:
-        """Raise an :class:`AsmError` that names an instruction, by slot as the kernel does, and its source
-        line.
-        """
+        """Raise an :class:`AsmError` that names an instruction, by slot as the kernel does, and its source line."""
         insn = self.insns[index]
         where = f" ({insn.line.file}:{insn.line.line})" if insn.line else ""
         raise AsmError(f"instruction {self._starts[index]} `{describe(insn)}`{where}: {reason}")
@@ -241,9 +242,7 @@ def _conditional(insn: Insn) -> bool:
 
 
 def _growth(jump: Insn) -> int:
-    """How many slots a far jump grows by: a ``goto`` none, a condition one, ``&``, which has no opposite,
-    two.
-    """
+    """How many slots a far jump grows by: a ``goto`` none, a condition one, ``&``, which has no opposite, two."""
     return 0 if jump.code == _GOTO else 1 if jump.code & 0xF0 in _OPPOSITE else 2
 
 

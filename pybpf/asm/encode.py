@@ -14,8 +14,7 @@ from pybpf.errors import AsmError
 
 __all__ = ["Kfunc", "encode", "insn_struct"]
 
-#: A kernel function: its BTF id in vmlinux; or its BTF id in a module and the index of the module's BTF fd in
-#: fd_array.
+#: A kernel function: its BTF id in vmlinux; or its BTF id in a module and the index of the module's BTF fd in fd_array.
 Kfunc = Union[int, "tuple[int, int]"]
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})

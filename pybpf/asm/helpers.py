@@ -39,12 +39,10 @@ class Helper(NamedTuple):
     """What R1 to R5 must hold, by the verifier's names without ``ARG_``, such as ``"PTR_TO_MAP_KEY"``."""
 
 
-#: Tracing program types that availability is known for: the last one is fentry, fexit, fmod_ret, tp_btf and
-#: iter.
+#: Tracing program types that availability is known for: the last one is fentry, fexit, fmod_ret, tp_btf and iter.
 PROGRAM_TYPES = ("kprobe", "tracepoint", "perf_event", "raw_tracepoint", "tracing")
 
-#: Short form in the table -> argument kind. Suffixes: ``?`` may be null, ``=`` is filled in, ``!`` is
-#: released.
+#: Short form in the table -> argument kind. Suffixes: ``?`` may be null, ``=`` is filled in, ``!`` is released.
 _ARGS = {
     "any": "ANYTHING",
     "ctx": "PTR_TO_CTX",

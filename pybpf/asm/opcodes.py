@@ -17,8 +17,7 @@ Placeholders, and the bits that they stand for:
 ``value``             the 64-bit immediate of ``ld_imm64``
 ``lo`` ``hi``         its halves, unsigned
 ``rel``               its lower half, signed
-``label``             symbolic: the name of a label, for the field that ``off``, ``imm`` or ``rel`` holds in
-the row
+``label``             symbolic: the name of a label; stands for ``off``, ``imm`` or ``rel``, as the row has it
 ``map`` ``kfunc``     symbolic: the name of a map or of a kernel function
 ====================  ==================================================================================
 
@@ -38,8 +37,7 @@ __all__ = [
     "ATOMIC_XCHG", "FEATURES", "FORMS", "FORMS_BY_CODE", "JUMPS", "Form", "find_form",
 ]  # fmt: skip
 
-#: What a row may need, and the upstream release that brought it. Which of them a kernel has is for a probe to
-#: say.
+#: What a row may need, and the upstream release that brought it. Which of them a kernel has is for a probe to say.
 FEATURES = {
     "": "3.18",
     "subprog": "4.16",
@@ -291,9 +289,7 @@ FORMS_BY_CODE = _by_code()
 
 
 def find_form(insn: Insn) -> Form | None:
-    """The row of an instruction, or ``None`` when the opcode is unknown or a reserved field is not as it must
-    be.
-    """
+    """The row of an instruction, or ``None`` when the opcode is unknown or a reserved field is not as it must be."""
     _, dst, src, off, imm, _, _ = insn
     for form in FORMS_BY_CODE.get(insn.code, ()):
         if (

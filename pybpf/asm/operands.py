@@ -12,9 +12,7 @@ __all__ = [
 
 
 class Reg(IntEnum):
-    """A whole 64-bit register, ``r0`` to ``r10`` in text. ``R10`` (also ``FP``) is the read-only frame
-    pointer.
-    """
+    """A whole 64-bit register, ``r0`` to ``r10`` in text. ``R10`` (also ``FP``) is the read-only frame pointer."""
 
     R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10 = range(11)
 

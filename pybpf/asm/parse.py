@@ -1,19 +1,16 @@
 """Text to instructions, in the syntax that the kernel's verifier and bpftool print.
 
-One instruction a line. Before it may stand labels (``again:``) and what the kernel prints there (``12:
-(bf)``), which is checked against what is assembled. A comment runs from ``;`` or ``//``, or from ``#`` at the
-start of a line or after white space (so that ``call bpf_ktime_get_ns#5`` is whole), to the end of the line.
-Beyond what the kernel prints:
+One instruction a line. Before it may stand labels (``again:``) and what the kernel prints there (``12: (bf)``), which
+is checked against what is assembled. A comment runs from ``;`` or ``//``, or from ``#`` at the start of a line or after
+white space (so that ``call bpf_ktime_get_ns#5`` is whole), to the end of the line. Beyond what the kernel prints:
 
 - jumps and calls take labels: ``goto out``, ``if r0 == 0 goto out``, ``call work``, ``r1 = subprog[work]``;
-- maps by name: ``r1 = map[counts]``, ``r1 = map[counts][0]+8``; kernel functions too: ``call
-  kfunc[bpf_rcu_read_lock]``;
+- maps go by name, ``r1 = map[counts]`` and ``r1 = map[counts][0]+8``, and so do kernel functions,
+  ``call kfunc[bpf_rcu_read_lock]``; ``call name#123`` is the one with that BTF id;
 - a helper's number can be left out: ``call bpf_ktime_get_ns``;
-- numbers are decimal or ``0x`` hexadecimal, with an optional sign. In conditional jumps an unsigned 32-bit
-  number stands for its bits, as the kernel prints it: ``if r0 == 0xffffffff`` compares with -1. Into a 64-bit
-  register,
-  ``r1 = 5`` is a move of a sign-extended 32-bit number, and ``r1 = 0x5`` and ``r1 = 5 ll`` are the two-slot
-  ``ld_imm64``.
+- numbers are decimal or ``0x`` hexadecimal, with an optional sign. In conditional jumps an unsigned 32-bit number
+  stands for its bits, as the kernel prints it: ``if r0 == 0xffffffff`` compares with -1. Into a 64-bit register,
+  ``r1 = 5`` moves a sign-extended 32-bit number, and ``r1 = 0x5`` and ``r1 = 5 ll`` are the two-slot ``ld_imm64``.
 """
 
 from __future__ import annotations
@@ -64,8 +61,7 @@ _PARTS = {
     "as_from": (0, 0xFFFF, 0),
 }
 
-#: Placeholder -> a value that no row prints by itself, to find the placeholder again in the text made from
-#: it.
+#: Placeholder -> a value that no row prints by itself, to find the placeholder again in the text made from it.
 _SAMPLES = {
     "dst": 7, "src": 8, "off": 101, "imm": 102, "hex": 103, "as_to": 105, "as_from": 106, "value": 107, "lo": 108,
     "hi": 109, "rel": 110, "helper": "helper#104", "label": "label", "map": "map_", "kfunc": "kfunc_",
@@ -76,14 +72,10 @@ _PLACEHOLDERS.update({"helper": "name", "104": "imm"})
 
 class _Token(NamedTuple):
     shape: str
-    """What the lines of one form have in common: ``r`` or ``w`` for a register, ``N`` for a number, ``@`` for
-    a name.
-    """
+    """What the lines of one form share: ``r`` or ``w`` for a register, ``N`` for a number, ``@`` for a name."""
     value: int | str | None = None
     plain: bool = True
-    """Of a number: whether it can be the sign-extended operand of ``=``: decimal, or with a sign, and no
-    ``ll``.
-    """
+    """Of a number: whether it can be the sign-extended operand of ``=``: decimal, or with a sign, and no ``ll``."""
 
 
 class _Pattern(NamedTuple):
@@ -261,9 +253,7 @@ def _immediate(form: Form, numbers: dict[str, int]) -> int:
 
 
 def _helper_call(form: Form, numbers: dict[str, int], names: dict[str, str]) -> Insn:
-    """``call bpf_name#id``, ``call bpf_name``; ``call name#id`` of any other name is a kernel function by BTF
-    id.
-    """
+    """``call bpf_name#id``, ``call bpf_name``; ``call name#id`` of any other name is a kernel function by BTF id."""
     name = names.get("name") or names["label"]
     known = HELPERS.get(name[4:]) if name.startswith("bpf_") else None
     if "imm" not in numbers:

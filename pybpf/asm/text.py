@@ -1,6 +1,4 @@
-"""Instructions to text, as the kernel's verifier and bpftool print them, and the check that an instruction is
-whole.
-"""
+"""One instruction to text, as the kernel's verifier and bpftool print it; and what is wrong with one."""
 
 from __future__ import annotations
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import sys
+import textwrap
+from typing import Any
+
 import pytest
 
+from pybpf import asm
 from pybpf.asm import (
     DW,
     FP,
@@ -150,9 +156,19 @@ def test_a_program() -> None:
     assert all(insn.line is None for insn in code)
 
 
+def test_the_documented_program_is_the_same_in_python_and_text() -> None:
+    python, text = re.findall(r"::\n\n((?:    .*\n|\n)+)", asm.__doc__ or "")
+    names: dict[str, Any] = {"sys": sys}
+    exec(textwrap.dedent(python), names)
+    built = names["code"]
+    exec(textwrap.dedent(text), names)
+    assert built == names["code"]
+    assert len(built) == 8
+
+
 def test_labels_may_have_the_names_of_words() -> None:
-    code = assemble("goto exit\nmap: lock: r1: exit\nexit: exit")
-    assert dict(code.labels) == {"map": 1, "lock": 1, "r1": 1, "exit": 2}
+    code = assemble("goto exit\nmap: lock: unknown: exit\nexit: exit")
+    assert dict(code.labels) == {"map": 1, "lock": 1, "unknown": 1, "exit": 2}
     assert assemble(str(code)) == code
 
 
@@ -185,7 +201,9 @@ def test_lines_of_a_named_file_are_kept() -> None:
         ("goto out", "line 1, instruction 0 `goto out`: 'out' is not a label; write `out:`"),
         ("exit\ncall out", "line 2, instruction 1 `call out`: 'out' is not a helper nor a label"),
         ("a: exit\na: exit", "line 2, instruction 1 `a: exit`: label 'a' is defined twice, first on line 1"),
-        ("pc: exit", "'pc' cannot name a label"),
+        ("r1: exit", "r1 cannot name a label"),
+        ("bpf_ktime_get_ns: exit", "bpf_ktime_get_ns cannot name a label"),
+        ("pc: exit", "pc cannot name a label"),
         ("call bpf_ktime_get_ns#6", "bpf_ktime_get_ns is helper 5, not 6"),
         ("3: exit", "it says that its number is 3; number instructions from 0, by slot"),
         ("0: (b7) exit", "its opcode is not 0xb7"),
