@@ -67,7 +67,6 @@ class Run:
     def __init__(self, duration: float | None = None, pid: int | None = None) -> None:
         self.duration = duration
         self.pid = pid
-        self.over = False
         self._handlers: dict[int, Any] = {}
         self._wake: tuple[int, int] | None = None
 
@@ -86,7 +85,6 @@ class Run:
         self._wake = None
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.over = True
         signal.signal(number, self._handlers[number])
         if self._wake:
             os.write(self._wake[1], b"x")
@@ -104,12 +102,13 @@ class Run:
             ready.register(process, select.POLLIN)
         due = time.monotonic() + every if every else float("inf")
         try:
-            while not self.over:
+            last = False
+            while not last:
                 wait = min(due, self.end) - time.monotonic()
                 # poll(2) counts whole milliseconds: one more, or the last one would be spent in a busy loop
                 woken = ready.poll(None if wait == float("inf") else max(0, wait) * 1000 + 1)
                 now = time.monotonic()
-                self.over = bool(woken) or self.over or now >= self.end
+                last = bool(woken) or now >= self.end
                 while every and due <= now:
                     due += every
                 yield time.time()

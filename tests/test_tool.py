@@ -41,6 +41,12 @@ def test_a_signal_ends_the_run_and_the_handlers_come_back(number: signal.Signals
     assert len(reports) == 1 and signal.getsignal(number) is before
 
 
+def test_a_signal_before_the_first_wait_still_gives_the_report() -> None:
+    with tool.Run() as run:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert len(list(run.intervals(0.01))) == 1
+
+
 def test_a_run_ends_with_the_process() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert process.stdin

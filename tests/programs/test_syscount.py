@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.root]
 
 # Waits for a line, then makes the calls that it names, as often as it says, and tells when it is done.
 # alarm(0), getpgid(0), umask and sched_yield are used by nothing else in it.
-WORKLOAD = """
+WORKLOAD = r"""
 import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
 calls = {"alarm": lambda: libc.alarm(0), "getsid": lambda: libc.getsid(0), "yield": libc.sched_yield,
@@ -29,7 +29,7 @@ for line in sys.stdin:
         call = calls[name]
         for _ in range(int(count)):
             call()
-    print("done", flush=True)
+    os.write(1, b"done\n")
 """
 
 
