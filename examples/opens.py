@@ -10,9 +10,8 @@ import sys
 from pybpf.asm import assemble
 from pybpf.attach import tracepoint
 from pybpf.maps import Array, RingBuffer, RingBufferReader
-from pybpf.prog import Program, ProgramSpec
+from pybpf.prog import Program, ProgramSpec, ProgType
 from pybpf.report import printable
-from pybpf.sys.bpf import ProgType
 from pybpf.types import Struct, char, layout, u32, u64
 
 

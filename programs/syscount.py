@@ -13,16 +13,13 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from pybpf import tool
-from pybpf.arch import host_arch
-from pybpf.arch.syscalls import syscall_names
+from pybpf.arch import host_arch, syscall_names
 from pybpf.asm import assemble
-from pybpf.attach import raw_tracepoint, tracepoint
-from pybpf.attach.link import Link
+from pybpf.attach import Link, raw_tracepoint, tracepoint
 from pybpf.errors import UnsupportedError
 from pybpf.maps import Array, HashMap, LruHash, Map, PerCpuHash
-from pybpf.prog import Program, ProgramSpec
+from pybpf.prog import Program, ProgramSpec, ProgType
 from pybpf.report import printable
-from pybpf.sys.bpf import ProgType
 from pybpf.types import Struct, char, u32, u64
 
 EXAMPLES = """\

@@ -7,10 +7,11 @@ import os
 
 from pybpf.arch.aarch64 import AARCH64
 from pybpf.arch.base import Arch
+from pybpf.arch.syscalls import syscall_names
 from pybpf.arch.x86_64 import X86_64
 from pybpf.errors import UnsupportedError
 
-__all__ = ["ARCHES", "Arch", "arch_named", "host_arch"]
+__all__ = ["ARCHES", "Arch", "arch_named", "host_arch", "syscall_names"]
 
 #: name as in ``uname -m`` -> facts
 ARCHES: dict[str, Arch] = {arch.name: arch for arch in (X86_64, AARCH64)}

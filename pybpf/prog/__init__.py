@@ -4,10 +4,14 @@ from pybpf.prog.program import Program, Stats, TestRun
 from pybpf.prog.spec import ProgramSpec
 from pybpf.prog.stats import run_time_stats
 from pybpf.prog.verifier import Rejection, advice_for, read_log
+from pybpf.sys.bpf import AttachType, ProgFlags, ProgType
 from pybpf.sys.objects import ProgInfo
 
 __all__ = [
+    "AttachType",
+    "ProgFlags",
     "ProgInfo",
+    "ProgType",
     "Program",
     "ProgramSpec",
     "Rejection",
