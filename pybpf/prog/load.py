@@ -17,7 +17,7 @@ from pybpf.prog.debug import functions, index_at, source_of
 from pybpf.prog.spec import ProgramSpec
 from pybpf.prog.typeinfo import debug_fields
 from pybpf.prog.verifier import Rejection, advice_for, read_log
-from pybpf.sys.bpf import Attr, Cmd, ProgFlags, ProgType
+from pybpf.sys.bpf import AttachType, Attr, Cmd, ProgFlags, ProgType
 from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
 from pybpf.sys.memlock import call_charged
@@ -33,7 +33,18 @@ _LOG_SIZES = ((1 << 24) - 1, LOG_LIMIT)
 #: What fields of attr that the kernel does not know give, without a log.
 _TRY_ANOTHER_WAY = (errno.EINVAL, errno.E2BIG)
 
+_ABOUT_BTF = re.compile(r"\b(?:func|line)_info\b")
 _HELPER_REFUSED = re.compile(r"(?P<kind>unknown func|invalid func|cannot use helper) (?P<name>\w+)#(?P<id>\d+)")
+#: what the program is for -> the feature that it needs of the kernel
+_NEEDS = {
+    AttachType.TRACE_RAW_TP: "tp_btf",
+    AttachType.TRACE_FENTRY: "fentry",
+    AttachType.TRACE_FEXIT: "fexit",
+    AttachType.MODIFY_RETURN: "fmod_ret",
+    AttachType.TRACE_ITER: "iter",
+    AttachType.TRACE_KPROBE_MULTI: "kprobe_multi",
+    AttachType.TRACE_UPROBE_MULTI: "uprobe_multi",
+}
 _SLOTS_ALWAYS = 4096
 _JUMPS_AWAY = (0x95, 0x05, 0x06)  # exit, goto, gotol
 
@@ -85,11 +96,13 @@ def load_program(spec: ProgramSpec, maps: Mapping[str, HasFd], level: int = 0) -
                 return Loaded(outcome.fd, outcome.log)
             error = outcome.error or OSError(errno.EIO, "")
             rejection = read_log(outcome.log)
+            if way and _ABOUT_BTF.search(rejection.reason):
+                continue  # the kernel refuses the BTF, maybe for an instruction that it does not know
             if rejection.reason:
                 raise _verifier_error(action, error, spec, rejection, outcome.log)
             if error.errno not in _TRY_ANOTHER_WAY:
                 break
-    raise _other_error(action, error, fields["insn_cnt"])
+    raise _other_error(action, error, spec, fields["insn_cnt"])
 
 
 def sanitized(name: str) -> str:
@@ -226,9 +239,10 @@ def _about_helper(kind: ProgType, reason: str) -> tuple[str, str] | None:
     return named, f"{kind.name} programs cannot call bpf_{helper.name} on this kernel{some}"
 
 
-def _other_error(action: str, error: OSError, slots: int) -> KernelError:
+def _other_error(action: str, error: OSError, spec: ProgramSpec, slots: int) -> KernelError:
     if error.errno == errno.E2BIG and not 0 < slots <= _SLOTS_ALWAYS:
         cause = f"it has {slots} instructions" if slots else "it has no instructions"
         advice = f"the limit is 1000000, and {_SLOTS_ALWAYS} before Linux 5.2 or without CAP_BPF" if slots else ""
         return KernelError(action, errno.E2BIG, cause, advice)
-    return explain(action, error, "prog_load")
+    need = _NEEDS.get(spec.expected_attach_type)
+    return explain(action, error, "prog_load", *([need] if need else []))

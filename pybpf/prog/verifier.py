@@ -32,7 +32,8 @@ _NOISE = re.compile(
     | \s+\d+:\ [.0-9]+\ \(                                  # rows of "Live regs before insn"
     | mark_precise: | last_idx\ | regs=\w*\ stack | parent\ (?:didn't|already|state) | falling\ back\ to
     | propagating\ | verification\ time | stack\ depth | insns\ processed | max_states
-    | func\ '\w+'\ arg\d+\ (?:has\ btf_id|type) | arg\#\d+\ reference\ type
+    | func\ '\w+'\ arg\d+\ (?:has\ btf_id|type) | arg\#\d+\ (?:reference\ type|type\ is\ not\ a\ struct)
+    | Unrecognized\ arg\#\d+\ type
     | \s*$
     """,
     re.VERBOSE,
@@ -122,7 +123,7 @@ _ADVICE = [
         "very register that is used, right before",
     ),
     (
-        r"unbounded memory access|outside of the (?:allowed memory|array) range|invalid access to map value"
+        r"unbounded (?:memory access|size)|outside of the (?:allowed memory|array) range|invalid access to map value"
         r"|unbounded variable-offset|unbounded min value|math between \w+ pointer and register",
         "the verifier cannot prove that the access stays within its memory: bound the very register that is used, "
         "right before, with `&=` or an unsigned 64-bit compare",

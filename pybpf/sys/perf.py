@@ -55,6 +55,7 @@ class AttrFlag(IntEnum):
     WATERMARK = 1 << 14
     SAMPLE_ID_ALL = 1 << 18
     WRITE_BACKWARD = 1 << 27
+    INHERIT_THREAD = 1 << 35  # with INHERIT: by threads, not by child processes (Linux 5.13)
 
 
 class Ioctl(IntEnum):

@@ -60,7 +60,7 @@ class Case(NamedTuple):
     reason: str  #: pattern: kernels differ in their words
     at: int | None  #: which instruction (not slot), None where the verifier does not say
     insn: str  #: pattern of its text
-    advice: str = ""  #: some words of it
+    advice: str = ""  #: pattern
     type: ProgType = ProgType.RAW_TRACEPOINT
     fields: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
@@ -138,7 +138,8 @@ CASES = {
     ),
     "size of a record not constant": Case(
         [ldx(DW, R2, R1, 0), ld_map(R1, "ring"), mov(R3, 0), call("ringbuf_reserve"), mov(R0, 0), exit_()],
-        r"R2 is not a known constant$", 3, r"call bpf_ringbuf_reserve#131", "written into the program",
+        r"R2 (is not a known constant$|unbounded size)",
+        3, r"call bpf_ringbuf_reserve#131", "constant|bound",
     ),
     "context too far": Case(
         [ldx(DW, R0, R1, 800), exit_()],
@@ -150,7 +151,7 @@ CASES = {
     ),
     "frame pointer": Case([mov(FP, 1), exit_()], r"frame pointer is read only", 0, r"r10 = 1", "copy it"),
     "pointer times number": Case(
-        [mul(R1, 2), exit_()], r"R1 pointer arithmetic with \*= operator prohibited", 0, r"r1 \*= 2", "64-bit += and -="
+        [mul(R1, 2), exit_()], r"R1 pointer arithmetic with \*= operator prohibited", 0, r"r1 \*= 2", "64-bit"
     ),
     "pointer in 32 bits": Case(
         [add(W1, 2), exit_()], r"R1 32-bit pointer arithmetic prohibited", 0, r"w1 \+= 2", "64-bit"
@@ -159,7 +160,7 @@ CASES = {
         [add(R1, FP), exit_()], r"R1 pointer \+= pointer prohibited", 0, r"r1 \+= r10", "pointers take"
     ),
     "frame pointer lowered": Case(
-        [mov(R2, FP), sub(R2, 8), exit_()], r"R2 subtraction from stack pointer prohibited", 1, r"r2 -= 8", "only +="
+        [mov(R2, FP), sub(R2, 8), exit_()], r"R2 subtraction from stack pointer prohibited", 1, r"r2 -= 8", r"only \+="
     ),
     "jump too far": Case([goto(5), exit_()], r"jump out of range from insn 0 to 6", 0, r"goto pc\+5", "same function"),
     "no end": Case([exit_(), mov(R0, 0)], r"last insn is not an exit or jmp", 1, "r0 = 0", "end with exit"),
@@ -176,7 +177,7 @@ CASES = {
     ),
     "size 0": Case(
         [mov(R1, FP), add(R1, -8), mov(R2, 0), call("get_current_comm"), exit_()],
-        r"R2 invalid zero-sized read|invalid stack type R1 off=-8 access_size=0|invalid .*access_size=0",
+        r"invalid zero-sized read|invalid stack type R1 off=-8 access_size=0|invalid .*access_size=0",
         3, r"call bpf_get_current_comm#16",
     ),
     "tracepoint record is read-only": Case(
@@ -227,7 +228,7 @@ def test_refusal(name: str) -> None:
     error = refused(ProgramSpec(case.type, code, "wrong", **case.fields))
     assert re.search(case.reason, error.cause), error.log[-600:]
     assert re.fullmatch(case.insn, error.insn) or not case.insn
-    assert case.advice in error.advice
+    assert re.search(case.advice, error.advice)
     if case.at is not None:
         assert error.insn_index == code.slot(case.at)
         assert error.source == f"src/wrong.py:{case.at + 1}: statement {case.at + 1}"

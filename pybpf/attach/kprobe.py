@@ -1,0 +1,210 @@
+"""Kprobes: any function of the kernel, at its entry, at an instruction inside it, or at its return.
+
+Needs CAP_BPF and CAP_PERFMON. The newest way that the kernel has is taken: a link of a perf event (Linux 5.15), a perf
+event with an ioctl (4.17), an event made through tracefs. Functions are not a stable interface: they come, go and are
+inlined from release to release.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from typing import NamedTuple
+
+from pybpf.attach.check import check_type
+from pybpf.attach.link import Link
+from pybpf.attach.perf_link import link_perf_event
+from pybpf.attach.pmu import ProbePmu, probe_pmu
+from pybpf.attach.trace_event import TraceEvent
+from pybpf.errors import BpfError, KernelError, NotFoundError, UnsupportedError
+from pybpf.prog import Program
+from pybpf.symbols import KernelFunction, kernel_functions
+from pybpf.sys.bpf import ProgType
+from pybpf.sys.explain import explain
+from pybpf.sys.fd import Fd
+from pybpf.sys.near import did_you_mean
+from pybpf.sys.perf import PerfType, perf_event_open
+
+__all__ = [
+    "KernelPlace",
+    "attach_by_tracefs",
+    "attach_kernel_place",
+    "kernel_place",
+    "kprobe",
+    "kretprobe",
+    "no_kprobes",
+    "not_found",
+]
+
+_PLACE = re.compile(r"(?:(?P<module>[^\s:+]+):)?(?P<name>[^\s:+]+?)(?:\+(?P<offset>0[xX][0-9a-fA-F]+|\d+))?")
+
+
+class KernelPlace(NamedTuple):
+    """An instruction of the kernel."""
+
+    name: str
+    """Of the function; ``""`` for an address."""
+    module: str
+    """The module that has it; ``""``: not said."""
+    offset: int
+    """Bytes from the function's start; the address itself when there is no name."""
+
+    def __str__(self) -> str:
+        if not self.name:
+            return f"{self.offset:#x}"
+        module = f"{self.module}:" if self.module else ""
+        return f"{module}{self.name}" + (f"+{self.offset:#x}" if self.offset else "")
+
+
+def kprobe(program: Program, function: str | int, *, offset: int = 0, cookie: int | None = None) -> Link:
+    """Run ``program`` whenever the kernel comes to a function, or to an instruction of it.
+
+    :param program: of type KPROBE; its context is ``struct pt_regs``.
+    :param function: ``"name"``, ``"module:name"``, either with ``"+offset"``; or an address.
+    :param offset: bytes from the start of the function; an instruction must begin there.
+    :param cookie: what ``bpf_get_attach_cookie`` returns in the program (Linux 5.15).
+    :raises NotFoundError: there is no such function; the message says what comes close.
+    :raises UnsupportedError: the kernel has no kprobes.
+    :raises KernelError: the function or instruction cannot be probed, or the kernel refused for another reason.
+    """
+    return attach_kernel_place(program, kernel_place(function, offset), cookie=cookie)
+
+
+def kretprobe(program: Program, function: str | int, *, cookie: int | None = None) -> Link:
+    """Run ``program`` whenever a function returns; parameters and errors as for :func:`kprobe`.
+
+    Hits are missed (see :attr:`~pybpf.attach.Link.missed`) when more calls are under way at a time than the kernel
+    reserved room for: twice the number of CPUs, at least ten.
+    """
+    return attach_kernel_place(program, kernel_place(function), ret=True, cookie=cookie)
+
+
+def kernel_place(function: str | int, offset: int = 0) -> KernelPlace:
+    """What the parameters of :func:`kprobe` mean. :raises NotFoundError: ``function`` cannot be the name of one."""
+    if isinstance(function, int):
+        return KernelPlace("", "", function + offset)
+    match = _PLACE.fullmatch(function)
+    if not match:
+        raise NotFoundError(f"{function!r} is not a kernel function; write name, module:name or name+offset")
+    return KernelPlace(match["name"], match["module"] or "", int(match["offset"] or "0", 0) + offset)
+
+
+def attach_kernel_place(
+    program: Program, place: KernelPlace, *, ret: bool = False, cookie: int | None = None
+) -> Link:
+    """What :func:`kprobe` and :func:`kretprobe` do, with the same errors, once the place is known."""
+    target = f"{'kretprobe' if ret else 'kprobe'}:{place}"
+    check_type(program, target, ProgType.KPROBE)
+    if ret and place.name and place.offset:
+        raise KernelError(f"attach to {target}", errno.EINVAL, "a function has one return, whatever the offset")
+    pmu = probe_pmu("kprobe")
+    if pmu is None:
+        return attach_by_tracefs(program, place, ret=ret, cookie=cookie)
+    event = _open(target, place, pmu, ret)
+    return link_perf_event(program.fd, event, target, cookie=cookie)
+
+
+def attach_by_tracefs(program: Program, place: KernelPlace, *, ret: bool = False, cookie: int | None = None) -> Link:
+    """:func:`attach_kernel_place` where the kernel has no PMU for kprobes (before 4.17)."""
+    target = f"{'kretprobe' if ret else 'kprobe'}:{place}"
+    try:
+        made = TraceEvent("kprobe_events", "r" if ret else "p", str(place))
+    except (NotFoundError, KernelError) as error:
+        if isinstance(error, KernelError) and error.errno in _PLACE_ERRORS:
+            raise _explained(f"attach to {target}", error, place, ret) from None
+        raise no_kprobes(f"attach to {target}") or error from None
+    try:
+        try:
+            event = perf_event_open(pid=-1, cpu=0, what=target, type=PerfType.TRACEPOINT, config=made.id)
+        except OSError as error:
+            raise explain(f"attach to {target}", error, "perf_event") from None
+        return link_perf_event(program.fd, event, target, cookie=cookie, owned=(made,))
+    except BaseException:
+        made.close()
+        raise
+
+
+def no_kprobes(action: str) -> UnsupportedError | None:
+    """The error to raise when the kernel has no kprobes at all; None when it has."""
+    from pybpf.sys.features import Support, probe  # a large table, of use only when something failed
+
+    if probe("kprobe").support is not Support.NO:
+        return None
+    return UnsupportedError(
+        action,
+        errno.EOPNOTSUPP,
+        "this kernel has no kprobes (it is built without CONFIG_KPROBES)",
+        "use fentry, a tracepoint or a raw tracepoint instead",
+    )
+
+
+def _open(target: str, place: KernelPlace, pmu: ProbePmu, ret: bool) -> Fd:
+    name, offset = place.name, place.offset
+    if place.module:
+        # "module:name" is not understood by every kernel here, and an address is.
+        address = _module_address(place)
+        name, offset = ("", address + offset) if address else (f"{place.module}:{name}", offset)
+    try:
+        return perf_event_open(
+            pid=-1,  # one CPU stands for all: programs run wherever the probe is hit
+            cpu=0,
+            what=target,
+            type=pmu.type,
+            config=int(ret) << pmu.return_bit,
+            config1=name.encode() + b"\0" if name else 0,
+            config2=offset,
+        )
+    except OSError as error:
+        raise _explained(f"attach to {target}", error, place, ret) from None
+
+
+def _module_address(place: KernelPlace) -> int:
+    """The address of a module's function; 0 where the kernel hides addresses.
+
+    :raises NotFoundError: it has none of that name.
+    """
+    for function in kernel_functions(f"{place.module}:{place.name}"):
+        return function.address
+    raise not_found(place)
+
+
+#: what an impossible place gives; the same errno means other things elsewhere
+_PLACE_ERRORS = (errno.ENOENT, errno.EINVAL, errno.EILSEQ, errno.EADDRNOTAVAIL)
+
+
+def _explained(action: str, error: OSError, place: KernelPlace, ret: bool) -> BpfError:
+    """What the kernel's answer to a place means; the answers differ by release and architecture."""
+    number = error.errno or 0
+    if number not in _PLACE_ERRORS or not place.name:
+        return explain(action, error, "perf_event", "kprobe")
+    found = _functions(place)
+    if not found:
+        return not_found(place)
+    if number == errno.EADDRNOTAVAIL or len(found) > 1:
+        where = ", ".join(sorted({function.module or "vmlinux" for function in found}))
+        cause = f"{len(found)} functions are named {place.name} (in {where})"
+        return KernelError(action, number, cause, "give the module, or the address of the one that is meant")
+    if number == errno.EILSEQ or (place.offset and not ret):
+        return KernelError(action, number, f"no instruction that can be probed begins at {place}")
+    cause = "the kernel does not let this function be probed"
+    advice = "such functions are part of tracing itself, or of code that cannot be interrupted; choose a caller"
+    return KernelError(action, number, cause, advice)
+
+
+def _functions(place: KernelPlace) -> list[KernelFunction]:
+    pattern = f"{place.module}:{place.name}" if place.module else place.name
+    try:
+        return list(kernel_functions(pattern))
+    except BpfError:
+        return []
+
+
+def not_found(place: KernelPlace) -> NotFoundError:
+    """The error for a function that the kernel does not have; it says what comes close."""
+    where = f"module {place.module!r}" if place.module else "this kernel"
+    pattern = f"{place.module}:*" if place.module else "*"
+    try:
+        near = did_you_mean(place.name, (function.name for function in kernel_functions(pattern)))
+    except BpfError:
+        near = ""
+    return NotFoundError(f"there is no function {place.name!r} in {where}{near}")

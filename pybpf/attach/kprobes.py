@@ -1,0 +1,233 @@
+"""Kprobes at many functions at once: by one link where the kernel can (Linux 5.18; arm64: 6.14), else one by one."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import re
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import translate
+from types import MappingProxyType
+from typing import Any
+
+from pybpf.attach.check import check_attach_type, check_type
+from pybpf.attach.kprobe import KernelPlace, attach_kernel_place, kernel_place, no_kprobes, not_found
+from pybpf.attach.link import Link, MultiLink
+from pybpf.attach.many import attach_many
+from pybpf.attach.perf_link import check_cookies
+from pybpf.errors import BpfError, KernelError, NotFoundError
+from pybpf.prog import Program, ProgramSpec
+from pybpf.prog.load import HasFd
+from pybpf.symbols import KernelFunction, kernel_functions
+from pybpf.sys.bpf import AttachType, Cmd, ProgType, bpf
+from pybpf.sys.explain import explain
+from pybpf.sys.fd import Fd
+from pybpf.sys.features import has
+from pybpf.sys.tracefs import tracefs
+
+__all__ = ["find_functions", "kprobe_multi", "kprobes", "traceable_functions"]
+
+_NO_MAPS: Mapping[str, HasFd] = MappingProxyType({})
+_PATTERN = frozenset("*?[")
+_MOST_AT_ONCE = 1 << 20  # MAX_KPROBE_MULTI_CNT
+_RETURN = 1  # BPF_F_KPROBE_MULTI_RETURN
+_BPF = "bpf"  # where the kernel's symbol table has BPF programs
+
+Failures = list[tuple[str, BpfError]]
+
+
+def kprobes(
+    spec: ProgramSpec,
+    functions: str | Sequence[str],
+    *,
+    maps: Mapping[str, HasFd] = _NO_MAPS,
+    cookies: Sequence[int] | None = None,
+    ret: bool = False,
+    skip_failures: bool = False,
+) -> MultiLink:
+    """Load a program and run it at the entry (or return) of many functions.
+
+    The program is loaded here because the form for one link to all differs from that for one link each. The link owns
+    it.
+
+    :param spec: of type KPROBE.
+    :param functions: ``"name"`` or ``"module:name"``, or shell patterns such as ``"tcp_*"`` or ``"nf_*:*"``
+        (``vmlinux:`` for the kernel itself), which take the functions that can be traced.
+    :param maps: what the program's code refers to.
+    :param cookies: for each of ``functions`` what ``bpf_get_attach_cookie`` returns there; then no patterns (5.15).
+    :param ret: run it at return instead of entry.
+    :param skip_failures: attach to the others when a function does not exist or cannot be probed, and list it in
+        ``failures`` of the result.
+    :raises NotFoundError: there is no such function, or nothing matches a pattern.
+    :raises UnsupportedError: the kernel has no kprobes.
+    :raises BpfError: as :func:`~pybpf.attach.kprobe.kprobe` (the function is named), and as ``Program.load``.
+    """
+    names = [functions] if isinstance(functions, str) else list(functions)
+    if cookies is not None and (len(cookies) != len(names) or any(_PATTERN & set(name) for name in names)):
+        raise BpfError("cannot attach with cookies: give one cookie for each function, and no patterns")
+    at_once = has("kprobe_multi")
+    if not at_once:
+        lack = no_kprobes(f"attach to {_kind(ret)}:{names[0] if names else ''}")
+        if lack:
+            raise lack
+    found, indices, failures = find_functions(names, at_once=at_once, skip=skip_failures)
+    kind = AttachType.TRACE_KPROBE_MULTI if at_once else AttachType.NONE
+    program = Program.load(replace(spec, expected_attach_type=kind), maps)
+
+    def attach(part: Sequence[int]) -> Link:
+        chosen = [found[index] for index in part]
+        chosen_cookies = None if cookies is None else [cookies[indices[index]] for index in part]
+        if at_once:
+            return kprobe_multi(program, chosen, cookies=chosen_cookies, ret=ret)
+        return _attach_one(program, chosen[0], ret, chosen_cookies[0] if chosen_cookies else None)
+
+    try:
+        check_type(program, _target(found, ret), ProgType.KPROBE)
+        size = _MOST_AT_ONCE if at_once else 1
+        parts = [range(start, min(start + size, len(found))) for start in range(0, len(found), size)]
+        links, refused = attach_many([_name(each) for each in found], attach, parts, skip_failures=skip_failures)
+    except BaseException:
+        program.close()
+        raise
+    return MultiLink(links, _target(found, ret), failures=[*failures, *refused], owned=(program,))
+
+
+def kprobe_multi(
+    program: Program, functions: Sequence[KernelFunction], *, cookies: Sequence[int] | None = None, ret: bool = False
+) -> Link:
+    """One link to many functions; it is made for all or for none.
+
+    :param program: a KPROBE program that was loaded with ``expected_attach_type=AttachType.TRACE_KPROBE_MULTI``.
+    :param cookies: one for each function.
+    :raises PackError: a cookie does not fit into 64 bits.
+    :raises KernelError: a function is bad (the kernel does not say which), or the kernel is older than 5.18.
+    """
+    target = _target(functions, ret)
+    check_attach_type(program, target, AttachType.TRACE_KPROBE_MULTI)
+    fields: dict[str, Any] = {"kprobe_multi_cnt": len(functions), "kprobe_multi_flags": _RETURN if ret else 0}
+    if all(function.address for function in functions):
+        fields["kprobe_multi_addrs"] = _u64s(function.address for function in functions)
+    else:  # the kernel hides them
+        names = [function.name.encode("utf-8", "surrogateescape") for function in functions]
+        fields["kprobe_multi_syms"] = (ctypes.c_char_p * len(names))(*names)
+    if cookies is not None:
+        check_cookies(cookies, target)
+        fields["kprobe_multi_cookies"] = _u64s(cookies)
+    try:
+        fd = bpf(Cmd.LINK_CREATE, prog_fd=program.fileno(), attach_type=AttachType.TRACE_KPROBE_MULTI, **fields)
+    except OSError as error:
+        raise explain(f"attach to {target}", error, "link_create", "kprobe_multi") from None
+    return Link(Fd(fd, f"link to {target}"), target, program=program.fd)
+
+
+def traceable_functions() -> set[tuple[str, str]] | None:
+    """(name, module) of each function that can be traced, module ``""`` for the kernel itself; None where the kernel
+    does not tell (without CONFIG_DYNAMIC_FTRACE, or without access to tracefs).
+    """
+    try:
+        with tracefs() as files:
+            text = files.read("available_filter_functions")
+    except BpfError:
+        return None
+    lines = (line.partition(" ") for line in text.splitlines())  # "name" or "name [module]"
+    return {(name, module.strip("[] ")) for name, _, module in lines}
+
+
+def find_functions(
+    names: Sequence[str], *, at_once: bool, skip: bool = False
+) -> tuple[list[KernelFunction], list[int], Failures]:
+    """The functions that names and shell patterns mean, for each the index of its name, and what cannot be had.
+
+    :param at_once: for :func:`kprobe_multi`, which takes only functions that can be traced.
+    :param skip: leave out what cannot be had, unless that is all.
+    :raises NotFoundError, KernelError: as :func:`kprobes`.
+    """
+    patterns = {name: _matcher(name) for name in names if _PATTERN & set(name)}
+    plain: dict[str, list[KernelFunction]] = {
+        name.rpartition(":")[2]: [] for name in names if name not in patterns
+    }
+    matched: dict[str, list[KernelFunction]] = {name: [] for name in patterns}
+    traceable = traceable_functions() if at_once or patterns else None
+    for function in kernel_functions():
+        if function.name in plain:
+            plain[function.name].append(function)
+        for name, match in patterns.items():
+            if match(f"{function.module or 'vmlinux'}:{function.name}") and _can_trace(function, traceable):
+                matched[name].append(function)
+    found: dict[KernelFunction, int] = {}
+    failures: Failures = []
+    for index, name in enumerate(names):
+        try:
+            if name in matched:
+                chosen = matched[name]
+            else:
+                chosen = _choose(kernel_place(name), plain, traceable if at_once else None)
+            if not chosen:
+                raise NotFoundError(f"no function that can be traced matches {name!r}")
+            for function in chosen:
+                found.setdefault(function, index)
+        except BpfError as error:
+            if not skip:
+                raise
+            failures.append((name, error))
+    if not found:
+        raise failures[0][1] if failures else BpfError("cannot attach: no functions are given")
+    return list(found), list(found.values()), failures
+
+
+def _matcher(pattern: str) -> Any:
+    return re.compile(translate(pattern if ":" in pattern else f"*:{pattern}"), re.DOTALL).match
+
+
+def _can_trace(function: KernelFunction, traceable: set[tuple[str, str]] | None) -> bool:
+    return function.module != _BPF and (traceable is None or (function.name, function.module) in traceable)
+
+
+def _choose(
+    place: KernelPlace, known: Mapping[str, list[KernelFunction]], traceable: set[tuple[str, str]] | None
+) -> list[KernelFunction]:
+    """The one function that a name means; :raises BpfError: why there is none."""
+    action = f"attach to kprobe:{place}"
+    if place.offset or not place.name:
+        raise KernelError(action, errno.EINVAL, "of many places at a time, each must be a function, without an offset")
+    chosen = {each for each in known.get(place.name, ()) if place.module in ("", each.module or "vmlinux")}
+    if not chosen:
+        raise not_found(place)
+    if len(chosen) > 1:
+        cause = f"{len(chosen)} functions have that name"
+        raise KernelError(action, errno.EADDRNOTAVAIL, cause, "give the module if they differ in it")
+    if traceable is not None and not any(_can_trace(each, traceable) for each in chosen):
+        raise KernelError(action, errno.EINVAL, "the kernel does not let this function be traced", "choose a caller")
+    return list(chosen)
+
+
+def _attach_one(program: Program, function: KernelFunction, ret: bool, cookie: int | None) -> Link:
+    place = KernelPlace(function.name, function.module, 0)
+    if function.address:  # names can mean several functions
+        place = KernelPlace("", "", function.address)
+    try:
+        link = attach_kernel_place(program, place, ret=ret, cookie=cookie)
+    except KernelError as error:
+        error.action = f"attach to {_kind(ret)}:{_name(function)}"
+        raise
+    link.target = f"{_kind(ret)}:{_name(function)}"
+    return link
+
+
+def _kind(ret: bool) -> str:
+    return "kretprobe" if ret else "kprobe"
+
+
+def _name(function: KernelFunction) -> str:
+    return f"{function.module}:{function.name}" if function.module else function.name
+
+
+def _target(functions: Sequence[KernelFunction], ret: bool) -> str:
+    more = f" and {len(functions) - 1} more" if len(functions) > 1 else ""
+    return f"{_kind(ret)}:{_name(functions[0])}{more}"
+
+
+def _u64s(numbers: Iterable[int]) -> bytes:
+    return array("Q", numbers).tobytes()

@@ -1,0 +1,150 @@
+"""Perf events: a program that runs each time that a clock, a counter of the kernel or one of the processor overflows.
+
+Needs CAP_BPF and CAP_PERFMON. Virtual machines often have no counters of the processor.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import ExitStack
+from typing import Any
+
+from pybpf.attach.check import check_type
+from pybpf.attach.events import PerfEvent, find_event
+from pybpf.attach.link import Link, MultiLink
+from pybpf.attach.perf_link import link_perf_event
+from pybpf.errors import BpfError, KernelError, NotFoundError
+from pybpf.prog import Program
+from pybpf.sys.bpf import ProgType
+from pybpf.sys.cpus import online_cpus
+from pybpf.sys.explain import explain
+from pybpf.sys.fd import Fd
+from pybpf.sys.perf import AttrFlag, PerfType, perf_event_open
+
+__all__ = ["perf_event"]
+
+_HARDWARE = (PerfType.HARDWARE, PerfType.HW_CACHE, PerfType.RAW)
+#: what the lack of a counter gives
+_NO_COUNTER = (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP)
+_CLOCK = "cpu-clock"
+
+
+def perf_event(
+    program: Program,
+    event: str | PerfEvent,
+    *,
+    period: int | None = None,
+    frequency: int | None = None,
+    pid: int | None = None,
+    cpu: int | None = None,
+    user_only: bool = False,
+    cookie: int | None = None,
+    or_clock: bool = False,
+) -> MultiLink:
+    """Run ``program`` at every ``period``-th event, or ``frequency`` times a second.
+
+    :param program: of type PERF_EVENT; its context is ``struct bpf_perf_event_data``.
+    :param event: a name that :func:`~pybpf.attach.events.find_event` knows, or what it gives.
+    :param period: so many events to a run; nanoseconds for the clocks.
+    :param frequency: so many runs a second on each CPU, about: the kernel adapts the period.
+    :param pid: only while this process runs, with its threads (those that it starts later too since Linux 5.13).
+    :param cpu: only on this CPU; by default on all that are online now.
+    :param user_only: not while the kernel runs.
+    :param cookie: what ``bpf_get_attach_cookie`` returns in the program (Linux 5.15).
+    :param or_clock: where the processor has no such counter, take ``cpu-clock`` with the same frequency instead.
+    :returns: a link for each CPU, or for each thread.
+    :raises NotFoundError: there is no such event or process.
+    :raises UnsupportedError: this machine does not count such events.
+    :raises KernelError: both or neither of ``period`` and ``frequency`` are given, or the kernel refused.
+    """
+    wanted = find_event(event) if isinstance(event, str) else event
+    target = f"perf event {wanted.name}"
+    check_type(program, target, ProgType.PERF_EVENT)
+    fields = _sampling(f"attach to {target}", period, frequency)
+    if user_only:
+        fields["flags"] |= AttrFlag.EXCLUDE_KERNEL
+    try:
+        return _attach(program, wanted, target, fields, pid, cpu, cookie)
+    except KernelError as error:
+        if not (or_clock and frequency and wanted.type in _HARDWARE and error.errno in _NO_COUNTER):
+            raise
+    return _attach(program, find_event(_CLOCK), f"perf event {_CLOCK} for {wanted.name}", fields, pid, cpu, cookie)
+
+
+def _sampling(action: str, period: int | None, frequency: int | None) -> dict[str, Any]:
+    if (period is None) == (frequency is None):
+        raise KernelError(action, errno.EINVAL, "exactly one of period and frequency is needed")
+    value = period if frequency is None else frequency
+    if not value or value < 0:
+        raise KernelError(action, errno.EINVAL, f"{'period' if frequency is None else 'frequency'} must be above 0")
+    return {"sample_period": value, "flags": AttrFlag.FREQ if frequency else 0}
+
+
+def _attach(
+    program: Program,
+    event: PerfEvent,
+    target: str,
+    fields: dict[str, Any],
+    pid: int | None,
+    cpu: int | None,
+    cookie: int | None,
+) -> MultiLink:
+    fields = {**fields, "type": event.type, "config": event.config}
+    if pid is None:
+        places = [(-1, number) for number in (online_cpus() if cpu is None else [cpu])]
+    else:
+        places = [(thread, -1 if cpu is None else cpu) for thread in _threads(pid)]
+        # In this order a thread that starts meanwhile is not missed: it inherits, or it is listed.
+        fields["flags"] |= AttrFlag.INHERIT | AttrFlag.INHERIT_THREAD
+    links: list[Link] = []
+    with ExitStack() as undo:
+        for thread, number in places:
+            opened = _open(target, thread, number, fields, pid)
+            if opened is not None:
+                links.append(undo.enter_context(link_perf_event(program.fd, opened, target, cookie=cookie)))
+        if not links:
+            raise NotFoundError(f"cannot attach to {target}: process {pid} has ended")
+        undo.pop_all()
+    return MultiLink(links, target)
+
+
+def _open(target: str, thread: int, cpu: int, fields: dict[str, Any], pid: int | None) -> Fd | None:
+    """None when the thread has ended."""
+    action = f"attach to {target}"
+    without = AttrFlag.INHERIT | AttrFlag.INHERIT_THREAD
+    tries = [fields, {**fields, "flags": fields["flags"] & ~without}] if fields["flags"] & without else [fields]
+    for attempt in tries:
+        try:
+            return perf_event_open(pid=thread, cpu=cpu, what=target, **attempt)
+        except OSError as error:
+            if pid is not None and error.errno == errno.ESRCH:
+                return None
+            if error.errno == errno.EINVAL and attempt is not tries[-1]:
+                continue  # INHERIT_THREAD came with Linux 5.13
+            raise _failed(action, error, fields) from None
+    return None
+
+
+def _failed(action: str, error: OSError, fields: dict[str, Any]) -> BpfError:
+    if error.errno == errno.EINVAL and fields["flags"] & AttrFlag.FREQ:
+        most = _most_samples()
+        if most is not None and fields["sample_period"] > most:
+            cause = f"{fields['sample_period']} samples a second are more than the limit of {most}"
+            return KernelError(action, errno.EINVAL, cause, "the sysctl kernel.perf_event_max_sample_rate sets it")
+    return explain(action, error, "perf_event")
+
+
+def _most_samples() -> int | None:
+    try:
+        with open("/proc/sys/kernel/perf_event_max_sample_rate", encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return None
+
+
+def _threads(pid: int) -> list[int]:
+    try:
+        return sorted(map(int, os.listdir(f"/proc/{pid}/task")))
+    except OSError:
+        raise NotFoundError(f"there is no process {pid}") from None

@@ -1,0 +1,343 @@
+"""Kprobes and kretprobes by every way that there is: exact counts of calls that this process makes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from pybpf.asm import DW, R0, R1, R6, Code, exit_, jne, ldx, mov
+from pybpf.attach import Link, kprobe, kprobes, kretprobe, perf_link
+from pybpf.attach.kprobe import attach_by_tracefs, kernel_place
+from pybpf.attach.kprobes import traceable_functions
+from pybpf.errors import BpfError, KernelError, NotFoundError, UnsupportedError, VerifierError
+from pybpf.prog import Program, ProgramSpec
+from pybpf.symbols import kernel_functions
+from pybpf.sys.bpf import ProgType
+from pybpf.sys.features import has
+from pybpf.sys.tracefs import tracefs
+from tests.attach.counting import ARCH, BY_COOKIE, counter, counting, function_of, make_calls, new_hits
+
+pytestmark = pytest.mark.root
+needs_kprobe = pytest.mark.needs("kprobe")
+
+GETPPID = function_of("getppid")
+SPEC = ProgramSpec(ProgType.KPROBE, counting() if has("test_run_raw_tp") else Code([mov(R0, 0), exit_()]), "counter")
+
+
+@pytest.fixture(params=["link", "ioctl", "tracefs"])
+def attach(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Link]:
+    """Each way to attach a kprobe: (program, function, ret)."""
+    if request.param == "tracefs":
+        return lambda program, function, ret: attach_by_tracefs(program, kernel_place(function), ret=ret)
+    if request.param == "ioctl":
+        monkeypatch.setattr(perf_link, "_create", lambda *_: None)
+    return lambda program, function, ret: (kretprobe if ret else kprobe)(program, function)
+
+
+@needs_kprobe
+@pytest.mark.parametrize("ret", [False, True], ids=["entry", "return"])
+def test_counts_exactly(attach: Callable[..., Link], ret: bool) -> None:
+    with counter(ProgType.KPROBE) as counted:
+        make_calls("getppid", 5)
+        with attach(counted.program, GETPPID, ret) as link:
+            make_calls("getppid", 1000)
+            assert link.target == f"{'kretprobe' if ret else 'kprobe'}:{GETPPID}"
+            assert link.missed in (0, None)
+        make_calls("getppid", 7)
+        assert counted.count == 1000
+
+
+@needs_kprobe
+def test_tracefs_events_are_removed() -> None:
+    def ours() -> list[str]:
+        with tracefs() as files:
+            return [line for line in files.read("kprobe_events").splitlines() if "pybpf_" in line]
+
+    with counter(ProgType.KPROBE) as counted:
+        with attach_by_tracefs(counted.program, kernel_place(GETPPID)):
+            assert len(ours()) == 1
+        assert ours() == []
+        with pytest.raises(NotFoundError, match="did you mean"):
+            attach_by_tracefs(counted.program, kernel_place(GETPPID + "_"))
+        assert ours() == []
+
+
+@needs_kprobe
+def test_offset() -> None:
+    """At some instruction behind the first one; which offsets are instructions depends on the compiler."""
+    with counter(ProgType.KPROBE) as counted:
+        refused = 0
+        for offset in range(1, 64):
+            try:
+                link = kprobe(counted.program, GETPPID, offset=offset)
+            except KernelError as error:
+                assert "no instruction that can be probed" in str(error)
+                refused += 1
+                continue
+            break
+        else:
+            pytest.fail("no offset was taken")
+        with link:
+            assert link.target == f"kprobe:{GETPPID}+{offset:#x}"
+            make_calls("getppid", 100)
+        assert counted.count == 100
+        with kprobe(counted.program, f"{GETPPID}+{offset:#x}"):
+            make_calls("getppid", 10)
+        assert counted.count == 110
+        assert refused or ARCH.name == "aarch64" or offset == 1
+
+
+@needs_kprobe
+def test_address() -> None:
+    address = next(kernel_functions(GETPPID)).address
+    if not address:
+        pytest.skip("the kernel hides addresses")
+    with counter(ProgType.KPROBE) as counted:
+        with kprobe(counted.program, address) as link:
+            make_calls("getppid", 100)
+            assert link.target == f"kprobe:{address:#x}"
+        assert counted.count == 100
+
+
+@needs_kprobe
+def test_function_of_the_kernel_itself() -> None:
+    with counter(ProgType.KPROBE) as counted:
+        with kprobe(counted.program, f"vmlinux:{GETPPID}"):
+            make_calls("getppid", 10)
+        assert counted.count == 10
+
+
+@needs_kprobe
+def test_function_of_a_module() -> None:
+    module = next((each for each in kernel_functions("*:*") if each.module and each.module != "bpf"), None)
+    if module is None:
+        pytest.skip("the kernel has no modules loaded")
+    names = list(kernel_functions(f"{module.module}:*"))
+    traceable = traceable_functions() or set()
+    chosen = next((each for each in names if (each.name, each.module) in traceable), None)
+    if chosen is None:
+        pytest.skip(f"nothing in module {module.module} can be traced")
+    with counter(ProgType.KPROBE) as counted:
+        with kprobe(counted.program, f"{chosen.module}:{chosen.name}") as link:
+            assert link.target == f"kprobe:{chosen.module}:{chosen.name}"
+        with pytest.raises(NotFoundError, match=rf"no function '{GETPPID}' in module '{chosen.module}'"):
+            kprobe(counted.program, f"{chosen.module}:{GETPPID}")
+
+
+@needs_kprobe
+@pytest.mark.needs("cookies")
+def test_cookies() -> None:
+    with counter(ProgType.KPROBE, counting(key=BY_COOKIE)) as counted:
+        one = kprobe(counted.program, GETPPID, cookie=2)
+        two = kretprobe(counted.program, function_of("getuid"), cookie=7)
+        with one, two:
+            make_calls("getppid", 10)
+            make_calls("getuid", 20)
+        assert counted.counts == [0, 0, 10, 0, 0, 0, 0, 20]
+
+
+@needs_kprobe
+def test_result_of_a_function() -> None:
+    """A kretprobe sees what the function returns."""
+    condition = (ldx(DW, R1, R6, ARCH.registers[ARCH.result]), jne(R1, os.getppid(), "out"))
+    with counter(ProgType.KPROBE, counting(*condition)) as counted:
+        with kretprobe(counted.program, GETPPID):
+            make_calls("getppid", 30)
+        assert counted.count == 30
+
+
+@needs_kprobe
+@pytest.mark.parametrize("name", ["", "two words", "a:b:c", "x+", "+4", "do_sys_*"])
+def test_what_cannot_be_a_function(name: str) -> None:
+    with counter(ProgType.KPROBE) as counted, pytest.raises(NotFoundError, match=r"not a kernel function|no function"):
+        kprobe(counted.program, name)
+
+
+@needs_kprobe
+def test_unknown_function() -> None:
+    with counter(ProgType.KPROBE) as counted:
+        with pytest.raises(NotFoundError, match=rf"no function '{GETPPID}x' in this kernel; did you mean .*{GETPPID}"):
+            kprobe(counted.program, GETPPID + "x")
+        with pytest.raises(NotFoundError):
+            kretprobe(counted.program, GETPPID + "x")
+
+
+@needs_kprobe
+def test_return_at_an_offset() -> None:
+    with counter(ProgType.KPROBE) as counted, pytest.raises(KernelError, match="one return"):
+        kretprobe(counted.program, GETPPID + "+4")
+
+
+@needs_kprobe
+def test_wrong_program() -> None:
+    with counter(ProgType.TRACEPOINT) as counted, pytest.raises(KernelError, match="kprobe is needed"):
+        kprobe(counted.program, GETPPID)
+
+
+@pytest.mark.skipif(has("kprobe"), reason="kernel has kprobes")
+def test_kernel_without_kprobes() -> None:
+    refused = pytest.raises(UnsupportedError, match=r"CONFIG_KPROBES.*use fentry, a tracepoint or a raw tracepoint")
+    with Program.load(ProgramSpec(ProgType.KPROBE, Code([mov(R0, 0), exit_()]), "probe")) as program, refused:
+        kprobe(program, GETPPID)
+    with pytest.raises(UnsupportedError, match="CONFIG_KPROBES"):
+        kprobes(SPEC, "tcp_*")
+
+
+# --- many at a time ---------------------------------------------------------------------------------------------
+
+NAMES = ["getppid", "getuid", "getgid", "getegid"]
+FUNCTIONS = [function_of(name) for name in NAMES]
+
+
+@pytest.fixture(params=["at once", "one by one"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    way: str = request.param
+    if way == "at once" and not has("kprobe_multi"):
+        pytest.skip("kernel lacks kprobe_multi (Linux 5.18, on arm64 6.14)")
+    if way == "one by one":
+        monkeypatch.setattr(sys.modules[kprobes.__module__], "has", lambda name: False)
+    return way
+
+
+def call_all() -> None:
+    for times, name in enumerate(NAMES, 1):
+        make_calls(name, 10 * times)
+
+
+@needs_kprobe
+@pytest.mark.parametrize("ret", [False, True], ids=["entry", "return"])
+def test_many_count_exactly(way: str, ret: bool) -> None:
+    with new_hits() as hits:
+        with kprobes(SPEC, FUNCTIONS, maps={"hits": hits}, ret=ret) as links:
+            call_all()
+            assert len(links) == (1 if way == "at once" else 4)
+            assert links.failures == []
+            assert links.missed in (0, None)
+        call_all()
+        assert hits[0] == 10 + 20 + 30 + 40
+
+
+@needs_kprobe
+@pytest.mark.needs("cookies")
+def test_many_with_cookies(way: str) -> None:
+    spec = ProgramSpec(ProgType.KPROBE, counting(key=BY_COOKIE), "counter")
+    with new_hits() as hits:
+        with kprobes(spec, FUNCTIONS, maps={"hits": hits}, cookies=[4, 3, 2, 1]):
+            call_all()
+        assert [hits[index] for index in range(6)] == [0, 40, 30, 20, 10, 0]
+        with pytest.raises(BpfError, match="one cookie for each function"):
+            kprobes(spec, FUNCTIONS, maps={"hits": hits}, cookies=[1])
+        with pytest.raises(BpfError, match="no patterns"):
+            kprobes(spec, "tcp_*", maps={"hits": hits}, cookies=[1])
+
+
+@needs_kprobe
+def test_pattern(way: str) -> None:
+    with new_hits() as hits:
+        with kprobes(SPEC, function_of("getp*id"), maps={"hits": hits}) as links:  # getpid, getppid, getpgid
+            make_calls("getppid", 10)
+            make_calls("getuid", 10)
+            if way == "one by one":
+                assert f"kprobe:{GETPPID}" in {link.target for link in links}
+        assert hits[0] == 10
+
+
+@needs_kprobe
+@pytest.mark.needs("kprobe_multi")
+def test_hundreds_by_one_system_call() -> None:
+    with new_hits() as hits:
+        with kprobes(SPEC, function_of("*"), maps={"hits": hits}) as links:
+            call_all()
+            assert len(links) == 1
+            detail = links.links[0].info().detail
+            assert detail is None or getattr(detail, "sites", 300) >= 300
+        assert hits[0] >= 100
+
+
+@needs_kprobe
+def test_unknown_one_undoes_all(way: str) -> None:
+    with new_hits() as hits:
+        with pytest.raises(NotFoundError, match="no function 'no_such_function_of_pybpf'"):
+            kprobes(SPEC, [*FUNCTIONS, "no_such_function_of_pybpf"], maps={"hits": hits})
+        call_all()
+        assert hits[0] == 0
+
+
+@needs_kprobe
+def test_unknown_one_is_skipped(way: str) -> None:
+    with new_hits() as hits:
+        names = ["no_such_function_of_pybpf", *FUNCTIONS, "bad name"]
+        with kprobes(SPEC, names, maps={"hits": hits}, skip_failures=True) as links:
+            call_all()
+            assert [name for name, _ in links.failures] == ["no_such_function_of_pybpf", "bad name"]
+            assert all(isinstance(error, NotFoundError) for _, error in links.failures)
+        assert hits[0] == 100
+        with pytest.raises(NotFoundError):
+            kprobes(SPEC, ["no_such_function_of_pybpf"], maps={"hits": hits}, skip_failures=True)
+
+
+def _untraceable() -> str:
+    """A function that exists once and that the kernel lets nobody trace."""
+    traceable = {name for name, _ in traceable_functions() or set()}
+    seen: dict[str, int] = {}
+    for function in kernel_functions("vmlinux:*"):
+        seen[function.name] = seen.get(function.name, 0) + 1
+    for name in ("do_int3", "kprobe_ftrace_handler", "brk_handler", "do_debug_exception", "exc_int3"):
+        if seen.get(name) == 1 and name not in traceable:
+            return name
+    pytest.skip("no function is known here that cannot be traced")
+
+
+@needs_kprobe
+def test_one_that_refuses_is_found_and_named(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where the kernel does not list what can be traced, and only says that one of all is bad."""
+    bad = _untraceable()
+    monkeypatch.setattr(sys.modules[kprobes.__module__], "traceable_functions", lambda: None)
+    names = [*FUNCTIONS[:3], bad, FUNCTIONS[3]]
+    with new_hits() as hits:
+        with pytest.raises(KernelError, match=bad):
+            kprobes(SPEC, names, maps={"hits": hits})
+        call_all()
+        assert hits[0] == 0
+        with kprobes(SPEC, names, maps={"hits": hits}, skip_failures=True) as links:
+            call_all()
+            assert [name for name, _ in links.failures] == [bad]
+        assert hits[0] == 100
+
+
+@needs_kprobe
+@pytest.mark.needs("kprobe_multi")
+def test_one_that_cannot_be_traced_is_known_before() -> None:
+    with new_hits() as hits, pytest.raises(KernelError, match="does not let this function be traced"):
+        kprobes(SPEC, [GETPPID, _untraceable()], maps={"hits": hits})
+
+
+@needs_kprobe
+def test_nothing_matches(way: str) -> None:
+    with new_hits() as hits:
+        with pytest.raises(NotFoundError, match=r"matches 'no_such_\*'"):
+            kprobes(SPEC, "no_such_*", maps={"hits": hits})
+        with pytest.raises(BpfError, match="no functions are given"):
+            kprobes(SPEC, [], maps={"hits": hits})
+        with pytest.raises(KernelError, match="without an offset"):
+            kprobes(SPEC, [GETPPID + "+4"], maps={"hits": hits})
+
+
+@needs_kprobe
+def test_refused_program(way: str) -> None:
+    with pytest.raises(VerifierError, match="R0 !read_ok"):
+        kprobes(ProgramSpec(ProgType.KPROBE, Code([exit_()]), "wrong"), FUNCTIONS)
+
+
+@needs_kprobe
+def test_places() -> None:
+    assert kernel_place("f") == ("f", "", 0)
+    assert kernel_place("m:f+0x10", 4) == ("f", "m", 20)
+    assert kernel_place("f.isra.0") == ("f.isra.0", "", 0)
+    assert kernel_place(0x1000, 8) == ("", "", 0x1008)
+    assert str(kernel_place("m:f+16")) == "m:f+0x10"
+
+
