@@ -85,6 +85,8 @@ def no_leaked_descriptor(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     before = leaks.descriptors()
     yield
+    if _interrupted(request):
+        return
     left = _new_descriptors(before)
     assert not left, f"the test left descriptors open: {left}"
 
@@ -96,11 +98,18 @@ def _new_descriptors(before: dict[int, str]) -> dict[int, str]:
     return dict(leaks.descriptors().items() - before.items())
 
 
+def _interrupted(request: pytest.FixtureRequest) -> bool:
+    """After Ctrl-C or a time-out the frames of the test still hold what they opened, and pytest's capture is off."""
+    return getattr(request.session, "exitstatus", None) == pytest.ExitCode.INTERRUPTED
+
+
 @pytest.fixture(autouse=True, scope="session")
-def no_leaked_object() -> Iterator[None]:
+def no_leaked_object(request: pytest.FixtureRequest) -> Iterator[None]:
     """At the end no descriptor and no BPF program, map or link that the session made is left."""
     descriptors, objects = leaks.descriptors(), leaks.bpf_objects()
     yield
+    if _interrupted(request):
+        return
     left = _new_descriptors(descriptors)
     assert not left, f"the session left descriptors open: {left}"
     if objects is not None:

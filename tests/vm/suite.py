@@ -112,9 +112,12 @@ def _read(outcome: Outcome, done: qemu.Run) -> None:
     if junit.exists():
         _read_junit(outcome, junit)
     outcome.slowest = _section(done.console, "slowest")
+    reported = outcome.passed + len(outcome.failed) + sum(outcome.skipped.values())
+    selected = _selected(done.console)
     # pytest: 0 all passed, 1 some failed; anything else did not run the suite to its end
-    if done.status not in (0, 1) or not junit.exists():
-        outcome.problem = f"pytest ended with status {done.status}; its last lines:\n{tail}"
+    if done.status not in (0, 1) or reported < selected:
+        ran = f"{reported} of {selected} tests; it ended with status {done.status}"
+        outcome.problem = f"pytest reported {ran}; the last lines:\n{tail}"
 
 
 def _read_junit(outcome: Outcome, path: Path) -> None:
@@ -128,6 +131,12 @@ def _read_junit(outcome: Outcome, path: Path) -> None:
             outcome.skipped[skip.get("message", "")] += 1
         else:
             outcome.passed += 1
+
+
+def _selected(console: str) -> int:
+    """How many tests pytest said it would run; at least one."""
+    match = re.search(r"^(?:collecting \.\.\. )?collected (\d+) items?(?: / (\d+) deselected)?", console, re.MULTILINE)
+    return int(match[1]) - int(match[2] or 0) if match else 1
 
 
 def _section(console: str, title: str) -> str:
