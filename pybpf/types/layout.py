@@ -6,6 +6,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
+from operator import index
 from typing import Any, Generic, TypeVar
 
 from pybpf.errors import PackError
@@ -79,8 +80,8 @@ class IntLayout(Layout[int]):
 
     def to_items(self, value: Any) -> tuple[int]:
         try:
-            number: int = value.__index__()
-        except AttributeError:
+            number = index(value)
+        except TypeError:
             raise PackError(f"cannot store {value!r} in {self}: not an integer") from None
         if not self.minimum <= number <= self.maximum:
             raise PackError(f"cannot store {number} in {self}: its range is {self.minimum} to {self.maximum}")
@@ -123,7 +124,10 @@ class CharsLayout(Layout[str]):
 
     def to_items(self, value: Any) -> tuple[bytes]:
         if isinstance(value, str):
-            data = value.encode("utf-8", "surrogateescape")
+            try:
+                data = value.encode("utf-8", "surrogateescape")
+            except UnicodeEncodeError as error:
+                raise PackError(f"cannot store {value!r} in {self}: {error.reason}") from None
         elif isinstance(value, (bytes, bytearray, memoryview)):
             data = bytes(value)
         else:
@@ -196,7 +200,7 @@ class TupleLayout(Layout["tuple[Any, ...]"]):
 
 def layout(kind: Any) -> Layout[Any]:
     """The layout of a type of this package. :raises TypeError: ``kind`` is not one."""
-    found = getattr(kind, "__layout__", None)
+    found = getattr(kind, "__layout__", None) if isinstance(kind, type) else None
     if not isinstance(found, Layout):
         raise TypeError(f"{kind!r} is not a pybpf type (u8 .. u64, s8 .. s64, bool_, char[N], T[N], a Struct class)")
     return found

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from pybpf.types.layout import BoolLayout, BytesLayout, CharsLayout, IntLayout, Layout, TupleLayout, layout
 
-__all__ = ["Array", "ElementType", "Int", "array_of", "bool_", "char", "s8", "s16", "s32", "s64", "u8", "u16", "u32", "u64"]
+__all__ = [
+    "Array", "ElementType", "Int", "array_of", "bool_", "char", "s8", "s16", "s32", "s64", "u8", "u16", "u32", "u64",
+]  # fmt: skip
 
 
 class ElementType(type):
     """The class of this package's types: what makes ``T[N]`` an array of T, in a way that type checkers know."""
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], space: dict[str, Any], **options: Any) -> Any:
+        space.setdefault("__slots__", ())  # values have nothing but what is stored: other attributes are refused
+        return super().__new__(mcs, name, bases, space, **options)
 
     def __getitem__(cls, length: int) -> type[Array]:
         return array_of(cls, length)
@@ -25,7 +31,7 @@ class Array(metaclass=ElementType):
     length: ClassVar[int]
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)  # typed: True is no length, though it equals 1
 def array_of(element: type, length: int) -> type[Array]:
     """The type of C's ``element name[length]``; what ``T[N]`` calls. The same arguments give the same class.
 
@@ -41,7 +47,8 @@ def array_of(element: type, length: int) -> type[Array]:
     else:
         made = TupleLayout(layout(element), length)
     members = {"__layout__": made, "element": element, "length": length, "__module__": __name__}
-    return ElementType(f"{element.__name__}[{length}]", (Array,), members)
+    array: type[Array] = ElementType(f"{element.__name__}[{length}]", (Array,), members)
+    return array
 
 
 class Int(int, metaclass=ElementType):

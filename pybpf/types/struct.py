@@ -90,7 +90,7 @@ class Struct(tuple, metaclass=ElementType):  # type: ignore[type-arg]
 
     def __init_subclass__(cls, packed: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls.__layout__ = made = StructLayout(cls, _fields(cls, sys._getframe(1).f_locals), packed)
+        cls.__layout__ = made = StructLayout(cls, _fields(cls, sys._getframe(2).f_locals), packed)
         for field in made.fields.values():
             setattr(cls, field.name, _accessor(field))
 
@@ -124,8 +124,8 @@ class Struct(tuple, metaclass=ElementType):  # type: ignore[type-arg]
     def __getitem__(self, index: Any) -> Any:
         return tuple(self)[index]
 
-    def __getnewargs__(self) -> tuple[Any, ...]:
-        return tuple(self)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in self._asdict().items())})"
