@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import struct
 from collections.abc import Iterator
 from typing import Union
 
-from pybpf.sys.bpf import Attr, Cmd
+from pybpf.sys.bpf import Attr, Cmd, bpf_raw
 from pybpf.sys.fd import Fd
 
-__all__ = ["CHUNK", "BatchError", "Run", "batched", "next_key", "store_batch", "walk"]
+__all__ = ["CHUNK", "BatchError", "KeyCursor", "Run", "batched", "store_batch", "walk"]
 
 _Raw = Union[bytes, "memoryview[int]"]
 #: keys and values, each one after the other as raw bytes
@@ -18,6 +19,8 @@ Run = tuple[_Raw, _Raw]
 #: bytes of keys and values asked for at once; more is not faster
 CHUNK = 1 << 20
 _RETRIES = 16
+# map_fd, key, next_key: its part of union bpf_attr
+_NEXT_KEY = struct.Struct("=IxxxxQQ")
 
 
 class _Buffers:
@@ -78,17 +81,35 @@ def batched(fd: Fd, cmd: Cmd, key_size: int, value_size: int, max_entries: int) 
         attr["out_batch"] = ctypes.addressof(tokens[0])
 
 
-def next_key(fd: Fd, key: bytes | None, key_size: int) -> bytes | None:
-    """The key after ``key`` (``None``: the first key), ``None`` after the last.
+class KeyCursor:
+    """Steps from key to key: one system call each, and nothing allocated but the key."""
 
-    :raises OSError: plain.
-    """
-    found = ctypes.create_string_buffer(key_size)
-    try:
-        Attr(Cmd.MAP_GET_NEXT_KEY, map_fd=fd.fileno(), key=key or 0, next_key=found).call()
-    except FileNotFoundError:
-        return None
-    return found.raw
+    def __init__(self, fd: Fd, key_size: int) -> None:
+        self._fd = fd
+        # Two keys, each once the one to go on from and once the one found.
+        self._keys = [ctypes.create_string_buffer(key_size) for _ in range(2)]
+        one, other = (ctypes.addressof(key) for key in self._keys)
+        number = fd.fileno()
+        # From the first key to the second, back again, and how it starts: from nothing to the first.
+        steps = ((one, other), (other, one), (0, one))
+        self._attrs = ctypes.create_string_buffer(b"".join(_NEXT_KEY.pack(number, *step) for step in steps))
+        self._found = 1  # and so the next step finds the other one
+        self._attr = ctypes.addressof(self._attrs) + 2 * _NEXT_KEY.size
+
+    def step(self) -> bytes | None:
+        """The next key, ``None`` after the last. When the last one found is gone, it starts again at the first.
+
+        :raises OSError: plain.
+        """
+        self._fd.fileno()  # refuses when it is closed
+        result = bpf_raw(Cmd.MAP_GET_NEXT_KEY, self._attr, _NEXT_KEY.size)
+        if result == 0:
+            self._found = found = 1 - self._found
+            self._attr = ctypes.addressof(self._attrs) + found * _NEXT_KEY.size
+            return self._keys[found].raw
+        if result == -errno.ENOENT:
+            return None
+        raise OSError(-result, "next key")
 
 
 def walk(fd: Fd, key_size: int, max_entries: int) -> list[bytes]:
@@ -102,14 +123,15 @@ def walk(fd: Fd, key_size: int, max_entries: int) -> list[bytes]:
     """
     seen: dict[bytes, None] = {}
     repeats = 0
-    key = next_key(fd, None, key_size)
+    cursor = KeyCursor(fd, key_size)
+    key = cursor.step()
     while key is not None and len(seen) < max_entries:
         if key in seen:
             repeats += 1
             if repeats > 8 * len(seen) + 64:
                 break
         seen[key] = None
-        key = next_key(fd, key, key_size)
+        key = cursor.step()
     return list(seen)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, Union
 
-from pybpf.maps.batch import CHUNK, BatchError, Run, batched, next_key, store_batch, walk
+from pybpf.maps.batch import CHUNK, BatchError, KeyCursor, Run, batched, store_batch, walk
 from pybpf.maps.elements import MISSING, UNSUPPORTED, KeyedMap
 from pybpf.maps.spec import MapSpec
 from pybpf.sys.bpf import Cmd
@@ -69,7 +69,7 @@ class DictMap(KeyedMap):
     def __bool__(self) -> bool:
         """Whether there is any element; one system call."""
         with explaining(f"read {self.spec}", "map_elem"):
-            return next_key(self.fd, None, self._keys.size) is not None
+            return KeyCursor(self.fd, self._keys.size).step() is not None
 
     def setdefault(self, key: Any, default: Any) -> Any:
         """The value under ``key``, after storing ``default`` there if there was none."""
