@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar
 
+from pybpf.errors import KernelError
 from pybpf.maps.codec import Codec, FdCodec
 from pybpf.maps.elements import KeyedMap
 from pybpf.maps.spec import NO_FLAGS, MapSpec
@@ -42,6 +44,13 @@ class InodeStorage(_Storage):
     """A value per inode, by a descriptor of the file (Linux 5.10, with CONFIG_BPF_LSM)."""
 
     map_type: ClassVar[MapType] = MapType.INODE_STORAGE
+
+    def _failed(self, action: str, number: int) -> Exception:
+        if number == errno.EBADF:
+            # Linux 5.10: inodes have room for values only while the BPF LSM runs.
+            cause = "the descriptor is not open, or the kernel does not run the BPF LSM"
+            return KernelError(f"{action} {self.spec}", number, cause, "boot the kernel with bpf in its lsm= parameter")
+        return super()._failed(action, number)
 
 
 class CgroupStorage(_Storage):
