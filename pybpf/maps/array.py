@@ -40,8 +40,24 @@ class IndexedMap(Indexed, DictMap):
 
     Elements start as zero and cannot be deleted: :meth:`clear` zeroes them.
 
+    :param value: type of the elements.
+    :param max_entries: how many there are.
+    :param name: see :class:`MapSpec`.
+    :param flags: for example ``MapFlags.RDONLY_PROG`` for constants.
+    :param numa_node: where to allocate.
     :raises IndexError: (by everything that takes an index) there is no such element.
     """
+
+    def __init__(
+        self,
+        value: Any,
+        max_entries: int = 1,
+        *,
+        name: str = "",
+        flags: MapFlags = NO_FLAGS,
+        numa_node: int | None = None,
+    ) -> None:
+        self._create(MapSpec(self.map_type, u32, value, max_entries, name, flags, numa_node=numa_node))
 
     def keys(self) -> Iterator[int]:
         return iter(range(self.max_entries))
@@ -67,27 +83,9 @@ class IndexedMap(Indexed, DictMap):
 
 
 class Array(IndexedMap):
-    """An array.
-
-    :param value: type of the elements.
-    :param max_entries: how many there are.
-    :param name: see :class:`MapSpec`.
-    :param flags: for example ``MapFlags.MMAPABLE`` for :meth:`view`, ``MapFlags.RDONLY_PROG`` for constants.
-    :param numa_node: where to allocate.
-    """
+    """An array; parameters as for :class:`IndexedMap`. ``MapFlags.MMAPABLE`` is for :meth:`view`."""
 
     map_type: ClassVar[MapType] = MapType.ARRAY
-
-    def __init__(
-        self,
-        value: Any,
-        max_entries: int = 1,
-        *,
-        name: str = "",
-        flags: MapFlags = NO_FLAGS,
-        numa_node: int | None = None,
-    ) -> None:
-        self._create(MapSpec(self.map_type, u32, value, max_entries, name, flags, numa_node=numa_node))
 
     @property
     def stride(self) -> int:

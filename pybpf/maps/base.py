@@ -82,7 +82,12 @@ class Map:
         return cls.from_fd(open_pinned(path, "map"), key_type, value_type)
 
     def _create(self, spec: MapSpec) -> None:
-        self._adopt(spec, create(spec))
+        fd = create(spec)
+        try:
+            self._adopt(spec, fd)
+        except BaseException:
+            fd.close()
+            raise
 
     def _adopt(self, spec: MapSpec, fd: Fd) -> None:
         """Become the map behind ``fd``; subclasses prepare what they need."""

@@ -112,12 +112,12 @@ class KeyCursor:
         raise OSError(-result, "next key")
 
 
-def walk(fd: Fd, key_size: int, max_entries: int) -> list[bytes]:
+def walk(fd: Fd, key_size: int, most: int) -> list[bytes]:
     """All keys, one system call each, without duplicates.
 
     When the key just read is deleted, the kernel starts again at the beginning; then known keys come again, and
-    are left out. Under changes that never end the walk does: with ``max_entries`` keys, or when it met eight
-    times as many known keys as there are. Elements that are there all the time may then be missing.
+    are left out. Under changes that never end the walk does: with ``most`` keys, or when it met eight times
+    as many known keys as there are. Elements that are there all the time may then be missing.
 
     :raises OSError: plain.
     """
@@ -125,7 +125,7 @@ def walk(fd: Fd, key_size: int, max_entries: int) -> list[bytes]:
     repeats = 0
     cursor = KeyCursor(fd, key_size)
     key = cursor.step()
-    while key is not None and len(seen) < max_entries:
+    while key is not None and len(seen) < most:
         if key in seen:
             repeats += 1
             if repeats > 8 * len(seen) + 64:

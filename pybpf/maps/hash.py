@@ -8,14 +8,14 @@ from pybpf.maps.mapping import DictMap
 from pybpf.maps.spec import NO_FLAGS, MapSpec
 from pybpf.sys.bpf import MapFlags, MapType
 
-__all__ = ["DEFAULT_ENTRIES", "HashMap", "LruHash"]
+__all__ = ["DEFAULT_ENTRIES", "HashMap", "HashTable", "LruHash"]
 
 #: max_entries of a hash table that is created without
 DEFAULT_ENTRIES = 10240
 
 
-class HashMap(DictMap):
-    """A hash table.
+class HashTable(DictMap):
+    """What the hash tables share.
 
     :param key: type of the keys; padding inside a key counts when keys are compared, and is zero in Python's.
     :param value: type of the values.
@@ -25,9 +25,6 @@ class HashMap(DictMap):
         programs that can interrupt the allocator (kprobes, perf events) before Linux 6.1.
     :param numa_node: where to allocate.
     """
-
-    map_type: ClassVar[MapType] = MapType.HASH
-    _when_full = "raise max_entries, or use LruHash, which drops the oldest elements"
 
     def __init__(
         self,
@@ -40,6 +37,13 @@ class HashMap(DictMap):
         numa_node: int | None = None,
     ) -> None:
         self._create(MapSpec(self.map_type, key, value, max_entries, name, flags, numa_node=numa_node))
+
+
+class HashMap(HashTable):
+    """A hash table; parameters as for :class:`HashTable`."""
+
+    map_type: ClassVar[MapType] = MapType.HASH
+    _when_full = "raise max_entries, or use LruHash, which drops the oldest elements"
 
 
 class LruHash(HashMap):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, Union
@@ -10,6 +11,7 @@ from pybpf.maps.batch import CHUNK, BatchError, KeyCursor, Run, batched, store_b
 from pybpf.maps.elements import MISSING, UNSUPPORTED, KeyedMap
 from pybpf.maps.spec import MapSpec
 from pybpf.sys.bpf import Cmd
+from pybpf.sys.cpus import possible_cpus
 from pybpf.sys.explain import explaining
 from pybpf.sys.fd import Fd
 
@@ -25,11 +27,11 @@ _RUN = 256
 class DictMap(KeyedMap):
     """A map that can be read as a whole.
 
-    Iteration is lazy, needs memory for one batch only, and ends even while programs change the map. With batch
-    operations (hash and array maps: Linux 5.6; per-CPU arrays, maps of maps: 5.13) an element that is there all
-    the time comes exactly once and no key comes twice; elements that come or go meanwhile may be seen or not. Without
-    them all keys are read first; no key comes twice either, but when elements are deleted meanwhile others can
-    be missed.
+    Iteration gives keys, as a dict's; ``dict(m.items())`` copies the map. It is lazy, needs memory for one batch
+    only, and ends even while programs change the map. With batch operations (hash and array maps: Linux 5.6; per-CPU
+    arrays, maps of maps: 5.13) an element that is there all the time comes exactly once and no key comes twice;
+    elements that come or go meanwhile may be seen or not. Without them all keys are read first; no key comes twice
+    either, but when elements are deleted meanwhile others can be missed.
     """
 
     def _adopt(self, spec: MapSpec, fd: Fd) -> None:
@@ -63,7 +65,10 @@ class DictMap(KeyedMap):
         return self._pairs(self._runs(Cmd.MAP_LOOKUP_AND_DELETE_BATCH))
 
     def __len__(self) -> int:
-        """How many elements there are: reads the whole map, for the kernel does not count."""
+        """How many elements there are: reads the whole map, for the kernel does not count.
+
+        ``list(m)`` asks for it, too; ``list(m.keys())`` does not.
+        """
         return sum(len(keys) // self._keys.size for keys, _ in self._runs())
 
     def __bool__(self) -> bool:
@@ -79,7 +84,7 @@ class DictMap(KeyedMap):
             value = self._find(key)
             if value is not MISSING:
                 return value
-        return default
+        raise self._failed(f"store under {key!r} in", errno.EAGAIN)
 
     def update(self, *others: Pairs) -> None:
         """Store the items of mappings, or pairs of key and value.
@@ -123,8 +128,10 @@ class DictMap(KeyedMap):
             yield from self._one_by_one(take=cmd is not Cmd.MAP_LOOKUP_BATCH)
 
     def _one_by_one(self, take: bool) -> Iterator[Run]:
+        """As :meth:`_runs`, with a system call or two for each element."""
         fetch = self._fetch_taking if take else self._fetch
-        keys = walk(self.fd, self._keys.size, self.max_entries)
+        # Some tables hold more: they round up to a power of two, or keep spare elements for each CPU.
+        keys = walk(self.fd, self._keys.size, 2 * (self.max_entries + possible_cpus()))
         for start in range(0, len(keys), _RUN):
             found = []
             scratch = self._scratch()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Union
 
-from pybpf.maps.array import Array
+from pybpf.maps.array import IndexedMap
 from pybpf.maps.batch import Run
 from pybpf.maps.codec import Codec, PerCpuCodec
-from pybpf.maps.hash import HashMap
+from pybpf.maps.hash import HashTable
 from pybpf.maps.mapping import DictMap
 from pybpf.sys.bpf import Cmd, MapType
 from pybpf.sys.cpus import possible_cpus
@@ -42,7 +42,7 @@ class _PerCpu(DictMap):
         return self._pairs(self._runs(), reduce)
 
     def drain(self, reduce: Reduce | None = None) -> Iterator[tuple[Any, Any]]:
-        """As :meth:`items`, each deleted as it is read, see :meth:`HashMap.drain`."""
+        """As :meth:`items`, each deleted as it is read, see :meth:`DictMap.drain`."""
         return self._pairs(self._runs(Cmd.MAP_LOOKUP_AND_DELETE_BATCH), reduce)
 
     def values(self, reduce: Reduce | None = None) -> Iterator[Any]:
@@ -58,8 +58,8 @@ class _PerCpu(DictMap):
         return ((key, combine(values)) for key, values in pairs)
 
 
-class PerCpuHash(_PerCpu, HashMap):
-    """A hash table with a value per CPU; parameters as for :class:`HashMap`."""
+class PerCpuHash(_PerCpu, HashTable):
+    """A hash table with a value per CPU; parameters as for :class:`HashTable`."""
 
     map_type: ClassVar[MapType] = MapType.PERCPU_HASH
 
@@ -72,8 +72,8 @@ class LruPerCpuHash(PerCpuHash):
     map_type: ClassVar[MapType] = MapType.LRU_PERCPU_HASH
 
 
-class PerCpuArray(_PerCpu, Array):
-    """An array with a value per CPU; parameters as for :class:`Array`."""
+class PerCpuArray(_PerCpu, IndexedMap):
+    """An array with a value per CPU; parameters as for :class:`IndexedMap`."""
 
     map_type: ClassVar[MapType] = MapType.PERCPU_ARRAY
 

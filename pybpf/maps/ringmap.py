@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import mmap
 from typing import ClassVar
 
-from pybpf.errors import PackError
 from pybpf.maps.base import Map
 from pybpf.maps.spec import NO_FLAGS, MapSpec
 from pybpf.sys.bpf import MapFlags, MapType
 
-__all__ = ["RingBuffer", "check_ring_size"]
-
-
-def check_ring_size(spec: MapSpec) -> None:
-    """:raises PackError: the size of a ring buffer is not a power of two, or smaller than a page."""
-    size = spec.max_entries
-    if size < mmap.PAGESIZE or size & (size - 1):
-        raise PackError(f"{spec}: its size is a power of two and at least {mmap.PAGESIZE} bytes, not {size}")
+__all__ = ["RingBuffer"]
 
 
 class RingBuffer(Map):
@@ -32,7 +23,3 @@ class RingBuffer(Map):
         self, size: int, *, name: str = "", flags: MapFlags = NO_FLAGS, numa_node: int | None = None
     ) -> None:
         self._create(MapSpec(self.map_type, max_entries=size, name=name, flags=flags, numa_node=numa_node))
-
-    def _create(self, spec: MapSpec) -> None:
-        check_ring_size(spec)
-        super()._create(spec)

@@ -33,7 +33,7 @@ class _Slots(Indexed, KeyedMap):
 class ProgArray(_Slots, DictMap):
     """Programs for ``bpf_tail_call``: ``m[i] = program``. Reading gives the ids of the programs (Linux 4.20).
 
-    When no process holds the map any more, its slots are emptied, even if programs or pins still hold it.
+    When no process and no pin holds the map any more, its slots are emptied, even if programs still hold it.
     """
 
     map_type: ClassVar[MapType] = MapType.PROG_ARRAY

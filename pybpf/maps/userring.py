@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 from pybpf.errors import KernelError, PackError
 from pybpf.maps.base import Map
 from pybpf.maps.fence import Fence
-from pybpf.maps.ringmap import check_ring_size
 from pybpf.maps.spec import NO_FLAGS, MapSpec
 from pybpf.sys.bpf import MapFlags, MapType
 from pybpf.sys.explain import explaining
@@ -38,10 +37,6 @@ class UserRingBuffer(Map):
         self, size: int, *, name: str = "", flags: MapFlags = NO_FLAGS, numa_node: int | None = None
     ) -> None:
         self._create(MapSpec(self.map_type, max_entries=size, name=name, flags=flags, numa_node=numa_node))
-
-    def _create(self, spec: MapSpec) -> None:
-        check_ring_size(spec)
-        super()._create(spec)
 
     def _adopt(self, spec: MapSpec, fd: Fd) -> None:
         # What the kernel maps: the consumer's page, which only it writes, then the producer's page and the data

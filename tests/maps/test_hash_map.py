@@ -186,7 +186,7 @@ class Value(Struct):
 
 
 inner = st.builds(Inner, st.integers(0, 255), st.integers(-(1 << 63), (1 << 63) - 1))
-text = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=5)
+text = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=4)
 keys = st.builds(Key, text, st.integers(0, (1 << 32) - 1), st.tuples(inner, inner), st.integers(-128, 127))
 levels = st.tuples(*[st.integers(0, 65535)] * 3)
 values = st.builds(Value, st.integers(0, (1 << 64) - 1), levels, inner, st.binary(min_size=5, max_size=5))

@@ -185,9 +185,10 @@ def test_inode_storage(tmp_path: Path) -> None:
         try:
             found[one] = 5
         except KernelError as error:
-            if error.errno == errno.EBADF and "BPF LSM" in str(error):
-                pytest.skip("kernel lacks an active BPF LSM, without which its inodes hold no values")
-            raise
+            # Linux 5.10 takes such maps, but its inodes have room only while the BPF LSM runs.
+            assert error.errno == errno.EBADF
+            assert "BPF LSM" in str(error)
+            return
         with path.open() as same:
             assert found[same] == 5
         del found[one]
@@ -215,7 +216,7 @@ def test_cgroup_storage() -> None:
 @pytest.mark.parametrize("size", [0, 1, PAGE - 1, PAGE + 1, 3 * PAGE])
 @pytest.mark.parametrize("cls", [RingBuffer, UserRingBuffer])
 def test_ring_sizes(cls: type[RingBuffer], size: int) -> None:
-    with pytest.raises(PackError, match=r"'ring'.*power of two"):
+    with pytest.raises(KernelError, match=r"'ring'.*power of two"):
         cls(size, name="ring")
 
 
