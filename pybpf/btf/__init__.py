@@ -6,6 +6,7 @@ from pybpf.btf.info import FUNC_INFO_SIZE, LINE_INFO_SIZE, FuncInfo, LineInfo, p
 from pybpf.btf.kernel import BtfInfo, btf_info, load_btf, module_fd
 from pybpf.btf.kinds import Encoding, Kind, Linkage
 from pybpf.btf.member import BitLoad, Hop, Member
+from pybpf.btf.view import EnumValue, View
 from pybpf.btf.writer import BtfBuilder
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "BtfBuilder",
     "BtfInfo",
     "Encoding",
+    "EnumValue",
     "FuncInfo",
     "Function",
     "Hop",
@@ -23,6 +25,7 @@ __all__ = [
     "LineInfo",
     "Linkage",
     "Member",
+    "View",
     "btf_info",
     "load_btf",
     "module_fd",

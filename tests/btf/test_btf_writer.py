@@ -93,6 +93,7 @@ def test_kernel_takes_each_kind(kind: kinds.BtfType) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.needs("btf_decl_tag", "btf_type_tag")
 @pytest.mark.parametrize("kind", [kind for kind, feature in EVERY if feature == "attributes"])
 def test_newer_kernels_take_attributes(kind: kinds.BtfType) -> None:
     try:
