@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any, ClassVar
 
 from pybpf.errors import PackError
@@ -13,6 +14,8 @@ from pybpf.sys.bpf import MapFlags, MapType
 from pybpf.types import Struct, layout, u8, u32
 
 __all__ = ["Ipv4Prefix", "Ipv6Prefix", "LpmTrie"]
+
+_BITS = struct.Struct("=I")
 
 
 class Ipv4Prefix(Struct):
@@ -39,8 +42,9 @@ class _PrefixCodec(LayoutCodec):
         if packed is not None:
             if len(packed) != self.size - 4:
                 raise PackError(f"cannot store {value!r} in {self.layout}: an address has {self.size - 4} bytes there")
-            value = (getattr(network, "prefixlen", address.max_prefixlen), packed)
-        super().pack_into(buffer, value)
+            buffer[:] = _BITS.pack(getattr(network, "prefixlen", address.max_prefixlen)) + packed
+        else:
+            super().pack_into(buffer, value)
 
 
 class LpmTrie(DictMap):

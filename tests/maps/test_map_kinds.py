@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pybpf.btf import Btf
 from pybpf.errors import KernelError, NotFoundError, PackError, UnsupportedError
 from pybpf.maps import (
     CLASSES,
@@ -139,6 +140,15 @@ def test_longest_prefix() -> None:
             routes["10.0.0.0/8"]
         with pytest.raises(KernelError):
             routes[33, bytes(4)] = 1
+
+
+def test_addresses_as_keys_of_an_opened_trie() -> None:
+    with LpmTrie(Ipv4Prefix, u32, 100) as routes:
+        routes[ipaddress.ip_network("10.0.0.0/8")] = 8
+        with LpmTrie.from_id(routes.id) as again:
+            assert again[ipaddress.ip_address("10.1.2.3")] == 8
+            ((key, _),) = again.items()
+            assert key.bits == 8
 
 
 def test_longest_prefix_of_ipv6() -> None:
@@ -267,6 +277,20 @@ def test_types_come_from_the_map_itself(cls: type[HashMap], bpffs: Path) -> None
         with pytest.raises(NotFoundError, match="hash"):
             Array.open(bpffs / "stats")
     (bpffs / "stats").unlink()
+
+
+@pytest.mark.needs("btf_vmlinux")
+def test_views_of_kernel_types() -> None:
+    timespec = Btf.vmlinux().ctype("struct timespec64")
+    with HashMap(timespec, timespec) as found:
+        key, value = timespec(tv_sec=5), timespec(tv_sec=-6, tv_nsec=7)
+        found[key] = value
+        found.update({timespec(tv_sec=9): key})
+        assert found[key].tv_nsec == 7
+        assert {key.tv_sec: value.tv_sec for key, value in found.items()} == {5: -6, 9: 5}
+    with PerCpuHash(u32, timespec) as found:
+        found[1] = [timespec(tv_sec=cpu) for cpu in range(possible_cpus())]
+        assert [value.tv_sec for value in found[1]] == list(range(possible_cpus()))
 
 
 def test_bytes_where_nothing_is_known() -> None:
