@@ -447,6 +447,7 @@ def main(arguments: Sequence[str]) -> int:
         for number, name in syscall_names(host_arch()).items():
             print(f"{number:3d}: {name}")
         return 0
+    tool.require("CAP_BPF", "CAP_PERFMON")
     with tool.Child(options.exec) if options.exec else nullcontext() as child:
         options.pid = child.pid if child else options.pid
         with closing(Counter(options)) as counter, tool.Run(options.duration, options.pid) as run:

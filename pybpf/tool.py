@@ -14,9 +14,22 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from pybpf.errors import NotFoundError
+from pybpf.errors import NotFoundError, PermissionDenied
 
-__all__ = ["Child", "Run", "parser", "pid", "positive", "seconds"]
+__all__ = ["Child", "Run", "parser", "pid", "positive", "require", "seconds"]
+
+
+def require(*capabilities: str) -> None:
+    """Find out before anything is made what the process lacks, all of it at once.
+
+    :raises PermissionDenied: it lacks some of ``capabilities``.
+    """
+    from pybpf.sys.privilege import privileges
+
+    missing = " and ".join(privileges().missing(*capabilities))
+    if missing:
+        advice = f"run as root, or give it {missing} (setpriv --ambient-caps, or AmbientCapabilities= of a systemd unit)"
+        raise PermissionDenied("trace", errno.EPERM, f"this process lacks {missing}", advice)
 
 
 def parser(name: str, doc: str, examples: str) -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ _MOST_LINKS = 40  # MAXSYMLINKS of the kernel's path walk
 
 
 def show(path: str) -> str:
-    """A path or name for messages: control characters and undecodable bytes escaped, the middle of long ones left out."""
+    """A path or name for messages: control characters and undecodable bytes escaped, the middle of long ones cut."""
     if len(path) > _MOST_SHOWN:
         path = f"{path[: _MOST_SHOWN // 2]}...{path[-_MOST_SHOWN // 2 :]}"
     return path if path.isprintable() else ascii(path)[1:-1]

@@ -249,4 +249,4 @@ def test_without_privileges_it_says_what_it_lacks() -> None:
         capture_output=True, text=True,
     )  # fmt: skip
     assert run.returncode == 1
-    assert len(run.stderr.splitlines()) == 1 and "CAP_BPF" in run.stderr
+    assert len(run.stderr.splitlines()) == 1 and "lacks CAP_BPF and CAP_PERFMON" in run.stderr
