@@ -28,7 +28,7 @@ def require(*capabilities: str) -> None:
 
     missing = " and ".join(privileges().missing(*capabilities))
     if missing:
-        advice = f"run as root, or give it {missing} (setpriv --ambient-caps, or AmbientCapabilities= of a systemd unit)"
+        advice = f"run as root, or give it {missing} (setpriv --ambient-caps, systemd AmbientCapabilities=)"
         raise PermissionDenied("trace", errno.EPERM, f"this process lacks {missing}", advice)
 
 
