@@ -6,13 +6,14 @@ import errno
 import mmap
 import os
 import struct
+import time
 from typing import Any, NamedTuple
 
 from pybpf.errors import BpfError, PermissionDenied
 from pybpf.maps.decode import Decoder
 from pybpf.maps.events import CHUNK, Source
 from pybpf.maps.fence import Fence
-from pybpf.maps.runs import PERF_SKIP, Run, perf_runs, stride
+from pybpf.maps.runs import PERF_SKIP, perf_runs, stride
 from pybpf.sys.explain import explaining
 from pybpf.sys.fd import Fd
 from pybpf.sys.perf import AttrFlag, Ioctl, PerfType, Software, perf_event_open, perf_ioctl
@@ -22,6 +23,8 @@ __all__ = ["CpuBuffer", "OverwriteBuffer", "Settings"]
 _SAMPLE_RAW = 0x400
 # read_format: read(2) on the event gives u64 value, u64 time_enabled and, since Linux 6.0, u64 lost.
 _TIME_ENABLED, _COUNT_LOST = 1 << 0, 1 << 4
+#: seconds by which two clocks may differ
+_UNSEEN = 0.05
 #: struct perf_event_mmap_page: u64 data_head, data_tail, data_offset, data_size
 _CONTROL = 1024
 _HEAD, _TAIL, _DATA_OFFSET, _DATA_SIZE = range(4)
@@ -64,7 +67,6 @@ class CpuBuffer(Source):
         self.what = what
         self.turns = settings.size // CHUNK + 1
         self._fence = Fence()
-        self._enabled = -1  # nanoseconds for which the event was on, at the last look
         self.event = self._open(cpu, settings)
         try:
             self._memory = self._map(settings.size)
@@ -77,6 +79,7 @@ class CpuBuffer(Source):
             self.event.close()
             raise
         self.taken = iter(()), 0, 0
+        self._look = time.monotonic(), self._time_enabled()
 
     def _open(self, cpu: int, settings: Settings) -> Fd:
         values: dict[str, Any] = {
@@ -140,10 +143,16 @@ class CpuBuffer(Source):
         data = os.read(self.event.fileno(), 24)
         return struct.unpack(f"={len(data) // 8}Q", data)
 
-    def counts(self) -> bool:
-        """Whether the kernel has kept the event switched on since the last call."""
-        before, self._enabled = self._enabled, (*self._read(), 0, 0)[1]
-        return self._enabled > before
+    def _time_enabled(self) -> float:
+        return (*self._read(), 0, 0)[1] / 1e9
+
+    def alive(self) -> bool:
+        """Whether the event was on all the time since the last call: the kernel switches it off with its CPU, for ever.
+
+        What was off for less than :data:`_UNSEEN` may be told by the next call only.
+        """
+        (time_before, enabled_before), self._look = self._look, (time.monotonic(), self._time_enabled())
+        return self._look[0] - time_before - (self._look[1] - enabled_before) < _UNSEEN
 
     def lost(self) -> int:
         """How many samples found no room."""
@@ -181,7 +190,7 @@ class OverwriteBuffer(CpuBuffer):
         # Newest first; the oldest may be cut off.
         scan = perf_runs(data, complete=written <= self.size)
         oldest_first = [
-            Run(offset + i * stride(PERF_SKIP, size), 1, size)
+            (offset + i * stride(PERF_SKIP, size), 1, size)
             for offset, count, size in reversed(scan.runs)
             for i in reversed(range(count))
         ]

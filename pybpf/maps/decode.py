@@ -52,6 +52,7 @@ class Decoder(Generic[T]):
         next call of the iterator gives the event behind it.
         """
         whole = self._size is not None
+        skip = self._skip
         parts: list[Iterator[T]] = []
         single: list[bytes] = []  # records between runs: their data or, where it is unpacked, header and all
         single_size = -1
@@ -64,9 +65,10 @@ class Decoder(Generic[T]):
             if count > 1:
                 parts.append(self._run(memoryview(data)[offset:], count, size))
             elif whole:
-                single.append(data[offset : offset + stride(self._skip, size)])
+                single.append(data[offset : offset + stride(skip, size)])
             else:
-                single.append(data[offset + self._skip : offset + self._skip + size])
+                start = offset + skip
+                single.append(data[start : start + size])
         if single:
             parts.append(self._singles(single, single_size))
         return parts[0] if len(parts) == 1 else chain.from_iterable(parts)

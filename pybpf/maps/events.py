@@ -8,16 +8,19 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import chain, islice
 from types import TracebackType
-from typing import Any, Generic, NoReturn, Protocol, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar, Union
 
 from pybpf.errors import BpfError, ClosedError
 from pybpf.maps.decode import Decoder
 from pybpf.sys.bpf import MapType
 from pybpf.sys.fd import Fd
 from pybpf.sys.objects import MapInfo, map_info, type_name
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["CHUNK", "LIMIT", "EventReader", "MapLike", "Source", "open_map"]
 
@@ -26,7 +29,7 @@ T = TypeVar("T")
 #: bytes that are copied out of a ring at once
 CHUNK = 1 << 20
 #: events that one call of :meth:`EventReader.read` returns at most, when not told otherwise
-LIMIT = 1 << 16
+LIMIT = 1 << 13
 #: seconds after which a waiting reader looks for events that nothing announced and for new CPUs
 TICK = 1.0
 #: seconds between two looks at a record that a program has reserved but not submitted
@@ -194,16 +197,21 @@ class EventReader(ABC, Generic[T]):
     async def __aiter__(self) -> AsyncIterator[T]:
         import asyncio  # only here: it is slow to load
 
+        loop = asyncio.get_running_loop()
         try:
             while True:
-                with closing(self._batches()) as batches:
+                # Watched before it is read: see fileno().
+                with self._watched(loop) as ready, closing(self._batches()) as batches:
                     for batch in batches:
                         for event in batch:
                             yield event
                             if self._closed:
                                 return
                         await asyncio.sleep(0)  # a flood leaves other tasks their turn
-                await self._ready()
+                    if self._stalled():
+                        await asyncio.sleep(STALL)
+                    else:
+                        await asyncio.wait({ready}, timeout=TICK)
         except ClosedError:
             if not self._closed:
                 raise
@@ -211,8 +219,10 @@ class EventReader(ABC, Generic[T]):
     def fileno(self) -> int:
         """A descriptor for ``poll``, ``epoll`` or an event loop: readable when :meth:`read` should be called.
 
-        What is announced late (see ``wakeup`` of the perf buffer, ``BPF_RB_NO_WAKEUP``) and buffers for CPUs that
-        come online are not announced here: call :meth:`read` every now and then too.
+        Register it first, then read, and then again each time when it is readable: the kernel announces what comes
+        into a perf buffer once, and registering can use that up. What a program sends without waking the reader (see
+        ``wakeup`` of the perf buffer, ``BPF_RB_NO_WAKEUP``) is not announced, nor are CPUs that come online: call
+        :meth:`read` every second or so too.
         """
         self._check_open()
         return self._epoll.fileno()
@@ -348,7 +358,7 @@ class EventReader(ABC, Generic[T]):
         seconds = TICK if deadline is None else min(TICK, deadline - time.monotonic())
         if seconds <= 0:
             return False
-        if any(source.stalled for source in self._sources):
+        if self._stalled():
             time.sleep(min(seconds, STALL))
             return True
         with self._waiting:
@@ -364,35 +374,36 @@ class EventReader(ABC, Generic[T]):
                 self._hung_up(fd)
         return True
 
-    async def _ready(self) -> None:
-        """Let the event loop run until there may be events, or for a tick."""
-        import asyncio  # only here: it is slow to load
+    def _stalled(self) -> bool:
+        return any(source.stalled for source in self._sources)
 
-        loop = asyncio.get_running_loop()
-        woken = loop.create_future()
+    @contextmanager
+    def _watched(self, loop: asyncio.AbstractEventLoop) -> Iterator[asyncio.Future[None]]:
+        """While entered: a future that is done when there may be new events, or the reader is closed."""
+        ready = loop.create_future()
 
-        def wake() -> None:
-            if not woken.done():
-                woken.set_result(None)
+        def done() -> None:
+            if not own.closed:
+                loop.remove_reader(own.fileno())
+            if not ready.done():
+                ready.set_result(None)
 
-        def wake_from_thread() -> None:
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(wake)
+        def closed() -> None:
+            with suppress(RuntimeError):  # the loop is closed too
+                loop.call_soon_threadsafe(done)
 
         # A descriptor of our own: the loop forgets it before its number can be used again, whoever calls close().
         with self._lock:
             self._check_open()
-            ready = Fd(os.dup(self._epoll.fileno()), "event poll")
-            self._wakers.append(wake_from_thread)
+            own = Fd(os.dup(self._epoll.fileno()), "event poll")
+            self._wakers.append(closed)
         try:
-            loop.add_reader(ready.fileno(), wake)
-            try:
-                await asyncio.wait({woken}, timeout=TICK)
-            finally:
-                loop.remove_reader(ready.fileno())
+            loop.add_reader(own.fileno(), done)
+            yield ready
         finally:
-            self._wakers.remove(wake_from_thread)
-            ready.close()
+            self._wakers.remove(closed)
+            loop.remove_reader(own.fileno())
+            own.close()
 
 
 R = TypeVar("R", bound="EventReader[Any]")

@@ -122,7 +122,7 @@ class PerfBufferReader(EventReader[T]):
         online = online_cpus()
         for cpu, buffer in list(self._buffers.items()):
             # A CPU that went and came back within a second left a buffer that the kernel has switched off.
-            if cpu not in online or not buffer.counts():
+            if cpu not in online or not buffer.alive():
                 self._detach(cpu)
         for cpu in online:
             if cpu not in self._buffers:

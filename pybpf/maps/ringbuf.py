@@ -16,7 +16,7 @@ from pybpf.sys.bpf import MapType
 from pybpf.sys.explain import explaining
 from pybpf.sys.fd import Fd
 
-__all__ = ["RingBufferReader"]
+__all__ = ["Ring", "RingBufferReader"]
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class RingBufferReader(EventReader[T]):
         super().__init__(info.name, decoder, lost_counter)
         try:
             with explaining(f"map the memory of ring buffer {info.name!r}", "ring_mmap"):
-                self._sources = [_Ring(self._map, info.max_entries)]
+                self._sources = [Ring(self._map, info.max_entries)]
             self._epoll.register(self._map.fileno(), select.EPOLLIN)
         except BaseException:
             self.close()
@@ -78,7 +78,7 @@ class RingBufferReader(EventReader[T]):
         self._map.close()
 
 
-class _Ring(Source):
+class Ring(Source):
     """The memory of a ring buffer: a page for the consumer, a page for the producer, the data twice in a row."""
 
     def __init__(self, fd: Fd, size: int) -> None:

@@ -5,7 +5,7 @@ Layouts: include/uapi/linux/bpf.h (``BPF_RINGBUF_*``), kernel/bpf/ringbuf.c, inc
 
 from __future__ import annotations
 
-import struct
+import sys
 from typing import NamedTuple
 
 from pybpf.errors import BpfError
@@ -19,19 +19,19 @@ PERF_SKIP = 12
 
 _BUSY, _DISCARD = 1 << 31, 1 << 30
 _LENGTH = _DISCARD - 1
-_PERF_HEADER = struct.Struct("=IHH")
+# struct perf_event_header: u32 type; u16 misc; u16 size; taken as one 64-bit word.
+_KIND_SHIFT, _STEP_SHIFT = (0, 48) if sys.byteorder == "little" else (32, 0)
 _SAMPLE, _LOST = 9, 2
-_U32, _U64 = struct.Struct("=I"), struct.Struct("=Q")
+_CUT = 8 << _STEP_SHIFT  # stands for a header of which less than 8 bytes are there
+# Fewer equal records than this are handled one by one: looking for a run takes as long as about so many.
+_WORTH = 8
 # Headers compared at once: few at first, for one odd record must not cost a look at all that follow.
 _FIRST_WINDOW, _LAST_WINDOW = 32, 4096
 
 
-class Run(NamedTuple):
-    """``records`` records in a row, each with ``size`` bytes of data, the first one's header at byte ``offset``."""
-
-    offset: int
-    records: int
-    size: int
+#: Records in a row: byte offset of the first one's header, how many, bytes of data in each. A plain tuple, for there
+#: can be one for each record.
+Run = tuple[int, int, int]
 
 
 class PerfScan(NamedTuple):
@@ -90,11 +90,12 @@ def ring_runs(words: memoryview, start: int, stop: int, budget: int) -> tuple[li
                 "are there; something wrote to its memory"
             )
         count = 1
-        if following < last and words[following >> 2] == header:
+        ahead = position + _WORTH * step
+        if ahead < last and words[ahead >> 2] == header == words[following >> 2]:
             count = equal_run(words, position >> 2, step >> 2, (last - position) // step)
             following = position + count * step
         if not header & _DISCARD:
-            runs.append(Run(position - start, count, size))
+            runs.append((position - start, count, size))
         position = following
     return runs, position
 
@@ -107,28 +108,33 @@ def perf_runs(data: bytes, complete: bool) -> PerfScan:
     """
     runs: list[Run] = []
     position, stop, lost = 0, len(data), 0
-    words = memoryview(data)[: stop & ~7].cast("Q")
+    view = memoryview(data)[: stop & ~7]
+    words, halves = view.cast("Q"), view.cast("I")
+    whole = stop - 7  # where a header begins before this, all of it is there
     while position < stop:
-        there = stop - position
-        kind, _, step = _PERF_HEADER.unpack_from(data, position) if there >= 8 else (0, 0, 8)
-        if step > there and not complete:
+        header = words[position >> 3] if position < whole else _CUT
+        step = header >> _STEP_SHIFT & 0xFFFF
+        following = position + step
+        if following > stop and not complete:
             break
-        if step < 8 or step % 8 or step > there:
-            raise _corrupt(position, f"has the size {step}, and {there} bytes are there")
+        if step < 8 or step & 7 or following > stop:
+            raise _corrupt(position, f"has the size {step}, and {stop - position} bytes are there")
         count = 1
+        kind = header >> _KIND_SHIFT & 0xFFFFFFFF
         if kind == _SAMPLE:
-            (size,) = _U32.unpack_from(data, position + 8) if step > PERF_SKIP else (0,)
+            size = halves[(position >> 2) + 2] if step > PERF_SKIP else 0
             if size != step - PERF_SKIP:
                 raise _corrupt(position, f"has the size {step}, but {size} bytes of data")
-            following = (position + step) >> 3
-            if following < len(words) and words[following] == words[position >> 3]:
-                count = equal_run(words, position >> 3, step >> 3, there // step)
-            runs.append(Run(position, count, size))
+            ahead = position + _WORTH * step
+            if ahead < whole and words[ahead >> 3] == header == words[following >> 3]:
+                count = equal_run(words, position >> 3, step >> 3, (stop - position) // step)
+                following = position + count * step
+            runs.append((position, count, size))
         elif kind == _LOST:
             if step < 24:
                 raise _corrupt(position, f"has the size {step}, too little for a count of lost samples")
-            lost += _U64.unpack_from(data, position + 16)[0]
-        position += count * step
+            lost += words[(position >> 3) + 2]
+        position = following
     return PerfScan(runs, position, lost)
 
 

@@ -15,8 +15,8 @@ from pybpf.sys.cpus import possible_cpus
 from pybpf.sys.fd import Fd
 from pybpf.types import Struct, u8, u32, u64
 
-#: events that one run sends at most; the verifier walks through each
-MOST = 1024
+#: events that one run sends at most; the verifier walks through each, and for `reserve` through three ways of each
+MOST = {"output": 128, "perf": 128, "reserve": 4}
 _HEAD = struct.Struct("=QII")
 _RUN_ON_CPU = 1 << 0
 
@@ -185,18 +185,23 @@ class Emitter:
         mask: int = 0,
         mul: int = 13,
         discard: int = 0,
-        most: int = MOST,
+        most: int | None = None,
     ) -> None:
         kind = MapType.PERF_EVENT_ARRAY if how == "perf" else MapType.RINGBUF
-        self.most = most
+        self.most = most or MOST[how]
         self.lost_map = create_map(MapType.ARRAY, 1, 4, 8)
         self.fd = create_map(kind, possible_cpus(), 4, 4) if how == "perf" else create_map(kind, entries)
         code = encode(
-            program(how, size, mask, mul, discard, most),
+            program(how, size, mask, mul, discard, self.most),
             maps={"ring": self.fd.fileno(), "lost": self.lost_map.fileno()},
             endian=sys.byteorder,
         )
-        self.program = _load(code)
+        try:
+            self.program = _load(code)
+        except BaseException:
+            self.lost_map.close()
+            self.fd.close()
+            raise
         self.number = 0
 
     def send(self, count: int, cpu: int | None = None) -> range:
