@@ -9,7 +9,7 @@ import struct
 import time
 from typing import Any, NamedTuple
 
-from pybpf.errors import BpfError, PermissionDenied
+from pybpf.errors import BpfError
 from pybpf.maps.decode import Decoder
 from pybpf.maps.events import CHUNK, Source
 from pybpf.maps.fence import Fence
@@ -101,18 +101,8 @@ class CpuBuffer(Source):
             return perf_event_open(cpu=cpu, what=self.what, read_format=_TIME_ENABLED, **values)
 
     def _map(self, size: int) -> mmap.mmap:
-        action = f"map the memory of {self.what}"
-        with explaining(action, "perf_mmap"):
-            try:
-                return mmap.mmap(self.event.fileno(), mmap.PAGESIZE + size, mmap.MAP_SHARED, self._protection)
-            except PermissionError:
-                raise PermissionDenied(
-                    action,
-                    errno.EPERM,
-                    f"{size >> 10} KiB for each CPU are more than this user may lock in memory",
-                    "make the buffers smaller, raise /proc/sys/kernel/perf_event_mlock_kb or the limit of locked "
-                    "memory (ulimit -l), or run with CAP_IPC_LOCK",
-                ) from None
+        with explaining(f"map the memory of {self.what}", "perf_mmap"):
+            return mmap.mmap(self.event.fileno(), mmap.PAGESIZE + size, mmap.MAP_SHARED, self._protection)
 
     def fill(self, decoder: Decoder[Any]) -> bool:
         _, position, lost = self.taken

@@ -8,7 +8,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import chain, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar, Union
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar, Uni
 from pybpf.errors import BpfError, ClosedError
 from pybpf.maps.decode import Decoder
 from pybpf.sys.bpf import MapType
+from pybpf.sys.explain import explaining
 from pybpf.sys.fd import Fd
 from pybpf.sys.objects import MapInfo, map_info, type_name
 
@@ -56,7 +57,8 @@ def open_map(source: MapLike, kind: MapType, reader: str) -> tuple[Fd, MapInfo]:
             f"cannot read events from map {info.name!r}: it is of type {type_name(info.type)}, "
             f"and {reader} needs {type_name(kind)}"
         )
-    return fd.dup(), info
+    with explaining(f"read events from map {info.name!r}", "event_reader"):
+        return fd.dup(), info
 
 
 class Source(ABC):
@@ -100,7 +102,11 @@ class EventReader(ABC, Generic[T]):
     program's last events are had by detaching it, reading until the list is empty, and closing.
     """
 
-    def __init__(self, name: str, decoder: Decoder[T], lost_counter: Callable[[], int] | None) -> None:
+    def __init__(
+        self, own_map: Fd, name: str, decoder: Decoder[T], lost_counter: Callable[[], int] | None = None
+    ) -> None:
+        """:param own_map: the map's descriptor, which the reader closes, also when this fails."""
+        self._map = own_map
         self.name = name
         self._decoder = decoder
         self._lost_counter = lost_counter
@@ -112,11 +118,15 @@ class EventReader(ABC, Generic[T]):
         self._wakers: list[Callable[[], object]] = []
         self._busy = False  # rings or descriptors are in use
         self._closed = False
-        self._epoll = select.epoll()
-        # Makes the epoll descriptor ready: when events are left that the kernel knows nothing of, and on close.
-        self._bell, self._hammer = (Fd(fd, "pipe") for fd in os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
         self._ringing = False
-        self._epoll.register(self._bell.fileno(), select.EPOLLIN)
+        with ExitStack() as made, explaining(f"read events from map {name!r}", "event_reader"):
+            made.callback(own_map.close)
+            self._epoll = made.enter_context(select.epoll())
+            # Makes the epoll descriptor ready: when events are left that the kernel knows nothing of, and on close.
+            ends = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            self._bell, self._hammer = (made.enter_context(Fd(end, "pipe of an event reader")) for end in ends)
+            self._epoll.register(self._bell.fileno(), select.EPOLLIN)
+            made.pop_all()
 
     # --- reading
 
@@ -268,7 +278,7 @@ class EventReader(ABC, Generic[T]):
         """Events that the kernel itself counts as lost."""
 
     def _release(self) -> None:
-        """Close all sources and the map; called under the lock, perhaps twice."""
+        """Close all sources; called under the lock, perhaps twice."""
         for source in self._sources:
             source.close()
         self._sources = []
@@ -333,6 +343,7 @@ class EventReader(ABC, Generic[T]):
 
     def _free(self) -> None:
         self._release()
+        self._map.close()
         self._epoll.close()
         self._bell.close()
         self._hammer.close()

@@ -101,8 +101,8 @@ class PerfBufferReader(EventReader[T]):
         self._buffer = OverwriteBuffer if overwrite else CpuBuffer
         self._buffers: dict[int, CpuBuffer] = {}  # those that programs write to, by CPU
         self._closed_lost = 0
-        self._map, self._info = open_map(events, MapType.PERF_EVENT_ARRAY, type(self).__name__)
-        super().__init__(self._info.name, decoder, lost_counter)
+        own, self._info = open_map(events, MapType.PERF_EVENT_ARRAY, type(self).__name__)
+        super().__init__(own, self._info.name, decoder, lost_counter)
         self._next_look = 0.0
         try:
             self._refresh()
@@ -119,7 +119,8 @@ class PerfBufferReader(EventReader[T]):
         if now < self._next_look:
             return
         self._next_look = now + TICK
-        online = online_cpus()
+        with explaining("find out which CPUs are online", "sysfs"):
+            online = online_cpus()
         for cpu, buffer in list(self._buffers.items()):
             # A CPU that went and came back within a second left a buffer that the kernel has switched off.
             if cpu not in online or not buffer.alive():
@@ -182,4 +183,3 @@ class PerfBufferReader(EventReader[T]):
             self._detach(cpu)
         for buffer in self._sources:
             self._drop(buffer)
-        self._map.close()

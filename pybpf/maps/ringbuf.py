@@ -60,22 +60,18 @@ class RingBufferReader(EventReader[T]):
 
     def __init__(self, ring: MapLike, kind: Any = None, *, lost_counter: Callable[[], int] | None = None) -> None:
         decoder: Decoder[T] = Decoder(kind, RING_SKIP)
-        self._map, info = open_map(ring, MapType.RINGBUF, type(self).__name__)
-        super().__init__(info.name, decoder, lost_counter)
+        own, info = open_map(ring, MapType.RINGBUF, type(self).__name__)
+        super().__init__(own, info.name, decoder, lost_counter)
         try:
             with explaining(f"map the memory of ring buffer {info.name!r}", "ring_mmap"):
-                self._sources = [Ring(self._map, info.max_entries)]
-            self._epoll.register(self._map.fileno(), select.EPOLLIN)
+                self._sources = [Ring(own, info.max_entries)]
+            self._epoll.register(own.fileno(), select.EPOLLIN)
         except BaseException:
             self.close()
             raise
 
     def _kernel_lost(self) -> int:
         return 0
-
-    def _release(self) -> None:
-        super()._release()
-        self._map.close()
 
 
 class Ring(Source):

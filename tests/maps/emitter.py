@@ -13,6 +13,7 @@ from pybpf.asm import Code, assemble, encode
 from pybpf.sys.bpf import Cmd, MapType, ProgType, bpf
 from pybpf.sys.cpus import possible_cpus
 from pybpf.sys.fd import Fd
+from pybpf.sys.memlock import bpf_charged
 from pybpf.types import Struct, u8, u32, u64
 
 #: events that one run sends at most; the verifier walks through each, and for `reserve` through three ways of each
@@ -46,10 +47,8 @@ class Sent(NamedTuple):
 
 
 def create_map(kind: MapType, entries: int, key: int = 0, value: int = 0) -> Fd:
-    return Fd(
-        bpf(Cmd.MAP_CREATE, map_type=kind, key_size=key, value_size=value, max_entries=entries, map_name=b"rings_test"),
-        f"{kind.name} map",
-    )
+    sizes = {"key_size": key, "value_size": value, "max_entries": entries}
+    return Fd(bpf_charged(Cmd.MAP_CREATE, map_type=kind, map_name=b"rings_test", **sizes), f"{kind.name} map")
 
 
 # r6 number of the next event, r7 number behind the last, r8 context, r9 CPU. Stack: 128 bytes of event at r10-128.
@@ -161,7 +160,7 @@ def _load(code: bytes) -> Fd:
     values = {"prog_type": ProgType.RAW_TRACEPOINT, "license": b"Dual MIT/GPL\0", "prog_name": b"rings_test"}
     program = {"insns": code, "insn_cnt": len(code) // 8, **values}
     try:
-        return Fd(bpf(Cmd.PROG_LOAD, **program), "program")
+        return Fd(bpf_charged(Cmd.PROG_LOAD, **program), "program")
     except OSError:
         with contextlib.suppress(OSError):
             bpf(Cmd.PROG_LOAD, log_buf=log, log_size=len(log), log_level=1, **program)
@@ -189,20 +188,18 @@ class Emitter:
     ) -> None:
         kind = MapType.PERF_EVENT_ARRAY if how == "perf" else MapType.RINGBUF
         self.most = most or MOST[how]
-        self.lost_map = create_map(MapType.ARRAY, 1, 4, 8)
-        self.fd = create_map(kind, possible_cpus(), 4, 4) if how == "perf" else create_map(kind, entries)
-        code = encode(
-            program(how, size, mask, mul, discard, self.most),
-            maps={"ring": self.fd.fileno(), "lost": self.lost_map.fileno()},
-            endian=sys.byteorder,
-        )
-        try:
-            self.program = _load(code)
-        except BaseException:
-            self.lost_map.close()
-            self.fd.close()
-            raise
         self.number = 0
+        with contextlib.ExitStack() as made:
+            ring = create_map(kind, possible_cpus(), 4, 4) if how == "perf" else create_map(kind, entries)
+            self.fd = made.enter_context(ring)
+            self.lost_map = made.enter_context(create_map(MapType.ARRAY, 1, 4, 8))
+            code = encode(
+                program(how, size, mask, mul, discard, self.most),
+                maps={"ring": self.fd.fileno(), "lost": self.lost_map.fileno()},
+                endian=sys.byteorder,
+            )
+            self.program = made.enter_context(_load(code))
+            self.close = made.pop_all().close
 
     def send(self, count: int, cpu: int | None = None) -> range:
         """Send the next ``count`` events, from ``cpu``; returns their numbers."""
@@ -220,11 +217,6 @@ class Emitter:
         value = ctypes.c_uint64()
         bpf(Cmd.MAP_LOOKUP_ELEM, map_fd=self.lost_map.fileno(), key=bytes(4), value=value)
         return value.value
-
-    def close(self) -> None:
-        self.program.close()
-        self.lost_map.close()
-        self.fd.close()
 
     def __enter__(self) -> Emitter:
         return self

@@ -65,7 +65,7 @@ class MemoryReader(EventReader[bytes]):
     """A reader of such memory."""
 
     def __init__(self, memory: Memory) -> None:
-        super().__init__("memory", Decoder(None, RING_SKIP), None)
+        super().__init__(memory.fd.dup(), "memory", Decoder(None, RING_SKIP))
         self._sources = [Ring(memory.fd, memory.size)]
 
     def _kernel_lost(self) -> int:

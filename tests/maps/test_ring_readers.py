@@ -6,6 +6,7 @@ import asyncio
 import errno
 import gc
 import os
+import resource
 import select
 import signal
 import threading
@@ -15,7 +16,8 @@ from typing import Any, Callable
 
 import pytest
 
-from pybpf.errors import BpfError, ClosedError, PackError
+from pybpf.errors import BpfError, ClosedError, KernelError, PackError
+from pybpf.maps import PerfEventArray, RingBuffer
 from pybpf.maps.events import EventReader
 from pybpf.maps.perfbuf import PerfBufferReader
 from pybpf.maps.ringbuf import RingBufferReader
@@ -405,6 +407,35 @@ def test_map_may_be_closed_first(how: str) -> None:
         emitter.fd.close()
         assert len(reader.read()) == 2
         reader.close()
+
+
+def test_map_objects_are_taken() -> None:
+    with RingBuffer(PAGE, name="ring") as ring, RingBufferReader(ring) as reader:
+        assert repr(reader) == "<RingBufferReader 'ring'>"
+        assert reader.read() == []
+    with PerfEventArray(name="events") as events, PerfBufferReader(events, Event) as perf_reader:
+        assert repr(perf_reader) == "<PerfBufferReader 'events'>"
+        assert perf_reader.read() == []
+
+
+def test_constructor_that_fails_leaves_nothing() -> None:
+    """Every system call in turn answers EMFILE; the descriptors are checked after the test."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Emitter("perf") as perf, Emitter("output") as ring:
+        used = len(os.listdir("/proc/self/fd"))
+        for reader, emitter in ((PerfBufferReader, perf), (RingBufferReader, ring)):
+            failed = 0
+            for room in range(16):
+                try:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (used + room, hard))
+                    reader(emitter).close()
+                    break
+                except KernelError as error:
+                    assert error.errno == errno.EMFILE
+                    failed += 1
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert 3 < failed < 15
 
 
 def test_wrong_map_is_refused() -> None:
