@@ -54,10 +54,10 @@ def _list() -> None:
 def _shell(chosen: list[Kernel], command: str, timeout: float) -> int:
     worst = 0
     for kernel in chosen:
-        vmlinuz, root = suite.prepare(kernel)
+        files, root = suite.prepare(kernel)
         with tempfile.TemporaryDirectory(prefix="pybpf-vm-") as out:
             done = qemu.run(
-                kernel.arch, vmlinuz, root, suite.SOURCE, ["sh", "-c", command], Path(out),
+                kernel.arch, files, root, suite.SOURCE, ["sh", "-c", command], Path(out),
                 timeout=timeout, show=True,
             )  # fmt: skip
         endings = {qemu.TIMED_OUT: "took too long and was stopped", qemu.DIED: "died"}

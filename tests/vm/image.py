@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from .apt import Apt
@@ -33,6 +34,8 @@ FILES = {
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
 }
 SIZE = "384M"
+#: seconds after which an image that no run used is removed; other checkouts may have other recipes
+UNUSED = 7 * 24 * 3600
 INIT = Path(__file__).with_name("init")
 
 
@@ -53,11 +56,13 @@ def build(arch: str, cache: Path) -> Path:
         scratch.mkdir()
         try:
             _make(arch, apt, sorted(packages), cache, scratch)
-            for old in images.glob(f"{arch}-*.ext4"):
-                old.unlink()
             (scratch / "image").replace(image)
         finally:
             shutil.rmtree(scratch)
+    os.utime(image)
+    for other in images.glob("*.ext4"):
+        if time.time() - other.stat().st_mtime > UNUSED:
+            other.unlink()
     return image
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import shutil
 from dataclasses import dataclass
@@ -10,10 +11,14 @@ from pathlib import Path
 from .apt import Apt
 from .cache import VmError
 
-__all__ = ["DEBIAN_ARCH", "KERNELS", "Kernel", "fetch", "named"]
+__all__ = ["DEBIAN_ARCH", "KERNELS", "Files", "Kernel", "fetch", "named"]
 
 #: architecture as ``uname -m`` prints it -> as Debian calls it
 DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+#: modules that the guest loads, for the tests of modules: opening /dev/net/tun calls functions of tun
+MODULES = ("drivers/net/tun",)
+#: name of a kernel's image in the cache
+IMAGE = "vmlinuz"
 
 
 @dataclass(frozen=True)
@@ -87,35 +92,54 @@ def _versions(kernel: Kernel, apt: Apt) -> list[tuple[str, str]]:
     return sorted(found.items(), key=lambda item: [int(part) for part in re.findall(r"\d+", item[0])], reverse=True)
 
 
-def fetch(kernel: Kernel, apt: Apt, cache: Path) -> Path:
-    """The kernel's image, downloaded unless the cache has it. :raises VmError: it cannot be had."""
+@dataclass(frozen=True)
+class Files:
+    """A kernel on disk."""
+
+    version: str  #: as ``uname -r`` prints it
+    image: Path
+    modules: tuple[Path, ...]  #: to be loaded in the guest, uncompressed
+
+
+def fetch(kernel: Kernel, apt: Apt, cache: Path) -> Files:
+    """The kernel, downloaded unless the cache has it. :raises VmError: it cannot be had."""
     versions = _versions(kernel, apt)
     if not versions:
         raise VmError(f"Debian has no kernel {kernel.name} any more")
     failure = None
     # The lists may name a version whose package is gone already.
     for version, package in versions[:3]:
-        path = cache / "kernels" / version
-        if path.exists():
-            return path
+        path = cache / "boot" / version
         try:
-            return _download(version, package, apt, path)
+            if not path.exists():
+                _download(version, package, apt, path)
         except VmError as error:
             failure = error
+            continue
+        return Files(version, path / IMAGE, tuple(sorted(path.glob("*.ko"))))
     raise VmError(f"cannot download kernel {kernel.name}: {failure}")
 
 
-def _download(version: str, package: str, apt: Apt, path: Path) -> Path:
+def _download(version: str, package: str, apt: Apt, path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     scratch = path.parent / f"{version}.new"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
+    tree, files = scratch / "tree", scratch / "files"
+    files.mkdir()
     try:
-        apt.unpack([package], scratch / "tree", scratch / "debs")
-        images = [*scratch.glob(f"tree/boot/vmlinuz-{version}"), *scratch.glob(f"tree/**/{version}/vmlinuz")]
+        # linux-binary-VERSION has no modules
+        packages = [package, *apt.names(f"linux-modules-{version}")]
+        apt.unpack(packages, tree, scratch / "debs")
+        images = [*tree.glob(f"boot/vmlinuz-{version}"), *tree.glob(f"**/{version}/vmlinuz")]
         if not images:
             raise VmError(f"package {package} has no kernel image")
-        images[0].replace(path)
-        return path
+        images[0].replace(files / IMAGE)
+        for module in MODULES:
+            for found in tree.glob(f"**/{module}.ko*"):
+                data = found.read_bytes()
+                packed = found.suffix == ".xz"
+                (files / f"{found.name.partition('.')[0]}.ko").write_bytes(lzma.decompress(data) if packed else data)
+        files.replace(path)
     finally:
         shutil.rmtree(scratch)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .cache import VmError
+from .kernels import Files
 
 __all__ = ["DIED", "TIMED_OUT", "Run", "check_host", "run"]
 
@@ -71,7 +72,7 @@ def check_host(arch: str) -> None:
 
 
 def run(
-    arch: str, kernel: Path, image: Path, source: Path, command: Sequence[str], out: Path, *,
+    arch: str, kernel: Files, image: Path, source: Path, command: Sequence[str], out: Path, *,
     timeout: float, show: bool = False, stop: threading.Event | None = None,
 ) -> Run:  # fmt: skip
     """Run ``command`` in a copy of ``source`` inside a guest.
@@ -88,12 +89,12 @@ def run(
         work = Path(directory)
         disk, job, log = work / "disk", work / "job.tar", work / "console"
         subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(image), str(disk)], check=True)
-        _write_job(job, source, command)
+        _write_job(job, source, command, kernel.modules)
         _debugfs(disk, f"write {job} job.tar", "-w")
         line = [
             *machine.command, *OPTIONS,
             "-chardev", f"stdio,id=console,signal=off,logfile={log}", "-serial", "chardev:console",
-            "-kernel", str(kernel), "-append", f"console={machine.console} {APPEND}",
+            "-kernel", str(kernel.image), "-append", f"console={machine.console} {APPEND}",
             # One disk only: since 6.12 the kernel numbers several in random order.
             "-drive", f"file={disk},if=none,id=disk,format=raw,cache=unsafe", "-device", "nvme,drive=disk,serial=1",
         ]  # fmt: skip
@@ -129,7 +130,9 @@ def _wait(line: list[str], timeout: float, show: bool, stop: threading.Event) ->
     return 0
 
 
-def _write_job(path: Path, source: Path, command: Sequence[str]) -> None:
+def _write_job(path: Path, source: Path, command: Sequence[str], modules: Sequence[Path]) -> None:
+    """An archive of the source, job.sh, and .modules."""
+
     def only_source(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
         name = os.path.basename(info.name)
         if (name.startswith(".") and info.name != ".") or name in NOT_SOURCE or name.endswith(".egg-info"):
@@ -140,6 +143,8 @@ def _write_job(path: Path, source: Path, command: Sequence[str]) -> None:
 
     with tarfile.open(path, "w") as tar:
         tar.add(source, ".", filter=only_source)
+        for module in modules:
+            tar.add(module, f".modules/{module.name}")
         script = f"exec {shlex.join(command)}\n".encode()
         info = tarfile.TarInfo("job.sh")
         info.size = len(script)

@@ -14,7 +14,7 @@ from pathlib import Path
 from . import image, kernels, qemu
 from .apt import Apt
 from .cache import VmError, locked
-from .kernels import Kernel
+from .kernels import Files, Kernel
 
 __all__ = ["GUEST", "SOURCE", "Outcome", "prepare", "run"]
 
@@ -65,8 +65,8 @@ class Outcome:
         return bool(self.passed) and not (self.failed or self.problem or self.unavailable or self.wrong_skips)
 
 
-def prepare(kernel: Kernel) -> tuple[Path, Path]:
-    """(kernel image, root image), downloaded and made where the cache lacks them. :raises VmError:"""
+def prepare(kernel: Kernel) -> tuple[Files, Path]:
+    """(kernel, root image), downloaded and made where the cache lacks them. :raises VmError:"""
     qemu.check_host(kernel.arch)
     with locked() as cache:
         root = image.build(kernel.arch, cache)
@@ -81,17 +81,17 @@ def run(
 ) -> Outcome:
     """Run the suite (with more ``arguments`` to pytest) in ``kernel``. Raises nothing that the outcome can say."""
     try:
-        vmlinuz, root = prepare(kernel)
+        files, root = prepare(kernel)
     except VmError as error:
         return Outcome(kernel, unavailable=str(error))
-    outcome = Outcome(kernel, version=vmlinuz.name)
+    outcome = Outcome(kernel, version=files.version)
     # An interrupted pytest still says what it was doing and writes its results.
     limit = ["timeout", "-s", "INT", str(max(1, int(timeout) - MARGIN))]
     command = ["env", f"{GUEST}={kernel.name}", *limit, *PYTEST, *arguments]
     with tempfile.TemporaryDirectory(prefix="pybpf-vm-") as directory:
         out = Path(directory)
         try:
-            done = qemu.run(kernel.arch, vmlinuz, root, SOURCE, command, out, timeout=timeout, stop=stop)
+            done = qemu.run(kernel.arch, files, root, SOURCE, command, out, timeout=timeout, stop=stop)
         except VmError as error:
             outcome.problem = str(error)
             return outcome
