@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 from pybpf.asm import assemble
 from pybpf.attach import tracepoint
@@ -68,8 +69,10 @@ def main(pid: int) -> None:
         RingBufferReader(ring, Open, lost_counter=lambda: lost[0]) as opens,
         tracepoint(program, "syscalls:sys_enter_openat"),
     ):
-        for event in opens:
-            print(event.pid, printable(event.comm), printable(event.path), flush=True)
+        with suppress(KeyboardInterrupt):
+            for event in opens:
+                print(event.pid, printable(event.comm), printable(event.path), flush=True)
+        print(f"{opens.lost} events were lost")
 
 
 if __name__ == "__main__":
