@@ -8,23 +8,28 @@
 {1: 5}
 """
 
-from pybpf.maps.array import Array
-from pybpf.maps.base import Map
-from pybpf.maps.bloom import BloomFilter
-from pybpf.maps.hash import HashMap, LruHash
-from pybpf.maps.lpm import Ipv4Prefix, Ipv6Prefix, LpmTrie
-from pybpf.maps.nested import ArrayOfMaps, HashOfMaps
-from pybpf.maps.percpu import LruPerCpuHash, PerCpuArray, PerCpuHash
-from pybpf.maps.perfbuf import PerfBufferReader
-from pybpf.maps.queue import Queue, Stack
-from pybpf.maps.ringbuf import RingBufferReader
-from pybpf.maps.ringmap import RingBuffer
-from pybpf.maps.slots import CgroupArray, PerfEventArray, ProgArray
-from pybpf.maps.spec import MapSpec
-from pybpf.maps.stacktrace import StackBuildId, StackTrace
-from pybpf.maps.storage import CgroupStorage, InodeStorage, TaskStorage
-from pybpf.maps.table import CLASSES
-from pybpf.maps.userring import UserRingBuffer
+from typing import TYPE_CHECKING
+
+from pybpf.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from pybpf.maps.array import Array
+    from pybpf.maps.base import Map
+    from pybpf.maps.bloom import BloomFilter
+    from pybpf.maps.hash import HashMap, LruHash
+    from pybpf.maps.lpm import Ipv4Prefix, Ipv6Prefix, LpmTrie
+    from pybpf.maps.nested import ArrayOfMaps, HashOfMaps
+    from pybpf.maps.percpu import LruPerCpuHash, PerCpuArray, PerCpuHash
+    from pybpf.maps.perfbuf import PerfBufferReader
+    from pybpf.maps.queue import Queue, Stack
+    from pybpf.maps.ringbuf import RingBufferReader
+    from pybpf.maps.ringmap import RingBuffer
+    from pybpf.maps.slots import CgroupArray, PerfEventArray, ProgArray
+    from pybpf.maps.spec import MapSpec
+    from pybpf.maps.stacktrace import StackBuildId, StackTrace
+    from pybpf.maps.storage import CgroupStorage, InodeStorage, TaskStorage
+    from pybpf.maps.table import CLASSES
+    from pybpf.maps.userring import UserRingBuffer
 
 __all__ = [
     "CLASSES",
@@ -57,3 +62,26 @@ __all__ = [
     "TaskStorage",
     "UserRingBuffer",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "array": "Array",
+        "base": "Map",
+        "bloom": "BloomFilter",
+        "hash": "HashMap LruHash",
+        "lpm": "Ipv4Prefix Ipv6Prefix LpmTrie",
+        "nested": "ArrayOfMaps HashOfMaps",
+        "percpu": "LruPerCpuHash PerCpuArray PerCpuHash",
+        "perfbuf": "PerfBufferReader",
+        "queue": "Queue Stack",
+        "ringbuf": "RingBufferReader",
+        "ringmap": "RingBuffer",
+        "slots": "CgroupArray PerfEventArray ProgArray",
+        "spec": "MapSpec",
+        "stacktrace": "StackBuildId StackTrace",
+        "storage": "CgroupStorage InodeStorage TaskStorage",
+        "table": "CLASSES",
+        "userring": "UserRingBuffer",
+    },
+)

@@ -1,0 +1,29 @@
+"""Names of a package that are imported from its files when they are first used (PEP 562)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+__all__ = ["lazy_names"]
+
+
+def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """A ``__getattr__`` for the package.
+
+    No name may be that of a file of the package: importing the file would put the module in its place.
+
+    :param homes: file of the package, without ``.py`` -> the names that it has, separated by spaces.
+    """
+    home = {name: file for file, names in homes.items() for name in names.split()}
+
+    def __getattr__(name: str) -> Any:
+        if name not in home:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{package}.{home[name]}"), name)
+        setattr(sys.modules[package], name, value)  # next time it is found without coming here
+        return value
+
+    return __getattr__
