@@ -141,13 +141,21 @@ def _mapping(match: re.Match[bytes]) -> Mapping:
 
 
 def mapped_binary(pid: int, mapping: Mapping, root: str | None = None) -> Binary:
-    """The file behind a mapping of a process; a deleted one is opened through the mapping itself.
+    """The file behind a mapping of a process.
+
+    ``/proc/PID/maps`` has the path as seen from here if there is one (of a chroot), else as seen by the process (of a
+    container). Where neither is the mapped file, as when it was deleted, it is opened through the mapping itself.
 
     :param root: the process's root directory if it is known, see :func:`process_root`.
     """
-    if mapping.deleted:
-        return Binary(f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}", mapping.path, True)
-    return Binary(inside(process_root(pid) if root is None else root, mapping.path), mapping.path)
+    if not mapping.deleted:
+        for path in (inside(process_root(pid) if root is None else root, mapping.path), mapping.path):
+            try:
+                if os.stat(path).st_ino == mapping.inode:
+                    return Binary(path, mapping.path)
+            except OSError:
+                continue
+    return Binary(f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}", mapping.path, mapping.deleted)
 
 
 def _program_of(pid: int) -> Binary:

@@ -21,8 +21,8 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
         return ""
     close = [
         other
-        for other in names
-        if abs(len(other) - len(name)) <= 3 and (other[:2] == name[:2] or other[-3:] == name[-3:])
+        for other in filter(None, names)
+        if abs(len(other) - len(name)) <= 3 and (other[0] == name[0] or other[-2:] == name[-2:])
     ]
     found = difflib.get_close_matches(name, close[:_MOST_COMPARED], n=_MOST, cutoff=0.7)
     return f"; did you mean {' or '.join(found)}?" if found else ""
