@@ -254,6 +254,11 @@ class _Info:
     def text(self, name: str) -> str:
         return _text(self.raw(name))
 
+    def ask_name(self, buffer: ctypes.Array[ctypes.c_char]) -> None:
+        """Have the kernel write the name; it refuses fields that it is too old to know, unless they are zero."""
+        self.set("name", ctypes.addressof(buffer))
+        self.set("name_len", len(buffer))
+
     def fill(self, fd: int) -> None:
         attr = Attr(Cmd.OBJ_GET_INFO_BY_FD, bpf_fd=fd, info_len=len(self.buffer), info=self.buffer)
         attr.call()
@@ -354,9 +359,11 @@ def btf_info(fd: Fd) -> BtfInfo:
     name = ctypes.create_string_buffer(_NAME_SIZE)
     with explaining(f"read the information of {fd.what}", "obj_info"):
         info = _Info(*_BTF)
-        info.set("name", ctypes.addressof(name))
-        info.set("name_len", len(name))
         info.fill(fd.fileno())
+        if info.told("name_len") is not None:  # Linux 5.11
+            again = _Info(*_BTF)
+            again.ask_name(name)
+            again.fill(fd.fileno())
     return BtfInfo(info["id"], info["size"], _text(name.value), bool(info["kernel"]))
 
 
@@ -433,11 +440,12 @@ def link_info(fd: Fd) -> LinkInfo:
             fields, decode = _DETAILS[kind]
             part = _Info(_LINK[0], fields)
             name = ctypes.create_string_buffer(_NAME_SIZE)
-            if "name" in part.fields:
-                part.set("name", ctypes.addressof(name))
-                part.set("name_len", len(name))
-            part.fill(fd.fileno())
-            detail = decode(part, _text(name.value))
+            part.filled = info.filled
+            if "name" not in part.fields or part.told("name_len") is not None:
+                if "name" in part.fields:
+                    part.ask_name(name)
+                part.fill(fd.fileno())
+                detail = decode(part, _text(name.value))
     return LinkInfo(kind, info["id"], info["prog_id"], detail)
 
 

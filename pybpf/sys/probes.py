@@ -132,7 +132,9 @@ def insns(text: str, kind: ProgType = ProgType.SOCKET_FILTER, **fields: Any) -> 
         program(kind, text, log=True, **fields).close()
     except VerifierAnswer as error:
         if error.log:  # it was looked at, so privileges were not the reason
-            lines = [line for line in error.log.splitlines() if line and not line.startswith("processed ")]
+            # since Linux 7.3 a paragraph of advice follows the reason
+            reasons = error.log.partition("\nVerification failed:")[0].splitlines()
+            lines = [line for line in reasons if line and not line.startswith("processed ")]
             return Result(Support.NO, lines[-1] if lines else errno_text(error.errno or 0))
         return judge(error)
     return YES

@@ -100,9 +100,10 @@ def test_a_wrong_descriptor_is_an_error_not_nonsense() -> None:
 
 @pytest.mark.needs("btf", "btf_ids")
 def test_btf_info_and_data() -> None:
-    with objects.open_id(Kind.BTF, min(objects.ids(Kind.BTF))) as kernel:
-        info = objects.btf_info(kernel)
-        if has("btf_vmlinux"):
+    kernels_own = [number for number in objects.ids(Kind.BTF) if number == 1]  # it has an id since Linux 5.11
+    for number in kernels_own:
+        with objects.open_id(Kind.BTF, number) as kernel:
+            info = objects.btf_info(kernel)
             assert (info.id, info.name, info.kernel) == (1, "vmlinux", True)
             with open("/sys/kernel/btf/vmlinux", "rb") as file:
                 assert objects.btf_data(kernel) == file.read()
@@ -112,6 +113,7 @@ def test_btf_info_and_data() -> None:
         info = objects.btf_info(ours)
         assert (info.size, info.name, info.kernel) == (len(blob), "", False)
         assert objects.btf_data(ours) == blob
+        assert info.id in set(objects.ids(Kind.BTF))
 
 
 @pytest.mark.needs("raw_tp", "link_ids")
@@ -236,19 +238,46 @@ def test_type_names() -> None:
     assert objects.type_name(99) == "type 99"
 
 
-def test_older_kernels_tell_less(monkeypatch: pytest.MonkeyPatch, loaded: Fd) -> None:
-    """As 4.18 does: 128 bytes of program information."""
+def _older(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """From here on the kernel knows only ``size`` bytes of each information and refuses more that is not zero."""
 
     def fill(self: objects._Info, fd: int) -> None:
+        if any(self.buffer.raw[size:]):
+            raise OSError(errno.E2BIG, "")
         original(self, fd)
-        self.filled = 128
-        self.buffer[128:] = bytes(len(self.buffer) - 128)
+        self.filled = min(size, self.filled)
+        self.buffer[self.filled :] = bytes(len(self.buffer) - self.filled)
 
     original = objects._Info.fill
     monkeypatch.setattr(objects._Info, "fill", fill)
+
+
+def test_programs_of_4_18(monkeypatch: pytest.MonkeyPatch, loaded: Fd) -> None:
+    _older(monkeypatch, 128)
     info = objects.prog_info(loaded)
     assert (info.name, info.btf_id) == ("told", 0)
     assert info.run_time_ns is info.run_cnt is info.recursion_misses is info.verified_insns is None
+
+
+@pytest.mark.needs("btf")
+def test_btf_of_5_10(monkeypatch: pytest.MonkeyPatch) -> None:
+    types = struct.pack("=IIII", 1, 1 << 24, 4, 32)
+    blob = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), 3) + types + b"\0i\0"
+    with Fd(bpf(Cmd.BTF_LOAD, btf=blob, btf_size=len(blob)), "BTF") as ours:
+        _older(monkeypatch, 16)
+        assert objects.btf_info(ours)[1:] == (len(blob), "", False)
+        assert objects.btf_data(ours) == blob
+
+
+@pytest.mark.needs("perf_link")
+def test_perf_links_of_5_15(monkeypatch: pytest.MonkeyPatch) -> None:
+    with perf_event_open(pid=0, cpu=-1, type=PerfType.SOFTWARE, config=Software.DUMMY) as event:
+        with program(ProgType.PERF_EVENT) as prog:
+            fields = {"target_fd": event.fileno(), "attach_type": AttachType.PERF_EVENT}
+            with Fd(bpf(Cmd.LINK_CREATE, prog_fd=prog.fileno(), **fields), "link") as link:
+                _older(monkeypatch, 32)
+                info = objects.link_info(link)
+    assert info[0::3] == (LinkType.PERF_EVENT, None)
 
 
 def test_errors_carry_their_errno() -> None:
