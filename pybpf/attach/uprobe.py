@@ -10,6 +10,7 @@ import errno
 import os
 from typing import Any, NamedTuple
 
+from pybpf.attach.check import check_type
 from pybpf.attach.link import Link
 from pybpf.attach.perf_link import link_perf_event
 from pybpf.attach.pmu import ProbePmu, probe_pmu
@@ -18,6 +19,7 @@ from pybpf.errors import BpfError, NotFoundError, UnsupportedError
 from pybpf.prog import Program
 from pybpf.symbols import ElfFile, find_binary
 from pybpf.symbols.files import open_regular, show
+from pybpf.sys.bpf import ProgType
 from pybpf.sys.cpus import online_cpus
 from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
@@ -136,6 +138,7 @@ def attach_place(
     :raises KernelError: the kernel refused.
     """
     target = place.target(ret)
+    check_type(program, target, ProgType.KPROBE)
     pmu = probe_pmu("uprobe")
     if place.ref_ctr_offset and (pmu is None or pmu.ref_ctr_shift is None):
         raise UnsupportedError(
@@ -185,11 +188,11 @@ def _open(target: str, pid: int | None, **fields: Any) -> Fd:
         raise explain_place(error, target, pid) from None
 
 
-def explain_place(error: OSError, target: str, pid: int | None) -> BpfError:
-    """What to raise when the kernel refuses a place in a file."""
+def explain_place(error: OSError, target: str, pid: int | None, what: str = "perf_event") -> BpfError:
+    """What to raise when the kernel refuses a place in a file; ``what`` as for :func:`pybpf.sys.explain.explain`."""
     if error.errno == errno.ESRCH and pid is not None:
         return NotFoundError(f"cannot attach to {target}: there is no process {pid}")
     if error.errno == _ENOTSUPP:
         cause = "the kernel cannot put a probe on the instruction at this place"
         return UnsupportedError(f"attach to {target}", _ENOTSUPP, cause, "choose another instruction of the function")
-    return explain(f"attach to {target}", error, "perf_event")
+    return explain(f"attach to {target}", error, what, "uprobe")

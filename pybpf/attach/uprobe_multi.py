@@ -13,6 +13,7 @@ from itertools import groupby
 from types import MappingProxyType
 
 from pybpf.asm import R0, Code, exit_, mov
+from pybpf.attach.check import check_attach_type, check_type
 from pybpf.attach.link import Closeable, Link, MultiLink
 from pybpf.attach.many import attach_many
 from pybpf.attach.perf_link import check_cookies
@@ -173,6 +174,8 @@ def uprobe_multi(
     :raises KernelError: a place is bad (the kernel does not say which), or the kernel is older than 6.6.
     """
     target = _target(places, ret)
+    check_type(program, target, ProgType.KPROBE)
+    check_attach_type(program, target, AttachType.TRACE_UPROBE_MULTI)
     if len({place.path for place in places}) != 1:
         raise BpfError(f"cannot attach to {target}: a link takes places of one file")
     if cookies is not None:
@@ -194,7 +197,7 @@ def uprobe_multi(
             uprobe_multi_pid=pid or 0,
         )
     except OSError as error:
-        raise explain_place(error, target, pid) from None
+        raise explain_place(error, target, pid, "link_create") from None
     return Link(Fd(fd, f"link to {target}"), target, program=program.fd)
 
 

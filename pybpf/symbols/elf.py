@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from pybpf.errors import BpfError, NotFoundError
 from pybpf.symbols.files import open_regular, show
-from pybpf.symbols.suggest import did_you_mean
+from pybpf.sys.near import did_you_mean
 
 __all__ = ["FUNC", "IFUNC", "NOTYPE", "OBJECT", "ElfFile", "Note", "Section", "Segment", "Symbol"]
 
@@ -372,7 +372,7 @@ class ElfFile:
                     f"there is no function {show(name)} in {self.name}: the file has no symbols; "
                     "install its debug symbols, or give an address"
                 )
-            close = did_you_mean(name, (symbol.name for symbol in self.symbols()))
+            close = did_you_mean(name, (show(symbol.name) for symbol in self.symbols()))
             raise NotFoundError(f"there is no function {show(name)} in {self.name}{close}")
         if found.kind == IFUNC:
             raise BpfError(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pybpf.arch import host_arch
 from pybpf.errors import BpfError, NotFoundError
 from pybpf.symbols.files import inside, read_regular, show
-from pybpf.symbols.suggest import did_you_mean
+from pybpf.sys.near import did_you_mean
 
 __all__ = ["Binary", "Mapping", "find_binary", "libraries", "mapped_binary", "mappings", "process_root"]
 
@@ -81,7 +81,7 @@ def find_binary(name: str | None, pid: int | None = None) -> Binary:
     found = (pid and _find_mapped(name, root, pid)) or ways[0](name, root) or ways[1](name, root)
     if found:
         return found
-    close = did_you_mean(name, {alias for library in libraries(root) for alias in _aliases(library)})
+    close = did_you_mean(name, {show(alias) for library in libraries(root) for alias in _aliases(library)})
     where = f"a library that process {pid} sees" if pid is not None else "a library of this system"
     raise NotFoundError(f"cannot find {show(name)}: it is neither a program on PATH nor {where}{close}")
 
@@ -179,7 +179,7 @@ def _by_path(name: str, root: str, pid: int | None) -> Binary:
         siblings = os.listdir(os.path.dirname(path))
     except OSError:
         siblings = []
-    close = did_you_mean(os.path.basename(name), siblings)
+    close = did_you_mean(os.path.basename(name), map(show, siblings))
     raise NotFoundError(f"there is no file {show(name)}{f' for process {pid}' if pid is not None else ''}{close}")
 
 

@@ -11,8 +11,8 @@ from pybpf.arch import ARCHES, Arch
 from pybpf.errors import BpfError, NotFoundError
 from pybpf.symbols.elf import FUNC, NOTYPE, OBJECT, ElfFile, Section
 from pybpf.symbols.files import show
-from pybpf.symbols.suggest import did_you_mean
 from pybpf.symbols.usdt_args import UsdtArg, UsdtArgKind, parse_args
+from pybpf.sys.near import did_you_mean
 
 __all__ = ["UsdtSite", "find_usdt", "usdt_sites"]
 
@@ -113,7 +113,7 @@ def find_usdt(elf: ElfFile, probe: str) -> list[UsdtSite]:
     found = [site for site in sites if probe in (site.probe, site.name)]
     if not found:
         names = {site.probe for site in sites}
-        close = did_you_mean(probe, names | {site.name for site in sites})
+        close = did_you_mean(probe, map(show, names | {site.name for site in sites}))
         why = close if names else ": the file has no USDT probes"
         raise NotFoundError(f"there is no USDT probe {show(probe)} in {elf.name}{why}")
     probes = sorted({site.probe for site in found})

@@ -177,6 +177,8 @@ def kprobe_spec(*items: Item, name: str = "test") -> ProgramSpec:
     return ProgramSpec(ProgType.KPROBE, Code(items), name)
 
 
+NOTHING = kprobe_spec(mov(R0, 0), exit_())
+
 #: counts in ``hits[0]``
 COUNT = kprobe_spec(ld_map_value(R1, "hits"), mov(R2, 1), atomic_add(DW, R1, 0, R2), mov(R0, 0), exit_())
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from pybpf.asm import R0, exit_, mov
 from pybpf.attach import Link, uprobe, uprobes, uretprobe
 from pybpf.attach.uprobe import attach_by_tracefs, find_place
 from pybpf.attach.uprobe_multi import attach_places, find_places, uprobe_multi
@@ -19,20 +18,21 @@ from pybpf.errors import BpfError, ClosedError, KernelError, NotFoundError, Pack
 from pybpf.maps import Array
 from pybpf.prog import Program
 from pybpf.symbols import find_binary
-from pybpf.sys.bpf import AttachType
+from pybpf.sys.bpf import AttachType, ProgType
 from pybpf.sys.objects import PerfLink, PerfLinkKind, UprobeMultiLink
 from pybpf.sys.tracefs import tracefs
 from pybpf.types import u64
 from tests.attach.targets import (
     COUNT,
     COUNT_BY_COOKIE,
+    NOTHING,
     ROUNDS,
     Caller,
     finish,
-    kprobe_spec,
     native_program,
     waiting,
 )
+from tests.sys.child import NOBODY, run
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("uprobe")]
 
@@ -210,12 +210,9 @@ def test_tracefs_takes_any_path(tmp_path: Path, program: Program, hits: Hits) ->
     assert hits[0] == ROUNDS
 
 
-NOTHING = kprobe_spec(mov(R0, 0), exit_())
-
-
 def test_what_does_not_exist(program: Program, native: str) -> None:
     with pytest.raises(NotFoundError, match="did you mean work"):
-        uprobe(program, native, "wark")
+        uprobe(program, native, "workk")
     with pytest.raises(NotFoundError, match="cannot find libnothing_of_the_kind"):
         uprobe(program, "libnothing_of_the_kind", "f")
     with pytest.raises(NotFoundError, match="no file"):
@@ -231,6 +228,39 @@ def uprobe_place_of_no_process(program: Program) -> None:
     from pybpf.attach.uprobe import attach_place
 
     attach_place(program, find_place("libc", "getppid"), pid=0x7FFFFFFF)
+
+
+def test_program_of_another_type(hits: Hits, native: str) -> None:
+    from dataclasses import replace
+
+    with Program.load(replace(NOTHING, type=ProgType.TRACEPOINT)) as program:
+        with pytest.raises(KernelError, match="is of type tracepoint, and kprobe is needed"):
+            uprobe(program, native, "work")
+        with pytest.raises(KernelError, match="kprobe is needed"):
+            uprobe_multi(program, [find_place(native, "work")])
+    with Program.load(NOTHING) as program, pytest.raises(KernelError, match="not TRACE_UPROBE_MULTI"):
+        uprobe_multi(program, [find_place(native, "work")])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give up privileges")
+def test_without_privileges(program: Program, native: str) -> None:
+    """What is missing is named: the perf events of uprobes need more than those of kprobes."""
+    for parent in Path(native).parents[:3]:  # pytest's own directories
+        parent.chmod(0o755)
+    uprobe(program, native, "work").close()  # what is imported only now, an ordinary user may not be able to read
+    code = f"""
+from pybpf.attach import uprobe
+from pybpf.prog import Program
+from tests.attach.targets import NOTHING
+with Program.load(NOTHING) as program:
+    uprobe(program, {native!r}, "work").close()
+print("attached")
+"""
+    assert run(code) == "attached"
+    text = run(code, uid=NOBODY, caps=["BPF", "PERFMON"])
+    assert text.startswith("PermissionDenied: cannot attach to uprobe:")
+    assert "CAP_SYS_ADMIN" in text
+    assert run(code, uid=NOBODY).startswith("PermissionDenied: cannot load kprobe program")
 
 
 def test_what_is_outside_the_code(program: Program, native: str, tmp_path: Path) -> None:
