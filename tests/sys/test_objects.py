@@ -271,12 +271,12 @@ def test_btf_of_5_10(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.needs("perf_link")
 def test_perf_links_of_5_15(monkeypatch: pytest.MonkeyPatch) -> None:
-    with perf_event_open(pid=0, cpu=-1, type=PerfType.SOFTWARE, config=Software.DUMMY) as event:
-        with program(ProgType.PERF_EVENT) as prog:
-            fields = {"target_fd": event.fileno(), "attach_type": AttachType.PERF_EVENT}
-            with Fd(bpf(Cmd.LINK_CREATE, prog_fd=prog.fileno(), **fields), "link") as link:
-                _older(monkeypatch, 32)
-                info = objects.link_info(link)
+    dummy = {"type": PerfType.SOFTWARE, "config": Software.DUMMY}
+    with perf_event_open(pid=0, cpu=-1, **dummy) as event, program(ProgType.PERF_EVENT) as prog:
+        fields = {"target_fd": event.fileno(), "attach_type": AttachType.PERF_EVENT}
+        with Fd(bpf(Cmd.LINK_CREATE, prog_fd=prog.fileno(), **fields), "link") as link:
+            _older(monkeypatch, 32)
+            info = objects.link_info(link)
     assert info[0::3] == (LinkType.PERF_EVENT, None)
 
 
