@@ -200,7 +200,10 @@ def _call(attr: Attr, name: str) -> Fd:
 
 def _verifier_error(action: str, error: OSError, spec: ProgramSpec, rejection: Rejection, log: str) -> VerifierError:
     code, index = spec.code, _failing(spec, rejection)
-    reason, advice = _about_helper(spec.type, rejection.reason) or (rejection.reason, advice_for(rejection.reason))
+    reason, advice = _about_helper(spec.type, rejection.reason) or (
+        rejection.reason,
+        advice_for(rejection.reason) or rejection.suggestion,
+    )
     insn, source = rejection.insn, rejection.source
     if index is not None and index < len(code):
         if not insn or code.insns[index].ref is not None:  # a name says more than a number

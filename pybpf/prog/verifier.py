@@ -17,6 +17,9 @@ _INSN = re.compile(r"(\d+): \(([0-9a-f]{2})\) ([^;]*)")
 _SOURCE = re.compile(r"; (.*?)(?: @ (\S.*:\d+))?\s*$")
 #: Structural checks come before any instruction is printed, and name theirs in words.
 _NAMED_INSN = re.compile(r"\b(?:insn|instruction) (\d+)\b")
+#: In a report the failing instruction is marked: ">>> 2 | (bf) r0 = r3"; its source line too, but without an opcode.
+_MARKED_INSN = re.compile(r">>> (\d+) \| \([0-9a-f]{2}\) ")
+_REPORT = "Verification failed: "
 #: Some reasons lack their line end: "expected prog array map for tail callprocessed 3 insns (limit 1000000) ...".
 _FOOTER = re.compile(r"processed \d+ insns \(limit \d+\).*|processed \d+ insns, stack depth .*")
 
@@ -51,6 +54,8 @@ class Rejection(NamedTuple):
     """That instruction as the verifier printed it."""
     source: str
     """The source line that the verifier quoted last: its text, and from Linux 6.9 also ``file:line``."""
+    suggestion: str = ""
+    """What the kernel itself says to do (Linux 7.3)."""
 
 
 def read_log(log: str) -> Rejection:
@@ -58,7 +63,9 @@ def read_log(log: str) -> Rejection:
     slot: int | None = None
     insn = source = ""
     words: list[str] = []  # since the last instruction
-    for line in log[-_TAIL:].splitlines():
+    lines = log[-_TAIL:].splitlines()
+    begin = next((number for number, line in enumerate(lines) if line.startswith(_REPORT)), len(lines))
+    for line in lines[:begin]:
         shown = _INSN.match(line)
         if shown:
             slot, insn = int(shown[1]), shown[3].strip()
@@ -72,12 +79,33 @@ def read_log(log: str) -> Rejection:
             if line and not _NOISE.match(line):
                 words.append(line.strip())
     reason = words[-1] if words else ""
-    named = _NAMED_INSN.search(reason)
+    report = _sections(lines[begin:])
+    reason = reason or report.get(_REPORT, "")
+    named = _NAMED_INSN.search(reason) or _MARKED_INSN.search(report.get("At", ""))
     if named and int(named[1]) != slot:
         slot, insn, source = int(named[1]), "", ""
     if len(words) > 1 and words[-2] != reason:
         reason += f" ({words[-2]})"
-    return Rejection(reason.rstrip("'") if reason.count("'") == 1 else reason, slot, insn, source)
+    reason = reason.rstrip("'") if reason.count("'") == 1 else reason
+    return Rejection(reason, slot, insn, source, report.get("Suggestion", ""))
+
+
+def _sections(lines: list[str]) -> dict[str, str]:
+    """The report that follows the reason since Linux 7.3: heading -> text on one line. Empty where there is none.
+
+    "Verification failed: Register Type Safety: Unreadable register", then headings such as "Reason:", "At:" and
+    "Suggestion:", each with indented text.
+    """
+    sections: dict[str, list[str]] = {}
+    heading = ""
+    for line in lines:
+        if line.startswith(_REPORT):
+            sections[_REPORT] = [line[len(_REPORT) :]]
+        elif line.startswith(" "):
+            sections.setdefault(heading, []).append(line)
+        else:
+            heading = line.partition(":")[0]
+    return {name: " ".join(" ".join(text).split()) for name, text in sections.items()}
 
 
 # What the commonest reasons mean and what to do, first match wins. Nothing is said of reasons that are not here.
@@ -165,7 +193,7 @@ _ADVICE = [
         "callbacks need BTF with func_info (Linux 5.13); load the program on a kernel that takes its BTF",
     ),
     (
-        r"not a known constant|must be a known constant",
+        r"not a (?:known )?const|must be a known constant",
         "this argument must be a constant that is written into the program",
     ),
     (
@@ -173,7 +201,7 @@ _ADVICE = [
         "the size may be 0 for all the verifier knows, and this helper takes at least 1",
     ),
     (r"cannot pass map_type|expected prog array map", "this helper does not take maps of this type"),
-    (r"frames is too deep", "calls nest at most 8 deep, and recursion is not possible"),
+    (r"frames is too deep|recursive call", "calls nest at most 8 deep, and recursion is not possible"),
     (
         r"At program exit the register R0|register R0 has .*value.* should",
         "programs of this type may return only these values",

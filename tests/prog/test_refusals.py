@@ -138,7 +138,7 @@ CASES = {
     ),
     "size of a record not constant": Case(
         [ldx(DW, R2, R1, 0), ld_map(R1, "ring"), mov(R3, 0), call("ringbuf_reserve"), mov(R0, 0), exit_()],
-        r"R2 (is not a known constant$|unbounded size)",
+        r"R2 (is not a (known constant|const)$|unbounded size)",
         3, r"call bpf_ringbuf_reserve#131", "constant|bound",
     ),
     "context too far": Case(

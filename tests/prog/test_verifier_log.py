@@ -84,6 +84,31 @@ LOGS = {
         "0: (95) exit\nR0 !read_ok\nprocessed 1 insns, stack depth 0\n",
         Rejection("R0 !read_ok", 0, "exit", ""),
     ),
+    "7.3, with a report": (
+        "0: R1=ctx() R10=fp0\n; x = y @ wrong.py:3\n2: (bf) r0 = r3\nR3 !read_ok\n\n"
+        "Verification failed: Register Type Safety: Unreadable register\n\nReason:\n"
+        "  R3 is not readable here. A previous operation invalidated this register, so the verifier cannot\n"
+        "  use it as an input.\n\nAt:\n  wrong @ wrong.py:3:5\n  Source context:\n  >>> 3 | x = y\n"
+        "        | ^-- error: R3 is not readable\n  Instruction context:\n      1 | (85) call bpf_ktime_get_ns#5\n"
+        "  >>> 2 | (bf) r0 = r3\n\nCausal path:\n  wrong @ wrong.py:2:5\n  Instruction context:\n"
+        "  >>> 1 | (85) call bpf_ktime_get_ns#5\n\nSuggestion:\n"
+        "  Avoid using the register after it is invalidated, or initialize it again before this\n  instruction.\n\n"
+        "processed 3 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n",
+        Rejection(
+            "R3 !read_ok", 2, "r0 = r3", "wrong.py:3: x = y",
+            "Avoid using the register after it is invalidated, or initialize it again before this instruction.",
+        ),
+    ),
+    "7.3, instruction only in the report": (
+        "last insn is not an exit or jmp\n\nVerification failed: Program Structure: Subprogram can fall through\n\n"
+        "At:\n  insn 1\n       | ^-- error: subprogram can fall through\n  Instruction context:\n"
+        "      0 | (95) exit\n  >>> 1 | (b7) r0 = 0\n\nprocessed 0 insns (limit 1000000) max_states_per_insn 0\n",
+        Rejection("last insn is not an exit or jmp", 1, "", ""),
+    ),
+    "7.3, reason only in the report": (
+        "Verification failed: Policy: Operation is not allowed\n\nReason:\n  The helper is not.\n",
+        Rejection("Policy: Operation is not allowed", None, "", ""),
+    ),
     "success": (
         "0: R1=ctx() R10=fp0\n0: (b7) r0 = 7                        ; R0=7\n1: (95) exit\n"
         "processed 2 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n",
