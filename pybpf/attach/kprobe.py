@@ -36,7 +36,9 @@ __all__ = [
     "not_found",
 ]
 
-_PLACE = re.compile(r"(?:(?P<module>[^\s:+]+):)?(?P<name>[^\s:+]+?)(?:\+(?P<offset>0[xX][0-9a-fA-F]+|\d+))?")
+_PLACE = re.compile(
+    r"(?:(?P<module>[^\s:+*?[]+):)?(?P<name>[^\s:+*?[]+)(?:\+(?P<offset>0[xX][0-9a-fA-F]+|[1-9]\d*|0))?", re.ASCII
+)
 
 
 class KernelPlace(NamedTuple):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from fnmatch import translate
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +18,7 @@ from pybpf.attach.perf_link import check_cookies
 from pybpf.errors import BpfError, KernelError, NotFoundError
 from pybpf.prog import Program, ProgramSpec
 from pybpf.prog.load import HasFd
-from pybpf.symbols import KernelFunction, kernel_functions
+from pybpf.symbols import KernelFunction, functions_named, kernel_functions
 from pybpf.sys.bpf import AttachType, Cmd, ProgType, bpf
 from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
@@ -122,17 +120,21 @@ def kprobe_multi(
     return Link(Fd(fd, f"link to {target}"), target, program=program.fd)
 
 
-def traceable_functions() -> set[tuple[str, str]] | None:
-    """(name, module) of each function that can be traced, module ``""`` for the kernel itself; None where the kernel
-    does not tell (without CONFIG_DYNAMIC_FTRACE, or without access to tracefs).
+def traceable_functions() -> set[str] | None:
+    """The functions that can be traced, each as ``"name"`` or ``"name [module]"``; None where the kernel does not tell
+    (without CONFIG_DYNAMIC_FTRACE, or without access to tracefs).
     """
     try:
         with tracefs() as files:
-            text = files.read("available_filter_functions")
+            return set(files.read("available_filter_functions").splitlines())
     except BpfError:
         return None
-    lines = (line.partition(" ") for line in text.splitlines())  # "name" or "name [module]"
-    return {(name, module.strip("[] ")) for name, _, module in lines}
+
+
+def _can_trace(function: KernelFunction, traceable: set[str] | None) -> bool:
+    if traceable is None:
+        return function.module != _BPF
+    return (f"{function.name} [{function.module}]" if function.module else function.name) in traceable
 
 
 def find_functions(
@@ -144,26 +146,19 @@ def find_functions(
     :param skip: leave out what cannot be had, unless that is all.
     :raises NotFoundError, KernelError: as :func:`kprobes`.
     """
-    patterns = {name: _matcher(name) for name in names if _PATTERN & set(name)}
-    plain: dict[str, list[KernelFunction]] = {
-        name.rpartition(":")[2]: [] for name in names if name not in patterns
-    }
-    matched: dict[str, list[KernelFunction]] = {name: [] for name in patterns}
-    traceable = traceable_functions() if at_once or patterns else None
-    for function in kernel_functions():
-        if function.name in plain:
-            plain[function.name].append(function)
-        for name, match in patterns.items():
-            if match(f"{function.module or 'vmlinux'}:{function.name}") and _can_trace(function, traceable):
-                matched[name].append(function)
+    plain = {name.rpartition(":")[2] for name in names if not _PATTERN & set(name)}
+    known: dict[str, list[KernelFunction]] = {}
+    for function in functions_named(plain) if plain else ():
+        known.setdefault(function.name, []).append(function)
+    traceable = traceable_functions() if at_once or len(plain) < len(names) else None
     found: dict[KernelFunction, int] = {}
     failures: Failures = []
     for index, name in enumerate(names):
         try:
-            if name in matched:
-                chosen = matched[name]
+            if _PATTERN & set(name):
+                chosen = [function for function in kernel_functions(name) if _can_trace(function, traceable)]
             else:
-                chosen = _choose(kernel_place(name), plain, traceable if at_once else None)
+                chosen = _choose(kernel_place(name), known, traceable if at_once else None)
             if not chosen:
                 raise NotFoundError(f"no function that can be traced matches {name!r}")
             for function in chosen:
@@ -177,16 +172,8 @@ def find_functions(
     return list(found), list(found.values()), failures
 
 
-def _matcher(pattern: str) -> Any:
-    return re.compile(translate(pattern if ":" in pattern else f"*:{pattern}"), re.DOTALL).match
-
-
-def _can_trace(function: KernelFunction, traceable: set[tuple[str, str]] | None) -> bool:
-    return function.module != _BPF and (traceable is None or (function.name, function.module) in traceable)
-
-
 def _choose(
-    place: KernelPlace, known: Mapping[str, list[KernelFunction]], traceable: set[tuple[str, str]] | None
+    place: KernelPlace, known: Mapping[str, list[KernelFunction]], traceable: set[str] | None
 ) -> list[KernelFunction]:
     """The one function that a name means; :raises BpfError: why there is none."""
     action = f"attach to kprobe:{place}"
@@ -198,7 +185,7 @@ def _choose(
     if len(chosen) > 1:
         cause = f"{len(chosen)} functions have that name"
         raise KernelError(action, errno.EADDRNOTAVAIL, cause, "give the module if they differ in it")
-    if traceable is not None and not any(_can_trace(each, traceable) for each in chosen):
+    if traceable is not None and not all(_can_trace(each, traceable) for each in chosen):
         raise KernelError(action, errno.EINVAL, "the kernel does not let this function be traced", "choose a caller")
     return list(chosen)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pybpf.symbols.elf import ElfFile, Section, Segment, Symbol
-from pybpf.symbols.kallsyms import KernelFunction, kernel_functions
+from pybpf.symbols.kallsyms import KernelFunction, functions_named, kernel_functions
 from pybpf.symbols.library import Binary, Mapping, find_binary, libraries, mapped_binary, mappings
 from pybpf.symbols.usdt import UsdtSite, find_usdt, usdt_sites
 from pybpf.symbols.usdt_args import UsdtArg, UsdtArgKind, parse_args
@@ -21,6 +21,7 @@ __all__ = [
     "UsdtSite",
     "find_binary",
     "find_usdt",
+    "functions_named",
     "kernel_functions",
     "libraries",
     "mapped_binary",

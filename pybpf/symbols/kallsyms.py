@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from pybpf.errors import BpfError
 
-__all__ = ["KernelFunction", "kernel_functions"]
+__all__ = ["KernelFunction", "functions_named", "kernel_functions"]
 
 _PATH = "/proc/kallsyms"
 _CHUNK = 1 << 20
+_FUNCTION = re.compile(rb"^([0-9a-f]+) [tTwW] ([^\t\n]+)(?:\t\[([^]\n]*)\])?$", re.MULTILINE)
 
 
 class KernelFunction(NamedTuple):
@@ -45,6 +46,20 @@ def kernel_functions(pattern: str = "*", path: str = _PATH) -> Iterator[KernelFu
                 continue
             if wanted_module is None or wanted_module(where or "vmlinux"):
                 yield KernelFunction(found, where, int(match[1], 16))
+
+
+def functions_named(names: Collection[str], path: str = _PATH) -> list[KernelFunction]:
+    """The functions that have one of many names, in the kernel's order; one pass, however many names.
+
+    :raises BpfError: as :func:`kernel_functions`.
+    """
+    wanted = {name.encode("utf-8", "surrogateescape") for name in names}
+    found = _FUNCTION.findall(b"".join(_chunks(path)))
+    return [
+        KernelFunction(name.decode("utf-8", "surrogateescape"), module.decode("utf-8", "surrogateescape"), int(at, 16))
+        for at, name, module in found
+        if name in wanted
+    ]
 
 
 def _chunks(path: str) -> Iterator[bytes]:

@@ -43,12 +43,15 @@ SLOTS = 8
 
 
 def function_of(name: str) -> str:
-    """The kernel's function of a syscall: ``"getppid"`` -> ``"__x64_sys_getppid"``."""
+    """The kernel's function of a syscall: ``"getpgid"`` -> ``"__x64_sys_getpgid"``."""
     return f"{ARCH.syscall_prefix}{name}"
 
 
 def make_calls(name: str, times: int) -> None:
-    """Make a syscall without arguments; none of those used here is made by Python itself."""
+    """Make a syscall with arguments of 0, which Python itself does not make meanwhile.
+
+    Of those without any argument, x86 has no function that can be traced.
+    """
     number = NUMBERS[name]
     for _ in range(times):
         syscall(number)

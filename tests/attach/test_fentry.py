@@ -16,34 +16,34 @@ from tests.attach.counting import BY_COOKIE, NUMBERS, counter, counting, functio
 
 pytestmark = pytest.mark.root
 
-GETPPID = function_of("getppid")
+GETPGID = function_of("getpgid")
 
 
-def bound_to(kind: AttachType, function: str = GETPPID) -> dict[str, Any]:
+def bound_to(kind: AttachType, function: str = GETPGID) -> dict[str, Any]:
     return {"expected_attach_type": kind, "attach_btf": function}
 
 
 @pytest.mark.needs("fentry")
 def test_fentry_counts_exactly() -> None:
     with counter(ProgType.TRACING, **bound_to(AttachType.TRACE_FENTRY)) as counted:
-        make_calls("getppid", 5)
+        make_calls("getpgid", 5)
         with fentry(counted.program) as link:
-            make_calls("getppid", 1000)
-            assert link.target == f"fentry:{GETPPID}"
+            make_calls("getpgid", 1000)
+            assert link.target == f"fentry:{GETPGID}"
             assert link.missed in (0, None)
-        make_calls("getppid", 7)
+        make_calls("getpgid", 7)
         assert counted.count == 1000
 
 
 @pytest.mark.needs("fexit")
 def test_fexit_sees_the_result() -> None:
     """Behind the arguments: of a syscall function there is one, the registers."""
-    result = syscall(NUMBERS["getppid"])
+    result = syscall(NUMBERS["getpgid"])
     condition = (ldx(DW, R1, R6, 8), jne(R1, result, "out"))
     with counter(ProgType.TRACING, counting(*condition), **bound_to(AttachType.TRACE_FEXIT)) as counted:
         with fexit(counted.program):
-            make_calls("getppid", 1000)
-        make_calls("getppid", 7)
+            make_calls("getpgid", 1000)
+        make_calls("getpgid", 7)
         assert counted.count == 1000
 
 
@@ -55,11 +55,11 @@ def test_fmod_ret_gives_another_result() -> None:
     )  # fmt: skip
     spec = ProgramSpec(ProgType.TRACING, code, "instead", **bound_to(AttachType.MODIFY_RETURN))
     with Program.load(spec) as program:
-        before = syscall(NUMBERS["getppid"])
+        before = syscall(NUMBERS["getpgid"])
         with fmod_ret(program), pytest.raises(OSError) as caught:
-            syscall(NUMBERS["getppid"])
+            syscall(NUMBERS["getpgid"])
         assert caught.value.errno == 5
-        assert syscall(NUMBERS["getppid"]) == before
+        assert syscall(NUMBERS["getpgid"]) == before
 
 
 @pytest.mark.needs("fentry")
@@ -67,7 +67,7 @@ def test_cookie() -> None:
     try:
         with counter(ProgType.TRACING, counting(key=BY_COOKIE), **bound_to(AttachType.TRACE_FENTRY)) as counted:
             with fentry(counted.program, cookie=3):
-                make_calls("getppid", 10)
+                make_calls("getpgid", 10)
             assert counted.counts == [0, 0, 0, 10, 0, 0, 0, 0]
     except BpfError as error:
         if "get_attach_cookie" in str(error) or isinstance(error, UnsupportedError):
@@ -80,7 +80,7 @@ def test_two_on_one_function() -> None:
     fields = bound_to(AttachType.TRACE_FENTRY)
     with counter(ProgType.TRACING, **fields) as one, counter(ProgType.TRACING, **fields) as two:
         with fentry(one.program), fentry(two.program):
-            make_calls("getppid", 10)
+            make_calls("getpgid", 10)
         assert (one.count, two.count) == (10, 10)
 
 

@@ -20,22 +20,22 @@ from tests.attach.counting import BY_COOKIE, NUMBERS, argument, counter, countin
 
 pytestmark = pytest.mark.root
 
-EVENT = "syscalls:sys_enter_getppid"
+EVENT = "syscalls:sys_enter_getpgid"
 #: of raw tracepoint sys_enter: (registers, number)
-ONLY_GETPPID = (argument(1), jne(R1, NUMBERS["getppid"], "out"))
+ONLY_GETPGID = (argument(1), jne(R1, NUMBERS["getpgid"], "out"))
 
 
 @pytest.mark.needs("tracepoint")
 class TestTracepoint:
     def test_counts_exactly(self) -> None:
         with counter(ProgType.TRACEPOINT) as counted:
-            make_calls("getppid", 5)
+            make_calls("getpgid", 5)
             with tracepoint(counted.program, EVENT) as link:
-                make_calls("getppid", 1000)
+                make_calls("getpgid", 1000)
                 assert link.target == f"tracepoint:{EVENT}"
                 assert not link.closed
             assert link.closed
-            make_calls("getppid", 7)
+            make_calls("getpgid", 7)
             assert counted.count == 1000
 
     def test_by_ioctl(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,46 +44,46 @@ class TestTracepoint:
         with counter(ProgType.TRACEPOINT) as counted:
             with tracepoint(counted.program, EVENT) as link:
                 assert not link.is_bpf_link
-                make_calls("getppid", 100)
+                make_calls("getpgid", 100)
                 with pytest.raises(UnsupportedError):
                     link.info()
-            make_calls("getppid", 7)
+            make_calls("getpgid", 7)
             assert counted.count == 100
 
     @pytest.mark.needs("cookies")
     def test_cookies(self) -> None:
         with counter(ProgType.TRACEPOINT, counting(key=BY_COOKIE)) as counted:
             one = tracepoint(counted.program, EVENT, cookie=3)
-            two = tracepoint(counted.program, "syscalls:sys_enter_getuid", cookie=5)
+            two = tracepoint(counted.program, "syscalls:sys_enter_getsid", cookie=5)
             with one, two:
-                make_calls("getppid", 10)
-                make_calls("getuid", 20)
+                make_calls("getpgid", 10)
+                make_calls("getsid", 20)
             assert counted.counts == [0, 0, 0, 10, 0, 20, 0, 0]
 
     def test_twice(self) -> None:
         with counter(ProgType.TRACEPOINT) as one, counter(ProgType.TRACEPOINT) as two:
             with tracepoint(one.program, EVENT), tracepoint(two.program, EVENT):
-                make_calls("getppid", 10)
+                make_calls("getpgid", 10)
             assert (one.count, two.count) == (10, 10)
 
     def test_reads_its_record(self) -> None:
         """The record of a syscall has its number at 8."""
-        condition = (ldx(DW, R1, R6, 8), jne(R1, NUMBERS["getppid"], "out"))
+        condition = (ldx(DW, R1, R6, 8), jne(R1, NUMBERS["getpgid"], "out"))
         with counter(ProgType.TRACEPOINT, counting(*condition)) as counted:
             with tracepoint(counted.program, "raw_syscalls:sys_enter"):
-                make_calls("getppid", 50)
+                make_calls("getpgid", 50)
             assert counted.count == 50
 
     def test_record_too_short(self) -> None:
         code = Code([ldx(DW, R0, R1, 1024), exit_()])
-        refused = pytest.raises(KernelError, match=r"'far' reads beyond the record .*syscalls/sys_enter_getppid")
+        refused = pytest.raises(KernelError, match=r"'far' reads beyond the record .*syscalls/sys_enter_getpgid")
         with Program.load(ProgramSpec(ProgType.TRACEPOINT, code, "far")) as program, refused:
             tracepoint(program, EVENT)
 
     @pytest.mark.parametrize(
         ("name", "says"),
         [
-            ("syscalls:sys_enter_getpid_", "did you mean .*syscalls:sys_enter_getpid"),
+            ("syscalls:sys_enter_getpgid_", "did you mean .*syscalls:sys_enter_getpgid"),
             ("sched:sched_swich", "sched:sched_switch"),
             ("no_colon", "written as system:event"),
             ("", "system:event"),
@@ -98,7 +98,7 @@ class TestTracepoint:
     def test_missed_hits_are_readable(self) -> None:
         with counter(ProgType.TRACEPOINT) as counted:
             with tracepoint(counted.program, EVENT) as link:
-                make_calls("getppid", 10)
+                make_calls("getpgid", 10)
                 assert link.missed in (0, None)
             with pytest.raises(ClosedError):
                 link.missed  # noqa: B018
@@ -133,19 +133,19 @@ class TestTracepoint:
 @pytest.mark.needs("raw_tp")
 class TestRawTracepoint:
     def test_counts_exactly(self) -> None:
-        with counter(ProgType.RAW_TRACEPOINT, counting(*ONLY_GETPPID)) as counted:
+        with counter(ProgType.RAW_TRACEPOINT, counting(*ONLY_GETPGID)) as counted:
             with raw_tracepoint(counted.program, "sys_enter"):
-                make_calls("getppid", 1000)
-                make_calls("getuid", 10)
-            make_calls("getppid", 7)
+                make_calls("getpgid", 1000)
+                make_calls("getsid", 10)
+            make_calls("getpgid", 7)
             assert counted.count == 1000
 
     @pytest.mark.needs("raw_tp_cookies")
     def test_cookie(self) -> None:
-        code = counting(*ONLY_GETPPID, key=BY_COOKIE)
+        code = counting(*ONLY_GETPGID, key=BY_COOKIE)
         with counter(ProgType.RAW_TRACEPOINT, code) as counted:
             with raw_tracepoint(counted.program, "sys_enter", cookie=6):
-                make_calls("getppid", 10)
+                make_calls("getpgid", 10)
             assert counted.counts == [0, 0, 0, 0, 0, 0, 10, 0]
 
     def test_unknown(self) -> None:
@@ -176,18 +176,18 @@ class TestTypedTracepoint:
     FIELDS = {"expected_attach_type": AttachType.TRACE_RAW_TP, "attach_btf": "sys_enter"}  # noqa: RUF012
 
     def test_counts_exactly(self) -> None:
-        with counter(ProgType.TRACING, counting(*ONLY_GETPPID), **self.FIELDS) as counted:
+        with counter(ProgType.TRACING, counting(*ONLY_GETPGID), **self.FIELDS) as counted:
             with btf_tracepoint(counted.program) as link:
-                make_calls("getppid", 1000)
+                make_calls("getpgid", 1000)
                 assert link.target == "rawtracepoint:sys_enter"
-            make_calls("getppid", 7)
+            make_calls("getpgid", 7)
             assert counted.count == 1000
 
     def test_cookie(self) -> None:
         try:
-            with counter(ProgType.TRACING, counting(*ONLY_GETPPID, key=BY_COOKIE), **self.FIELDS) as counted:
+            with counter(ProgType.TRACING, counting(*ONLY_GETPGID, key=BY_COOKIE), **self.FIELDS) as counted:
                 with btf_tracepoint(counted.program, cookie=4):
-                    make_calls("getppid", 10)
+                    make_calls("getpgid", 10)
                 assert counted.counts == [0, 0, 0, 0, 10, 0, 0, 0]
         except BpfError as error:
             if "get_attach_cookie" in str(error) or isinstance(error, UnsupportedError):
@@ -210,7 +210,7 @@ class TestTypedTracepoint:
             btf_tracepoint(counted.program)
 
     def test_link_can_be_inspected(self) -> None:
-        typed = counter(ProgType.TRACING, counting(*ONLY_GETPPID), **self.FIELDS)
+        typed = counter(ProgType.TRACING, counting(*ONLY_GETPGID), **self.FIELDS)
         with typed as counted, btf_tracepoint(counted.program) as link:
             assert link.info().prog_id == counted.program.id
 
