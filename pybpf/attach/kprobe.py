@@ -204,7 +204,8 @@ def _functions(place: KernelPlace) -> list[KernelFunction]:
 def not_found(place: KernelPlace) -> NotFoundError:
     """The error for a function that the kernel does not have; it says what comes close."""
     where = f"module {place.module!r}" if place.module else "this kernel"
-    pattern = f"{place.module}:*" if place.module else "*"
+    # only those that start alike: reading the others would take a second
+    pattern = (f"{place.module}:" if place.module else "") + f"{place.name[:4]}*"
     try:
         near = did_you_mean(place.name, (function.name for function in kernel_functions(pattern)))
     except BpfError:

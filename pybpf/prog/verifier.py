@@ -203,6 +203,10 @@ _ADVICE = [
     (r"cannot pass map_type|expected prog array map", "this helper does not take maps of this type"),
     (r"frames is too deep|recursive call", "calls nest at most 8 deep, and recursion is not possible"),
     (
+        r"is not modifiable",
+        "fmod_ret takes security hooks (security_...), and functions that the kernel marks for error injection",
+    ),
+    (
         r"At program exit the register R0|register R0 has .*value.* should",
         "programs of this type may return only these values",
     ),

@@ -7,16 +7,22 @@ from difflib import get_close_matches
 
 __all__ = ["did_you_mean", "near"]
 
-#: Comparing takes some microseconds each, and the kernel has 100,000 functions: only names that start or end alike,
-#: or contain the wanted one, are compared.
+#: Comparing takes some 20 microseconds each, and the kernel has 100,000 functions: only names of about the same length
+#: that start or end alike, and names that contain the wanted one, are compared.
 _ENDS = 3
-_MOST = 4000
+_LENGTH = 3
+_MOST = 2000
 
 
 def near(name: str, known: Iterable[str], most: int = 3) -> list[str]:
     """The names of ``known`` that are most like ``name``, best first."""
     first, last = name[:_ENDS], name[-_ENDS:]
-    alike = [each for each in known if each.startswith(first) or each.endswith(last) or (name and name in each)]
+    alike = [
+        each
+        for each in known
+        if (abs(len(each) - len(name)) <= _LENGTH and (each.startswith(first) or each.endswith(last)))
+        or (name and name in each)
+    ]
     alike.sort(key=lambda each: abs(len(each) - len(name)))
     return get_close_matches(name, alike[:_MOST], most, 0.6)
 

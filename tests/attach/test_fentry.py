@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
@@ -51,15 +52,24 @@ def test_fexit_sees_the_result() -> None:
 def test_fmod_ret_gives_another_result() -> None:
     code = Code(
         [call("get_current_pid_tgid"), rsh(R0, 32), jeq(R0, tgid(), "ours"), mov(R0, 0), exit_(),
-         label("ours"), mov(R0, -5), exit_()]
+         label("ours"), mov(R0, -errno.EIO), exit_()]
     )  # fmt: skip
-    spec = ProgramSpec(ProgType.TRACING, code, "instead", **bound_to(AttachType.MODIFY_RETURN))
-    with Program.load(spec) as program:
-        before = syscall(NUMBERS["getpgid"])
+    # a security hook; without an argument, getpgid asks none
+    fields = bound_to(AttachType.MODIFY_RETURN, "security_task_getpgid")
+    with Program.load(ProgramSpec(ProgType.TRACING, code, "instead", **fields)) as program:
+        before = os.getpgid(os.getpid())
         with fmod_ret(program), pytest.raises(OSError) as caught:
-            syscall(NUMBERS["getpgid"])
-        assert caught.value.errno == 5
-        assert syscall(NUMBERS["getpgid"]) == before
+            os.getpgid(os.getpid())
+        assert caught.value.errno == errno.EIO
+        assert os.getpgid(os.getpid()) == before
+
+
+@pytest.mark.needs("fmod_ret")
+def test_fmod_ret_of_any_function() -> None:
+    code = Code([mov(R0, 0), exit_()])
+    spec = ProgramSpec(ProgType.TRACING, code, "instead", **bound_to(AttachType.MODIFY_RETURN, "vfs_read"))
+    with pytest.raises(KernelError, match=r"vfs_read\(\) is not modifiable\n.*security hooks"):
+        Program.load(spec)
 
 
 @pytest.mark.needs("fentry")
