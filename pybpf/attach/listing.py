@@ -9,20 +9,19 @@ from contextlib import suppress
 from fnmatch import translate
 from typing import TYPE_CHECKING, NamedTuple
 
+from pybpf.attach.events import HARDWARE, SOFTWARE
 from pybpf.attach.fields import parse_format
 from pybpf.errors import BpfError, NotFoundError, UnsupportedError
-from pybpf.sys.perf import PerfType, Software, perf_event_open
+from pybpf.sys.perf import PerfType, perf_event_open
 from pybpf.sys.tracefs import tracefs
 
 if TYPE_CHECKING:
     from pybpf.btf import Btf
+    from pybpf.symbols import Binary, UsdtSite
 
 __all__ = ["KINDS", "Probe", "ProbeKind", "list_probes"]
 
 ITERATOR_PREFIX = "bpf_iter_"
-#: ``enum perf_hw_id`` by the names that perf and bpftrace use
-HARDWARE = ("cpu-cycles", "instructions", "cache-references", "cache-misses", "branch-instructions", "branch-misses",
-            "bus-cycles", "frontend-stalls", "backend-stalls", "ref-cycles")  # fmt: skip
 
 
 class Probe(NamedTuple):
@@ -136,7 +135,7 @@ def _raw_tracepoint_arguments(names: list[str]) -> Iterator[tuple[str, ...]]:
 
 def _functions(pattern: str) -> Iterator[str]:
     """The functions that ftrace can hook, which are those that kprobes take too; else all of the symbol table."""
-    from pybpf.symbols.kallsyms import kernel_functions
+    from pybpf.symbols import kernel_functions
 
     with suppress(BpfError), tracefs() as files:
         # "name" or "name [module]"
@@ -175,16 +174,21 @@ def _iterators(pattern: str) -> Iterator[str]:
 
 
 def _software(pattern: str) -> Iterator[str]:
-    return (event.name.lower().replace("_", "-") for event in Software)
+    return _countable(PerfType.SOFTWARE, [names[0] for names in SOFTWARE.values()])
 
 
 def _hardware(pattern: str) -> Iterator[str]:
-    for number, name in enumerate(HARDWARE):
+    return _countable(PerfType.HARDWARE, [names[0] for names in HARDWARE])
+
+
+def _countable(kind: PerfType, names: list[str]) -> Iterator[str]:
+    """Those of the kernel's events, in the order of its numbers, that this machine can count."""
+    for number, name in enumerate(names):
         try:
-            perf_event_open(pid=0, type=PerfType.HARDWARE, config=number).close()
+            perf_event_open(pid=0, type=kind, config=number).close()
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.EACCES):
-                continue  # this processor does not count it
+                continue
         yield name
 
 
@@ -200,8 +204,7 @@ def _in_file(pattern: str) -> tuple[str, str]:
 
 
 def _user_functions(pattern: str) -> Iterator[str]:
-    from pybpf.symbols.elf import ElfFile
-    from pybpf.symbols.library import find_binary
+    from pybpf.symbols import ElfFile, find_binary
 
     file, name = _in_file(pattern)
     binary = find_binary(file)
@@ -210,29 +213,30 @@ def _user_functions(pattern: str) -> Iterator[str]:
 
 
 def _usdt(pattern: str) -> Iterator[str]:
-    from pybpf.symbols.elf import ElfFile
-    from pybpf.symbols.library import find_binary
-    from pybpf.symbols.usdt import usdt_sites
-
     file, name = _in_file(pattern)
     match = re.compile(translate(name if ":" in name else f"*:{name}")).match
-    binary = find_binary(file)
-    with ElfFile(binary.path) as elf:
-        found = dict.fromkeys(site.probe for site in usdt_sites(elf))
+    binary, sites = _usdt_sites(file)
+    found = dict.fromkeys(site.probe for site in sites)
     return (f"{binary.name}:{probe}" for probe in found if match(probe))
 
 
 def _usdt_arguments(names: list[str]) -> Iterator[tuple[str, ...]]:
-    from pybpf.symbols.elf import ElfFile
-    from pybpf.symbols.usdt import usdt_sites
-
-    sites: dict[str, dict[str, str]] = {}
+    """Where the arguments lie; once for each way in which the sites of a probe differ."""
+    sites: dict[str, list[UsdtSite]] = {}
     for name in names:
-        path, provider, probe_name = name.rsplit(":", 2)
+        path, provider, probe = name.rsplit(":", 2)
         if path not in sites:
-            with ElfFile(path) as elf:
-                sites[path] = {site.probe: site.args_text for site in usdt_sites(elf)}
-        yield tuple(f"arg{i} {spec}" for i, spec in enumerate(sites[path][f"{provider}:{probe_name}"].split()))
+            sites[path] = _usdt_sites(path)[1]
+        specs = dict.fromkeys(site.args_text for site in sites[path] if site.probe == f"{provider}:{probe}")
+        yield tuple(f"arg{i} {spec}" for text in specs for i, spec in enumerate(text.split()))
+
+
+def _usdt_sites(file: str) -> tuple[Binary, list[UsdtSite]]:
+    from pybpf.symbols import ElfFile, find_binary, usdt_sites
+
+    binary = find_binary(file)
+    with ElfFile(binary.path) as elf:
+        return binary, usdt_sites(elf)
 
 
 #: kind -> how its probes are found

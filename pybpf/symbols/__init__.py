@@ -1,12 +1,15 @@
 """Symbols: functions of programs, libraries and the kernel by name; USDT probes and their arguments."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from pybpf.symbols.elf import ElfFile, Section, Segment, Symbol
-from pybpf.symbols.kallsyms import KernelFunction, functions_named, kernel_functions
-from pybpf.symbols.library import Binary, Mapping, find_binary, libraries, mapped_binary, mappings
-from pybpf.symbols.usdt import UsdtSite, find_usdt, usdt_sites
-from pybpf.symbols.usdt_args import UsdtArg, UsdtArgKind, parse_args
+from pybpf.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from pybpf.symbols.elf import ElfFile, Section, Segment, Symbol
+    from pybpf.symbols.kallsyms import KernelFunction, functions_named, kernel_functions
+    from pybpf.symbols.library import Binary, Mapping, find_binary, libraries, mapped_binary, mappings
+    from pybpf.symbols.usdt import UsdtSite, find_usdt, usdt_sites
+    from pybpf.symbols.usdt_args import UsdtArg, UsdtArgKind, parse_args
 
 __all__ = [
     "Binary",
@@ -29,3 +32,14 @@ __all__ = [
     "parse_args",
     "usdt_sites",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "elf": "ElfFile Section Segment Symbol",
+        "kallsyms": "KernelFunction functions_named kernel_functions",
+        "library": "Binary Mapping find_binary libraries mapped_binary mappings",
+        "usdt": "UsdtSite find_usdt usdt_sites",
+        "usdt_args": "UsdtArg UsdtArgKind parse_args",
+    },
+)

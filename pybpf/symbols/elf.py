@@ -6,6 +6,7 @@ decoded here, a whole table by one ``struct.iter_unpack``: a shared LLVM has mor
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import re
@@ -17,7 +18,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from pybpf.errors import BpfError, NotFoundError
+from pybpf.errors import BpfError, NotFoundError, UnsupportedError
 from pybpf.symbols.files import open_regular, show
 from pybpf.sys.near import did_you_mean
 
@@ -127,8 +128,13 @@ class ElfFile:
         return BpfError(f"cannot read {self.name} as an ELF file: {why}")
 
     def _read_headers(self) -> None:
-        from elftools.common.utils import struct_parse
-        from elftools.elf.elffile import ELFFile
+        try:
+            from elftools.common.utils import struct_parse
+            from elftools.elf.elffile import ELFFile
+        except ImportError:
+            advice = "pip install pyelftools, or apt-get install python3-pyelftools"
+            cause = "that takes pyelftools, which is not installed"
+            raise UnsupportedError(f"read {self.name} as an ELF file", errno.ENOSYS, cause, advice) from None
 
         if self.read(0, 4) != b"\x7fELF":
             raise self._damaged("it does not begin with the ELF magic number")

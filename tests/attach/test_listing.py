@@ -1,0 +1,87 @@
+"""What is listed can be attached to, and is written as bpftrace writes it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pybpf.attach import find_event
+from pybpf.attach.fields import parse_format
+from pybpf.attach.listing import list_probes
+from pybpf.errors import NotFoundError
+from pybpf.sys.perf import perf_event_open
+
+pytestmark = pytest.mark.root
+
+FORMAT = """name: example
+ID: 7
+format:
+\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
+\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;
+
+\tfield:__data_loc char[] name;\toffset:8;\tsize:4;\tsigned:0;
+\tfield:pid_t pids[4];\toffset:12;\tsize:16;\tsigned:1;
+\tfield:const char * path;\toffset:32;\tsize:8;\tsigned:0;
+
+print fmt: "%s", REC->name
+"""
+
+
+def test_the_fields_of_a_format() -> None:
+    fields = parse_format(FORMAT)
+    assert [(field.name, field.type, field.offset, field.size, field.signed) for field in fields] == [
+        ("name", "__data_loc char[]", 8, 4, False),
+        ("pids", "pid_t[4]", 12, 16, True),
+        ("path", "const char *", 32, 8, False),
+    ]
+    assert [field.declaration for field in fields] == ["__data_loc char name[]", "pid_t pids[4]", "const char * path"]
+
+
+def test_text_that_is_no_format_has_no_fields() -> None:
+    assert parse_format("\tfield:;\toffset:x;\n\tfield:int") == []
+
+
+@pytest.mark.parametrize("kind", ["software", "hardware"])
+def test_listed_events_can_be_opened(kind: str) -> None:
+    names = [probe.name for probe in list_probes(f"{kind}:*")]
+    assert kind == "hardware" or "cpu-clock" in names
+    for name in names:
+        event = find_event(name)
+        perf_event_open(pid=0, type=event.type, config=event.config).close()
+
+
+def test_tracepoints_without_a_kind_and_with_an_abbreviated_one() -> None:
+    assert str(next(iter(list_probes("t:sched:sched_switch")))) == "tracepoint:sched:sched_switch"
+    found = [str(probe) for probe in list_probes("sched_switch")]
+    assert {"tracepoint:sched:sched_switch", "rawtracepoint:sched_switch"} <= set(found)
+
+
+@pytest.mark.needs("btf_vmlinux")
+def test_iterators_are_those_of_the_kernel_and_no_helpers() -> None:
+    names = {probe.name for probe in list_probes("iter:*")}
+    assert {"task", "bpf_map"} <= names and not {"num_new", "bits_next"} & names
+
+
+def test_functions_of_a_library_and_of_a_file() -> None:
+    assert any(probe.name.endswith(":malloc") for probe in list_probes("uprobe:libc:mallo*"))
+    assert list(list_probes(f"uprobe:{sys.executable}:no_such_function_*")) == []
+
+
+def test_without_pyelftools_it_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['elftools'] = None\n"
+        "from pybpf.attach.listing import list_probes\n"
+        "from pybpf.errors import UnsupportedError\n"
+        "try: list(list_probes('uprobe:libc:*'))\n"
+        "except UnsupportedError as error: print(error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pyelftools, which is not installed" in run.stdout and "apt-get install python3-pyelftools" in run.stdout
+
+
+@pytest.mark.parametrize("pattern", ["nosuch:*", "uprobe:*:malloc", "uprobe:malloc", "usdt:/nonexistent:*"])
+def test_what_is_not_there_is_named(pattern: str) -> None:
+    with pytest.raises(NotFoundError):
+        list(list_probes(pattern))
