@@ -51,17 +51,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(NO_PRIVILEGE)
     for marker in item.iter_markers("needs"):
         for feature in marker.args:
-            detail = _lack(feature)
-            if detail is not None:
-                pytest.skip(f"kernel lacks {feature}: {detail}" if PRIVILEGED else NO_PRIVILEGE)
+            why = _lack(feature)
+            if why:
+                pytest.skip(why if PRIVILEGED else NO_PRIVILEGE)
 
 
-def _lack(feature: str) -> str | None:
-    """Why the running kernel cannot do ``feature``; None where it can."""
+def _lack(feature: str) -> str:
+    """Why a test of ``feature`` cannot run on this kernel, or ``""``."""
     from pybpf.sys import features
 
     result = features.probe(feature)
-    return None if result else str(result)
+    if result:
+        return ""
+    # tests/vm/suite.py reads this, to see whether the kernel is known to have the feature
+    verb = "lacks" if result.support is features.Support.NO else "refuses"
+    return f"kernel {verb} {feature}: {result.detail}"
 
 
 @pytest.hookimpl(hookwrapper=True)

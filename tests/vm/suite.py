@@ -30,7 +30,7 @@ PYTEST = (
 #: the environment variable that names the kernel to the tests inside it
 GUEST = "PYBPF_VM_KERNEL"
 #: how tests/conftest.py words a skip for a feature
-_LACKS = re.compile(r"kernel lacks ([\w.]+)")
+_LACKS = re.compile(r"kernel (?:lacks|refuses) ([\w.]+)")
 #: lines of the console that are shown when a guest gives no results
 TAIL = 25
 
