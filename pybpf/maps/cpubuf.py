@@ -79,7 +79,7 @@ class CpuBuffer(Source):
             self.event.close()
             raise
         self.taken = iter(()), 0, 0
-        self._look = time.monotonic(), self._time_enabled()
+        self._look = self._look_at_event()
 
     def _open(self, cpu: int, settings: Settings) -> Fd:
         values: dict[str, Any] = {
@@ -133,16 +133,19 @@ class CpuBuffer(Source):
         data = os.read(self.event.fileno(), 24)
         return struct.unpack(f"={len(data) // 8}Q", data)
 
-    def _time_enabled(self) -> float:
-        return (*self._read(), 0, 0)[1] / 1e9
+    def _look_at_event(self) -> tuple[float, float, float]:
+        """For how many seconds the event has been on; in front and behind, the time before and after asking."""
+        before = time.monotonic()
+        return before, (*self._read(), 0, 0)[1] / 1e9, time.monotonic()
 
     def alive(self) -> bool:
         """Whether the event was on all the time since the last call: the kernel switches it off with its CPU, for ever.
 
         What was off for less than :data:`_UNSEEN` may be told by the next call only.
         """
-        (time_before, enabled_before), self._look = self._look, (time.monotonic(), self._time_enabled())
-        return self._look[0] - time_before - (self._look[1] - enabled_before) < _UNSEEN
+        (_, was_on, start), self._look = self._look, self._look_at_event()
+        end, is_on, _ = self._look
+        return end - start - (is_on - was_on) < _UNSEEN
 
     def lost(self) -> int:
         """How many samples found no room."""

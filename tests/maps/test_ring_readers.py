@@ -519,6 +519,17 @@ def test_overwriting_with_sizes_that_differ() -> None:
             assert got == list(sent)[-len(got) :]
 
 
+def test_buffers_stay_while_their_cpu_is_there() -> None:
+    with Emitter("perf") as emitter, PerfBufferReader(emitter, Event) as reader:
+        assert reader.poll(0) == []
+        before = os.listdir("/proc/self/fd")
+        for _ in range(3):
+            time.sleep(0.4)
+            assert reader.poll(0) == []
+            assert os.listdir("/proc/self/fd") == before
+            assert all(buffer.alive() for buffer in reader._buffers.values())
+
+
 def cpu_switch(cpu: int, on: bool) -> None:
     with open(f"/sys/devices/system/cpu/cpu{cpu}/online", "w") as file:
         file.write(str(int(on)))
