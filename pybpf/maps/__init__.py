@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pybpf.maps.array import Array
     from pybpf.maps.base import Map
     from pybpf.maps.bloom import BloomFilter
+    from pybpf.maps.events import EventReader
     from pybpf.maps.hash import HashMap, LruHash
     from pybpf.maps.lpm import Ipv4Prefix, Ipv6Prefix, LpmTrie
     from pybpf.maps.nested import ArrayOfMaps, HashOfMaps
@@ -38,6 +39,7 @@ __all__ = [
     "BloomFilter",
     "CgroupArray",
     "CgroupStorage",
+    "EventReader",
     "HashMap",
     "HashOfMaps",
     "InodeStorage",
@@ -69,6 +71,7 @@ __getattr__ = lazy_names(
         "array": "Array",
         "base": "Map",
         "bloom": "BloomFilter",
+        "events": "EventReader",
         "hash": "HashMap LruHash",
         "lpm": "Ipv4Prefix Ipv6Prefix LpmTrie",
         "nested": "ArrayOfMaps HashOfMaps",

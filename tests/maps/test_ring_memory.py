@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import mmap
 import os
+import select
 import struct
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -104,6 +106,28 @@ def test_unfinished_record_holds_back_those_behind_it(memory: Memory) -> None:
         assert reader.poll(LONG) == [b"second", b"third", b"other"]
         timer.join()
         assert memory.consumed == memory.position
+
+
+class CountingRing(Ring):
+    """Counts how often it is looked at."""
+
+    looks = 0
+
+    def fill(self, decoder: Decoder[Any]) -> bool:
+        self.looks += 1
+        return super().fill(decoder)
+
+
+def test_unfinished_record_is_not_waited_for_in_a_busy_loop(memory: Memory) -> None:
+    """The descriptor is ready all the time."""
+    with MemoryReader(memory) as reader:
+        ring = CountingRing(memory.fd, memory.size)
+        reader._sources[0].close()
+        reader._sources = [ring]
+        memory.write(b"busy", flags=BUSY)
+        reader._epoll.register(reader._hammer.fileno(), select.EPOLLOUT)  # a file of memory cannot be registered
+        assert reader.poll(0.05) == []
+        assert 0 < ring.looks < 200
 
 
 def test_asyncio_waits_for_an_unfinished_record(memory: Memory) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import gc
 import os
 import resource
 import select
 import signal
+import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,11 +21,11 @@ from typing import Any, Callable
 import pytest
 
 from pybpf.errors import BpfError, ClosedError, KernelError, PackError
-from pybpf.maps import PerfEventArray, RingBuffer
+from pybpf.maps import PerfEventArray, RingBuffer, events
 from pybpf.maps.events import EventReader
 from pybpf.maps.perfbuf import PerfBufferReader
 from pybpf.maps.ringbuf import RingBufferReader
-from pybpf.sys.bpf import MapType
+from pybpf.sys.bpf import Cmd, MapType, bpf
 from pybpf.sys.cpus import online_cpus, possible_cpus
 from pybpf.types import Struct, u32, u64
 from tests.maps.emitter import Emitter, Event, Sent, create_map
@@ -49,8 +53,8 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Emitter, EventReader[
         yield emitter, reader
 
 
-def numbers(events: list[Event]) -> list[int]:
-    return [event.number for event in events]
+def numbers(got: list[Event]) -> list[int]:
+    return [event.number for event in got]
 
 
 @pytest.mark.parametrize("how", READERS)
@@ -276,7 +280,10 @@ def test_close_ends_a_loop_and_a_wait(pair: tuple[Emitter, EventReader[Event]]) 
     reader.close()
 
 
-def test_close_from_another_thread_wakes_poll(pair: tuple[Emitter, EventReader[Event]]) -> None:
+def test_close_from_another_thread_wakes_poll(
+    pair: tuple[Emitter, EventReader[Event]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "TICK", LONG)
     _, reader = pair
     timer = threading.Timer(0.05, reader.close)
     timer.start()
@@ -329,7 +336,8 @@ def test_descriptor_works_with_epoll(pair: tuple[Emitter, EventReader[Event]]) -
             assert epoll.poll(0) == []
 
 
-def test_asyncio(pair: tuple[Emitter, EventReader[Event]]) -> None:
+def test_asyncio(pair: tuple[Emitter, EventReader[Event]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "TICK", LONG)  # woken, or too late
     emitter, reader = pair
 
     async def main() -> list[int]:
@@ -345,7 +353,7 @@ def test_asyncio(pair: tuple[Emitter, EventReader[Event]]) -> None:
             while len(seen) < target:
                 await asyncio.sleep(0.001)
         threading.Timer(0.02, reader.close).start()
-        await asyncio.wait_for(task, LONG)
+        await asyncio.wait_for(task, LONG / 2)
         return seen
 
     assert asyncio.run(main()) == list(range(30))
@@ -413,7 +421,7 @@ def test_map_objects_are_taken() -> None:
     with RingBuffer(PAGE, name="ring") as ring, RingBufferReader(ring) as reader:
         assert repr(reader) == "<RingBufferReader 'ring'>"
         assert reader.read() == []
-    with PerfEventArray(name="events") as events, PerfBufferReader(events, Event) as perf_reader:
+    with PerfEventArray(name="events") as array, PerfBufferReader(array, Event) as perf_reader:
         assert repr(perf_reader) == "<PerfBufferReader 'events'>"
         assert perf_reader.read() == []
 
@@ -476,6 +484,37 @@ def test_perf_map_needs_an_element_for_each_cpu() -> None:
         PerfBufferReader(small)
 
 
+LOCKED_MEMORY = """
+import resource
+from pybpf.errors import PermissionDenied
+from pybpf.maps import PerfBufferReader, PerfEventArray
+
+with PerfEventArray() as events:
+    _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (1 << 16, hard))
+    try:
+        PerfBufferReader(events, size=1 << 25).close()
+    except PermissionDenied as error:
+        print(error)
+"""
+
+
+def test_refused_memory_says_what_to_do() -> None:
+    with open("/proc/sys/kernel/perf_event_paranoid") as file:
+        if int(file.read()) < 0:
+            pytest.skip("kernel.perf_event_paranoid lifts the limit here")
+
+    def drop_ipc_lock() -> None:
+        assert ctypes.CDLL(None).prctl(24, 14, 0, 0, 0) == 0  # PR_CAPBSET_DROP, CAP_IPC_LOCK
+
+    done = subprocess.run(
+        [sys.executable, "-c", LOCKED_MEMORY], preexec_fn=drop_ipc_lock, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("cannot map the memory of the perf buffer of CPU 0 for map")
+    assert "perf_event_mlock_kb" in done.stdout
+    assert "use smaller buffers" in done.stdout
+
+
 def test_perf_is_taken_out_of_the_map_on_close() -> None:
     with Emitter("perf") as emitter:
         with PerfBufferReader(emitter) as reader:
@@ -483,6 +522,19 @@ def test_perf_is_taken_out_of_the_map_on_close() -> None:
             assert len(reader.read()) == 1
         emitter.send(3, cpu=0)
         assert emitter.refused() == 3
+        for cpu in online_cpus():
+            with pytest.raises(FileNotFoundError):
+                bpf(Cmd.MAP_DELETE_ELEM, map_fd=emitter.fd.fileno(), key=struct.pack("=I", cpu))
+
+
+def test_perf_memory_is_given_back_when_events_are_taken() -> None:
+    with Emitter("perf") as emitter, PerfBufferReader(emitter, Event, size=1) as reader:
+        held = PAGE // 80
+        emitter.send(held, cpu=0)
+        assert len(reader.read(1)) == 1
+        emitter.send(held - 1, cpu=0)
+        assert emitter.refused() == 0
+        assert len(reader.read()) == 2 * held - 2
 
 
 def test_lost_is_known_after_close() -> None:
