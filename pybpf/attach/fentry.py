@@ -10,6 +10,7 @@ import errno
 
 from pybpf.attach.check import check_attach_type, check_type
 from pybpf.attach.link import Link
+from pybpf.attach.perf_link import check_cookies
 from pybpf.errors import KernelError, UnsupportedError
 from pybpf.prog import Program
 from pybpf.sys.bpf import AttachType, Cmd, ProgType, bpf
@@ -73,6 +74,7 @@ def attach_tracing(program: Program, target: str, kind: AttachType, cookie: int 
     Either command makes the same link; RAW_TRACEPOINT_OPEN without a name is the older one and takes no cookie.
     """
     action = f"attach to {target}"
+    check_cookies([cookie or 0], target)
     try:
         if cookie is None:
             fd = bpf(Cmd.RAW_TRACEPOINT_OPEN, prog_fd=program.fileno())

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _PLACE = re.compile(
-    r"(?:(?P<module>[^\s:+*?[]+):)?(?P<name>[^\s:+*?[]+)(?:\+(?P<offset>0[xX][0-9a-fA-F]+|[1-9]\d*|0))?", re.ASCII
+    r"(?:(?P<module>[\w.]+):)?(?P<name>[\w.$]+)(?:\+(?P<offset>0[xX][0-9a-fA-F]+|[1-9]\d*|0))?", re.ASCII
 )
 
 
@@ -171,7 +171,7 @@ def _module_address(place: KernelPlace) -> int:
 
 
 #: what an impossible place gives; the same errno means other things elsewhere
-_PLACE_ERRORS = (errno.ENOENT, errno.EINVAL, errno.EILSEQ, errno.EADDRNOTAVAIL)
+_PLACE_ERRORS = (errno.ENOENT, errno.E2BIG, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EADDRNOTAVAIL)
 
 
 def _explained(action: str, error: OSError, place: KernelPlace, ret: bool) -> BpfError:

@@ -6,10 +6,12 @@ They cost less than tracepoints and need no tracefs, only CAP_BPF and CAP_PERFMO
 from __future__ import annotations
 
 import errno
+import re
 
 from pybpf.attach.check import check_attach_type, check_type
 from pybpf.attach.fentry import attach_tracing
 from pybpf.attach.link import Link
+from pybpf.attach.perf_link import check_cookies
 from pybpf.errors import BpfError, KernelError, NotFoundError, UnsupportedError
 from pybpf.prog import Program
 from pybpf.sys.bpf import AttachType, Cmd, ProgType, bpf
@@ -19,6 +21,8 @@ from pybpf.sys.features import has
 from pybpf.sys.near import did_you_mean
 
 __all__ = ["btf_tracepoint", "raw_tracepoint"]
+
+_NAME = re.compile(r"\w{1,127}", re.ASCII)
 
 
 def raw_tracepoint(program: Program, name: str, *, cookie: int | None = None) -> Link:
@@ -34,6 +38,9 @@ def raw_tracepoint(program: Program, name: str, *, cookie: int | None = None) ->
     target = f"rawtracepoint:{name}"
     action = f"attach to {target}"
     check_type(program, target, ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE)
+    check_cookies([cookie or 0], target)
+    if not _NAME.fullmatch(name):
+        raise NotFoundError(f"there is no raw tracepoint {name!r:.200}{_suggestion(name)}")
     try:
         fd = bpf(Cmd.RAW_TRACEPOINT_OPEN, name=name.encode(), prog_fd=program.fileno(), cookie=cookie or 0)
     except OSError as error:
@@ -66,7 +73,7 @@ def btf_tracepoint(program: Program, *, cookie: int | None = None) -> Link:
 
 def _suggestion(name: str) -> str:
     if ":" in name:
-        return "; raw tracepoints are named without their system"
+        return "; they are named without their system"
     from pybpf.btf import Btf  # only here, where a moment more does not matter
 
     try:

@@ -21,6 +21,7 @@ from pybpf.sys.bpf import AttachType, Attr, Cmd, ProgFlags, ProgType
 from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
 from pybpf.sys.memlock import call_charged
+from pybpf.sys.objects import type_name
 from pybpf.sys.vdso import kernel_version
 
 __all__ = ["LOG_LIMIT", "HasFd", "Loaded", "load_program", "sanitized"]
@@ -79,7 +80,7 @@ def load_program(spec: ProgramSpec, maps: Mapping[str, HasFd], level: int = 0) -
     :raises VerifierError: the verifier refused it.
     :raises KernelError: anything else.
     """
-    action = f"load {spec.type.name.lower()} program {spec.name!r}"
+    action = f"load {type_name(spec.type)} program {spec.name!r}"
     fields = _fields(spec, maps)
     with ExitStack() as owned:
         if spec.attach_btf is not None:
@@ -127,7 +128,7 @@ def _fields(spec: ProgramSpec, maps: Mapping[str, HasFd]) -> dict[str, Any]:
         "prog_type": spec.type,
         "insn_cnt": len(insns) // 8,
         "insns": insns,
-        "license": spec.license.encode(),
+        "license": spec.license.encode("utf-8", "replace"),
         "prog_name": sanitized(spec.name).encode(),
         # the kernel takes SYSCALL programs no other way
         "prog_flags": spec.flags | (ProgFlags.SLEEPABLE if spec.type == ProgType.SYSCALL else 0),
@@ -237,9 +238,9 @@ def _about_helper(kind: ProgType, reason: str) -> tuple[str, str] | None:
     named = reason.replace(f"unknown#{helper.id}", f"bpf_{helper.name}#{helper.id}")
     if refused["kind"] == "invalid func":
         return named, f"this kernel has no helper bpf_{helper.name}; it came with Linux {helper.since}"
-    since = helper.programs.get(kind.name.lower())
+    since = helper.programs.get(type_name(kind))
     some = f" ({since} has it for them)" if since else ""
-    return named, f"{kind.name} programs cannot call bpf_{helper.name} on this kernel{some}"
+    return named, f"{type_name(kind)} programs cannot call bpf_{helper.name} on this kernel{some}"
 
 
 def _other_error(action: str, error: OSError, spec: ProgramSpec, slots: int) -> KernelError:

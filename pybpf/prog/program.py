@@ -147,6 +147,7 @@ class Program:
         :raises UnsupportedError: the kernel cannot run programs of this type.
         :raises KernelError: the input does not fit the type.
         """
+        data, ctx = bytes(data), bytes(ctx)
         plain = self.type in _WITHOUT_DATA
         if not plain and not data:
             data = _PACKET

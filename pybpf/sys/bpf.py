@@ -9,6 +9,7 @@ from enum import IntEnum, IntFlag
 from typing import Any
 
 from pybpf.arch import host_arch
+from pybpf.errors import PackError
 from pybpf.sys.libc import address, syscall, syscall4
 
 __all__ = [
@@ -293,6 +294,8 @@ class Attr:
     as in ``link_create_…`` without the prefix: ``kprobe_multi_cnt``. Pointer fields take an address, ``bytes``
     (read by the kernel only) or a ctypes instance; what they point to lives as long as this object. Fields that
     the kernel writes are read back with ``attr["retval"]``.
+
+    :raises PackError: a number does not fit its field.
     """
 
     __slots__ = ("_buffer", "_fields", "_kept", "cmd")
@@ -310,7 +313,11 @@ class Attr:
         if code.format == "=Q" and not isinstance(value, int):
             self._kept.append(value)
             value = address(value)
-        code.pack_into(self._buffer, offset, value)
+        try:
+            code.pack_into(self._buffer, offset, value)
+        except struct.error:
+            what = f"{name} of {self.cmd.name}"
+            raise PackError(f"{value!r:.40} is not a number from 0 to 2**{8 * code.size} - 1, as {what} is") from None
 
     def __getitem__(self, name: str) -> Any:
         offset, code = self._fields[name]

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Any
 
 from pybpf.arch import host_arch
+from pybpf.errors import PackError
 from pybpf.sys.fd import Fd
 from pybpf.sys.libc import address, syscall
 
@@ -98,13 +99,20 @@ def perf_event_open(pid: int = -1, cpu: int = -1, group_fd: int = -1, what: str 
     :param cpu: the CPU, or -1 for every CPU that ``pid`` runs on.
     :param what: what the descriptor is called in messages.
     :param values: fields of ``struct perf_event_attr``; ``config1`` and ``config2`` also take ``bytes``.
+    :raises PackError: a number does not fit its field.
     :raises OSError: plain; the caller says what it was doing by :mod:`pybpf.sys.explain`.
     """
     attr = ctypes.create_string_buffer(_ATTR_SIZE)
     struct.pack_into("=I", attr, 4, _ATTR_SIZE)
     for name, value in values.items():
         offset, code = _FIELDS[name]
-        struct.pack_into(code, attr, offset, value if isinstance(value, int) else address(value))
+        try:
+            struct.pack_into(code, attr, offset, value if isinstance(value, int) else address(value))
+        except struct.error:
+            raise PackError(f"{value!r:.40} does not fit {name} of a perf event") from None
+    for name, value in (("process", pid), ("CPU", cpu)):
+        if not -1 <= value < 1 << 31:  # the kernel would take the lower 32 bits
+            raise PackError(f"{value!r:.40} is not the number of a {name}")
     try:
         return Fd(syscall(_NR, ctypes.addressof(attr), pid, cpu, group_fd, _FLAG_FD_CLOEXEC), what)
     except OSError as error:

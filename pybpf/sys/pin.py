@@ -29,8 +29,8 @@ def pin(fd: Fd, path: Path) -> None:
     :raises NotFoundError: the directory does not exist.
     :raises KernelError: there is something of that name already, or the directory is not in a bpf file system.
     """
-    name = os.fsencode(path)
-    action = f"pin {fd.what} to {os.fsdecode(path)!r}"
+    action = f"pin {fd.what} to {os.fspath(path)!r}"
+    name = _encoded(action, path)
     try:
         bpf(Cmd.OBJ_PIN, pathname=name, bpf_fd=fd.fileno())
     except OSError as error:
@@ -44,10 +44,10 @@ def open_pinned(path: Path, kind: str) -> Fd:
     :raises NotFoundError: there is no such name.
     :raises KernelError: it is not a pinned object, or an object of another kind.
     """
-    name = os.fsencode(path)
-    action = f"open pinned {kind} {os.fsdecode(path)!r}"
+    action = f"open pinned {kind} {os.fspath(path)!r}"
+    name = _encoded(action, path)
     try:
-        fd = Fd(bpf(Cmd.OBJ_GET, pathname=name), f"pinned {kind} {os.fsdecode(path)}")
+        fd = Fd(bpf(Cmd.OBJ_GET, pathname=name), f"pinned {kind} {os.fspath(path)}")
     except OSError as error:
         raise _failed(action, error, name) from None
     found = _kind(fd)
@@ -63,14 +63,25 @@ def unpin(path: Path) -> None:
     :raises NotFoundError: there is no such name.
     :raises KernelError: it is not in a bpf file system, or may not be removed.
     """
-    name = os.fsencode(path)
-    action = f"unpin {os.fsdecode(path)!r}"
+    action = f"unpin {os.fspath(path)!r}"
+    name = _encoded(action, path)
     try:
         if not _on_bpffs(os.path.dirname(name) or b"."):  # never delete what is no pin
             raise PermissionError(errno.EPERM, "")
         os.unlink(name)
     except OSError as error:
         raise _failed(action, error, name) from None
+
+
+def _encoded(action: str, path: Path) -> bytes:
+    """:raises NotFoundError: no file can have that name; the kernel would take what is before a NUL."""
+    try:
+        name = os.fsencode(path)
+    except UnicodeEncodeError:
+        name = b"\0"
+    if not name or b"\0" in name:
+        raise NotFoundError(f"cannot {action}: that is not a path")
+    return name
 
 
 def _on_bpffs(directory: bytes) -> bool:

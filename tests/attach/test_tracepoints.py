@@ -152,7 +152,7 @@ class TestRawTracepoint:
         with counter(ProgType.RAW_TRACEPOINT) as counted:
             with pytest.raises(NotFoundError, match=r"no raw tracepoint 'sched_swich'.*sched_switch"):
                 raw_tracepoint(counted.program, "sched_swich")
-            with pytest.raises(NotFoundError, match="without their system"):
+            with pytest.raises(NotFoundError, match="named without their system"):
                 raw_tracepoint(counted.program, "sched:sched_switch")
             with pytest.raises(BpfError):
                 raw_tracepoint(counted.program, "x" * 5000)

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pybpf.arch import host_arch
+from pybpf.errors import PackError
 from pybpf.sys import bpf as bpf_module
 from pybpf.sys import cpus
 from pybpf.sys.bpf import ATTR_SIZE, AttachType, Attr, Cmd, MapType, ProgType, bpf, bpf_raw
@@ -64,9 +65,9 @@ def test_fields_are_stored_and_read(small: int, large: int) -> None:
 def test_unknown_fields_and_values_are_refused() -> None:
     with pytest.raises(KeyError):
         Attr(Cmd.MAP_CREATE, nonsense=1)
-    with pytest.raises(struct.error):
+    with pytest.raises(PackError):
         Attr(Cmd.MAP_CREATE, max_entries=1 << 32)
-    with pytest.raises(struct.error):
+    with pytest.raises(PackError):
         Attr(Cmd.MAP_CREATE, max_entries=-1)
 
 
