@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -30,11 +31,17 @@ examples:
   pybpf syscount -x -e ENOENT     calls that fail with ENOENT
   pybpf syscount --exec ls /      the calls of one command
 
-attaches to: raw_syscalls:sys_enter; with -L, -x or -e also sys_exit
+attaches to: raw_syscalls:sys_enter; with -L, -x or -e also sys_exit; sched:sched_process_exit to tidy up
 needs: root, or CAP_BPF and CAP_PERFMON"""
 
 #: How many calls or processes are told apart, and how many threads can be inside a call at once.
 MAX_ENTRIES = 10240
+
+#: The highest number that a system call could have.
+MOST_NUMBER = (1 << 31) - 1
+
+#: Inode number of the pid namespace that the kernel starts with (PROC_PID_INIT_INO, include/linux/proc_ns.h).
+INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 
 
 class Count(Struct):
@@ -97,8 +104,7 @@ out:
 
 COUNT_AT_EXIT = """
     r8 = *(u64 *)(r1 +{result})
-    call bpf_get_current_pid_tgid
-    r7 = r0
+    {identity}
     *(u32 *)(r10 -4) = r7
     r1 = map[begun]
     r2 = r10
@@ -166,6 +172,21 @@ IDENTITY = """
     r7 = r0
 """
 
+# In a pid namespace of its own, such as a container's, the tool and /proc know processes by other ids.
+IDENTITY_IN_NAMESPACE = """
+    r1 = {device}
+    r2 = {inode} ll
+    r3 = r10
+    r3 += -48
+    r4 = 8
+    call bpf_get_ns_current_pid_tgid
+    if r0 != 0 goto out                     ; a process outside
+    r7 = *(u32 *)(r10 -44)
+    r7 <<= 32
+    r1 = *(u32 *)(r10 -48)
+    r7 |= r1
+"""
+
 PROCESS_KEY = """
     r6 = r7
     r6 >>= 32
@@ -215,15 +236,23 @@ ERRNO_FILTER = """
     if r8 != -{errno} goto out
 """
 
-# At its end a process leaves its name: later it cannot be asked.
+# What happens at the end of a thread: a call that does not return is over, and a process leaves its name, for which
+# it cannot be asked later.
+FORGET_CALL = """
+    *(u32 *)(r10 -4) = r7
+    r1 = map[begun]
+    r2 = r10
+    r2 += -4
+    call bpf_map_delete_elem
+"""
+
 NOTE_NAME = """
-    call bpf_get_current_pid_tgid
-    r1 = r0
+    r1 = r7
     r1 >>= 32
     *(u32 *)(r10 -4) = r1
-    r0 <<= 32
-    r0 >>= 32
-    if r0 != r1 goto out                    ; the end of a thread
+    r7 <<= 32
+    r7 >>= 32
+    if r7 != r1 goto out                    ; a thread, not the process
     r1 = map[counts]
     r2 = r10
     r2 += -4
@@ -240,6 +269,12 @@ NOTE_NAME = """
     r3 += -24
     r4 = 0
     call bpf_map_update_elem
+"""
+
+AT_END = """
+    {identity}
+    {forget_call}
+    {note_name}
 out:
     r0 = 0
     exit
@@ -251,9 +286,10 @@ def programs(options: argparse.Namespace, result: int) -> dict[str, str]:
 
     :param result: offset of a call's result in the context of sys_exit: 8 in raw tracepoints, 16 in tracefs ones.
     """
+    identity = identify()
     filters = [SYSCALL_FILTER.format(number=options.syscall)] if options.syscall is not None else []
     if options.process or options.pid or options.tid or options.timed:
-        filters.append(IDENTITY)
+        filters.append(identity)
     if options.pid:
         filters.append(PID_FILTER.format(pid=options.pid))
     if options.tid:
@@ -262,22 +298,39 @@ def programs(options: argparse.Namespace, result: int) -> dict[str, str]:
         filters.append(PARENT_FILTER.format(ppid=options.ppid, **parent_offsets()))
     wanted = "".join(filters)
     count = COUNT.format(key=PROCESS_KEY if options.process else "", add_time=ADD_TIME if options.timed else "")
-    if options.timed:
+    if not options.timed:
+        texts = {"raw_syscalls:sys_enter": COUNT_AT_ENTRY.format(filters=wanted, count=count)}
+    else:
         results = ERRNO_FILTER.format(errno=options.errno) if options.errno else ""
         results = results or (FAILED_FILTER if options.failures else "")
-        texts = {
-            "raw_syscalls:sys_exit": COUNT_AT_EXIT.format(result=result, filters=results, count=count),
-            "raw_syscalls:sys_enter": NOTE_ENTRY.format(filters=wanted),
-        }
-    else:
-        texts = {"raw_syscalls:sys_enter": COUNT_AT_ENTRY.format(filters=wanted, count=count)}
-    return {"sched:sched_process_exit": NOTE_NAME, **texts} if options.process else texts
+        at_exit = COUNT_AT_EXIT.format(result=result, identity=identity, filters=results, count=count)
+        texts = {"raw_syscalls:sys_exit": at_exit, "raw_syscalls:sys_enter": NOTE_ENTRY.format(filters=wanted)}
+    forget_call = FORGET_CALL if options.timed else ""
+    note_name = NOTE_NAME if options.process else ""
+    if forget_call or note_name:
+        at_end = AT_END.format(identity=identity, forget_call=forget_call, note_name=note_name)
+        texts = {"sched:sched_process_exit": at_end, **texts}
+    return texts
+
+
+def identify() -> str:
+    """The code that finds out which process and thread this is, as the tool's own pid namespace numbers them."""
+    namespace = os.stat("/proc/self/ns/pid")
+    if namespace.st_ino == INITIAL_PID_NAMESPACE:
+        return IDENTITY
+    return IDENTITY_IN_NAMESPACE.format(device=namespace.st_dev, inode=namespace.st_ino)
 
 
 def parent_offsets() -> dict[str, int]:
-    """Where task_struct keeps what the parent filter reads."""
+    """Where task_struct keeps what the parent filter reads.
+
+    :raises UnsupportedError: parents are known by their ids in the initial pid namespace only.
+    """
     from pybpf.btf import Btf
 
+    if identify() != IDENTITY:
+        cause = "the kernel numbers parents as outside this pid namespace"
+        raise UnsupportedError("filter by --ppid", errno.EOPNOTSUPP, cause, "run it in the host's pid namespace")
     btf = Btf.vmlinux()
     return {name: btf.member("struct task_struct", name).offset for name in ("real_parent", "tgid")}
 
@@ -306,11 +359,13 @@ class Counter:
     ) -> list[Program]:
         """Load and attach the programs, the one that counts before the one that feeds it."""
         loaded = []
-        for target, text in programs(options, result).items():
-            name = target.partition(":")[2]
-            program = Program.load(ProgramSpec(kind, assemble(text), name=name), self.maps)
-            loaded.append(self._stack.enter_context(program))
-            self._stack.enter_context(attach(program, name if kind == ProgType.RAW_TRACEPOINT else target))
+        with ExitStack() as stack:
+            for target, text in programs(options, result).items():
+                name = target.partition(":")[2]
+                program = Program.load(ProgramSpec(kind, assemble(text), name=name), self.maps)
+                loaded.append(stack.enter_context(program))
+                stack.enter_context(attach(program, name if kind == ProgType.RAW_TRACEPOINT else target))
+            self._stack.push(stack.pop_all())
         return loaded
 
     def totals(self) -> dict[int, tuple[int, int]]:
@@ -321,6 +376,11 @@ class Counter:
         """Calls that could not be counted: a map was full, or a program was not run because it was running."""
         lost: int = self.uncounted[0]
         return lost + sum(program.info().recursion_misses or 0 for program in self.programs)
+
+    def forget(self, pid: int) -> None:
+        """Make room: the process has ended and was reported."""
+        self.counts.pop(pid, None)
+        self.names.pop(pid, None)
 
     def close(self) -> None:
         """Detach everything and free the maps."""
@@ -335,18 +395,23 @@ class Report:
         self.counter = counter
         self.calls = syscall_names(host_arch())
         self.before: dict[int, tuple[int, int]] = {}
+        self.ended: set[int] = set()
         self.lost_before = 0
 
     def rows(self) -> list[Row]:
         """What the last interval saw, the most first."""
         totals = self.counter.totals()
+        for pid in self.ended & totals.keys():  # they had ended before these totals, which are their last
+            self.counter.forget(pid)
         rows = []
         for key, (calls, ns) in totals.items():
             calls_before, ns_before = self.before.get(key, (0, 0))
             if calls > calls_before:
                 name = self.process(key) if self.options.process else self.syscall(key)
                 rows.append(Row(key, name, calls - calls_before, ns - ns_before))
-        self.before = totals
+        self.before = {key: total for key, total in totals.items() if key not in self.ended}
+        if self.options.process:
+            self.ended = {pid for pid in self.before if not os.path.exists(f"/proc/{pid}")}
         rows.sort(key=lambda row: (row.ns if self.options.latency else row.calls, row.calls), reverse=True)
         return rows[: self.options.top]
 
@@ -365,12 +430,15 @@ class Report:
     def print(self, when: float) -> None:
         """Print one interval, and on stderr what could not be counted."""
         rows = self.rows()
-        (self.print_json if self.options.json else self.print_table)(when, rows)
+        total = self.counter.lost()
+        lost, self.lost_before = total - self.lost_before, total
+        if self.options.json:
+            self.print_json(when, rows, lost)
+        else:
+            self.print_table(when, rows)
         sys.stdout.flush()
-        lost = self.counter.lost()
-        if lost > self.lost_before:
-            print(f"syscount: {lost - self.lost_before} calls could not be counted", file=sys.stderr)
-        self.lost_before = lost
+        if lost:
+            print(f"syscount: {lost} calls could not be counted", file=sys.stderr)
 
     def print_table(self, when: float, rows: Iterable[Row]) -> None:
         """The columns of BCC's syscount."""
@@ -385,21 +453,21 @@ class Report:
             print(f"{name:<22} {row.calls:>8}{spent}")
         print()
 
-    def print_json(self, when: float, rows: Iterable[Row]) -> None:
+    def print_json(self, when: float, rows: Iterable[Row], lost: int) -> None:
         """One object per interval, on one line."""
         key, name = ("pid", "comm") if self.options.process else ("number", "syscall")
         counts = [
             {key: row.key, name: row.name, "count": row.calls, **({"time_ns": row.ns} if self.options.latency else {})}
             for row in rows
         ]
-        print(json.dumps({"time": round(when, 3), "counts": counts, "lost": self.counter.lost()}))
+        print(json.dumps({"time": round(when, 3), "counts": counts, "lost": lost}))
 
 
 def syscall_number(text: str) -> int:
     """Option type: a system call by name or number."""
     numbers = {name: number for number, name in syscall_names(host_arch()).items()}
     number = numbers.get(text, int(text) if text.isdecimal() else None)
-    if number is None:
+    if number is None or number > MOST_NUMBER:
         near = get_close_matches(text, numbers, 1)
         hint = f"did you mean {near[0]}?" if near else "--list shows the names"
         raise argparse.ArgumentTypeError(f"no system call {text!r} on {host_arch().name}; {hint}")
@@ -419,7 +487,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = tool.parser("syscount", __doc__.partition(";")[0] + ".", EXAMPLES)
     add = parser.add_argument
     add("-p", "--pid", type=tool.pid, help="only this process")
-    add("-t", "--tid", type=tool.pid, help="only this thread")
+    add("-t", "--tid", type=tool.tid, help="only this thread")
     add("-c", "--ppid", type=tool.pid, help="only children of this process")
     add("--syscall", type=syscall_number, metavar="NAME", help="only this system call")
     add("-x", "--failures", action="store_true", help="only calls that fail")

@@ -14,9 +14,9 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from pybpf.errors import NotFoundError, PermissionDenied
+from pybpf.errors import KernelError, NotFoundError, PermissionDenied
 
-__all__ = ["Child", "Run", "parser", "pid", "positive", "require", "seconds"]
+__all__ = ["Child", "Run", "parser", "pid", "positive", "require", "seconds", "tid"]
 
 
 def require(*capabilities: str) -> None:
@@ -59,11 +59,21 @@ def seconds(text: str) -> float:
     return number
 
 
-def pid(text: str) -> int:
-    """Option type: the id of a process or thread that exists."""
+def tid(text: str) -> int:
+    """Option type: the id of a thread that exists; a process is its first thread."""
     number = positive(text)
     if not os.path.exists(f"/proc/{number}"):
         raise argparse.ArgumentTypeError(f"there is no process or thread {number}")
+    return number
+
+
+def pid(text: str) -> int:
+    """Option type: the id of a process that exists."""
+    number = tid(text)
+    with suppress(OSError), open(f"/proc/{number}/status", encoding="ascii", errors="replace") as file:
+        process = next((int(line.split()[1]) for line in file if line.startswith("Tgid:")), number)
+        if process != number:
+            raise argparse.ArgumentTypeError(f"{number} is a thread of process {process}, not a process")
     return number
 
 
@@ -155,22 +165,48 @@ class Child:
 
     def __enter__(self) -> Child:
         gate, self._gate = os.pipe2(os.O_CLOEXEC)
+        self._failure, failure = os.pipe2(os.O_CLOEXEC)
         self.pid = os.fork()
         if self.pid == 0:
-            os.close(self._gate)
-            if os.read(gate, 1):
-                with suppress(OSError):
-                    os.execv(self.path, self.command)
-            os._exit(127)
+            self._wait_and_run(gate, failure)
         os.close(gate)
+        os.close(failure)
         return self
 
+    def _wait_and_run(self, gate: int, failure: int) -> None:
+        """The child's life, up to its becoming the command; never returns."""
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)  # Python ignores two of them, and tools handle the others
+            os.close(self._gate)
+            if os.read(gate, 1):
+                os.execv(self.path, self.command)
+        except OSError as error:
+            os.write(failure, str(error.errno).encode())
+        finally:
+            os._exit(127)
+
     def start(self) -> None:
-        """Let the command begin."""
+        """Let the command begin. :raises KernelError: it cannot be executed."""
         os.write(self._gate, b"x")
+        failure = os.read(self._failure, 16)  # the end of the file once the command runs
+        if failure:
+            raise KernelError(f"run {self.path}", int(failure))
 
     def __exit__(self, *error: object) -> None:
         os.close(self._gate)
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGTERM)
-        os.waitpid(self.pid, 0)
+        os.close(self._failure)
+        for number, patience in ((signal.SIGTERM, 1.0), (signal.SIGKILL, None)):
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+            if self._reaped(patience):
+                return
+
+    def _reaped(self, patience: float | None) -> bool:
+        """Wait for the child's end, ``patience`` seconds at most."""
+        deadline = None if patience is None else time.monotonic() + patience
+        while os.waitpid(self.pid, 0 if deadline is None else os.WNOHANG)[0] == 0:
+            if deadline is not None and time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True

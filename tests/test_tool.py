@@ -95,3 +95,19 @@ def test_a_child_does_not_outlive_the_block() -> None:
 def test_times_are_above_zero_and_finite(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         tool.seconds(text)
+
+
+def test_a_child_that_ignores_the_request_to_end_is_killed() -> None:
+    begun = time.monotonic()
+    with tool.Child(["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]) as child:
+        child.start()
+        time.sleep(0.2)
+    assert not os.path.exists(f"/proc/{child.pid}") and time.monotonic() - begun < 30
+
+
+def test_a_child_has_the_signals_of_a_new_program() -> None:
+    with tool.Child(["sleep", "1000"]) as child:
+        child.start()
+        with open(f"/proc/{child.pid}/status") as file:
+            ignored = next(line.split()[1] for line in file if line.startswith("SigIgn:"))
+        assert int(ignored, 16) & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1 | 1 << signal.SIGINT - 1) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 
 from pybpf.arch.aarch64 import AARCH64
 from pybpf.arch.base import Arch
@@ -36,5 +37,11 @@ def arch_named(name: str) -> Arch:
 
 
 def host_arch() -> Arch:
-    """The architecture of this machine."""
+    """The architecture that this Python runs on.
+
+    :raises UnsupportedError: there is no table for it, or this Python is a 32-bit one.
+    """
+    if sys.maxsize < 1 << 32:
+        cause = "a 32-bit Python makes the system calls of another architecture than the kernel's"
+        raise UnsupportedError("use BPF", errno.EOPNOTSUPP, cause, "install a 64-bit Python")
     return arch_named(os.uname().machine)

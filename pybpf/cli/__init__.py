@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import NamedTuple
 
 from pybpf.errors import BpfError
@@ -38,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 success, 1 error (one line on stderr), 2 wrong usage."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0] if words else "--help"
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Names of traced programs can be anything; whoever reads our output sees each line when it is complete.
+        sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         if name in ("-h", "--help", "help"):
             print(_overview())
@@ -51,14 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command is None:
             return _unknown(name)
         code = _run(command, words[1:])
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None: it was closed before we started
+            sys.stdout.flush()
         return code
     except BpfError as error:
         print(f"pybpf {name}: {error}", file=sys.stderr)
         return EXIT_ERROR
     except BrokenPipeError:
         # The reader of our output has gone: what is still buffered cannot be written, now or at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
         return 0
     except OSError as error:
         what = f": {error.filename}" if error.filename else ""

@@ -291,6 +291,8 @@ def open_id(kind: Kind, number: int) -> Fd:
     """
     with explaining(f"open {kind.noun} {number}", "obj_id"):
         try:
+            if not 0 < number < 1 << 32:  # no id is, and the kernel would take its lower half for one
+                raise FileNotFoundError
             return Fd(bpf(kind.fd_by_id, id=number), f"{kind.noun} {number}")
         except FileNotFoundError:
             raise NotFoundError(f"there is no {kind.noun} with id {number}") from None

@@ -127,6 +127,20 @@ class Struct(tuple, metaclass=ElementType):  # type: ignore[type-arg]
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), tuple(self)
 
+    def __contains__(self, value: object) -> bool:
+        return value in tuple(self)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Struct):
+            return type(other) is type(self) and tuple.__eq__(self, other)
+        return isinstance(other, tuple) and tuple(self) == other
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in self._asdict().items())})"
 
@@ -147,6 +161,13 @@ def _accessor(field: Field) -> Any:
     return property(lambda self: make(tuple.__getitem__(self, part)))
 
 
+def _annotations(cls: type) -> dict[str, Any]:
+    """The annotations of the class itself. From 3.14 they are not made before they are asked for."""
+    if sys.version_info >= (3, 10):
+        return cls.__annotations__
+    return cls.__dict__.get("__annotations__", {})
+
+
 def _fields(cls: type, names: dict[str, Any]) -> list[tuple[str, Any]]:
     """(name, type) of the annotations of ``cls`` and its base structs.
 
@@ -157,7 +178,7 @@ def _fields(cls: type, names: dict[str, Any]) -> list[tuple[str, Any]]:
         inherited = getattr(base, "__layout__", None)
         if isinstance(inherited, StructLayout):
             found.update((field.name, field.kind) for field in inherited.fields.values())
-    for name, kind in cls.__dict__.get("__annotations__", {}).items():
+    for name, kind in _annotations(cls).items():
         try:
             if isinstance(kind, str):
                 kind = eval(kind, dict(vars(sys.modules[cls.__module__])), names)

@@ -165,3 +165,24 @@ def test_output_into_a_closed_pipe_is_quiet() -> None:
     )
     os.close(write)
     assert (run.returncode, run.stderr) == (0, b"")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("number", ["-1", "0", "99999999999999", "4294967297"])
+def test_ids_that_no_program_can_have(number: str) -> None:
+    run = pybpf("disasm", "--id", number)
+    assert run.returncode == 1 and run.stderr == f"pybpf disasm: there is no program with id {number}\n"
+
+
+def test_names_that_the_terminal_cannot_show_are_escaped() -> None:
+    code = "import pybpf.cli.asm; pybpf.cli.asm.main = lambda _: print('sl\\xe9ep'); pybpf.cli.main(['asm'])"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": os.getcwd()}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (run.stdout, run.stderr) == ("sl\\xe9ep\n", "")
+
+
+def test_without_standard_output_there_is_no_traceback() -> None:
+    run = subprocess.run(
+        ["sh", "-c", '"$0" -m pybpf --version >&-', sys.executable], capture_output=True, text=True, timeout=120
+    )
+    assert "Traceback" not in run.stderr

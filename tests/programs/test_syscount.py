@@ -250,3 +250,96 @@ def test_without_privileges_it_says_what_it_lacks() -> None:
     )  # fmt: skip
     assert run.returncode == 1
     assert len(run.stderr.splitlines()) == 1 and "lacks CAP_BPF and CAP_PERFMON" in run.stderr
+
+
+# The tool with room for few entries, so that what is not removed fills it up.
+SMALL = (
+    "import sys; from pybpf.programs import syscount; syscount.MAX_ENTRIES = 20\n"
+    "from pybpf.cli import main; sys.exit(main(['syscount', *sys.argv[1:]]))"
+)
+
+
+def test_threads_that_end_inside_a_call_leave_nothing_behind() -> None:
+    """exit(2) never returns: what was noted of it must go with the thread."""
+    threads = "import threading\nfor _ in range(200):\n t = threading.Thread(target=int); t.start(); t.join()\n"
+    program = f"{threads}import os\nfor _ in range(50): os.getsid(0)"
+    run = subprocess.run(
+        [sys.executable, "-c", SMALL, "-L", "--json", "--syscall", "getsid", "--exec", sys.executable, "-c", program],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, "")
+    (row,) = json.loads(run.stdout)["counts"]
+    assert (row["syscall"], row["count"]) == ("getsid", 50)
+    run = subprocess.run(
+        [sys.executable, "-c", SMALL, "-x", "--json", "--exec", sys.executable, "-c", program],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr, json.loads(run.stdout)["lost"]) == (0, "", 0)
+
+
+def test_processes_that_ended_make_room() -> None:
+    tool = subprocess.Popen(
+        [sys.executable, "-c", SMALL, "-P", "--json", "-T", "100", "-i", "0.3", "--syscall", "getsid", "-c", str(os.getpid())],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert tool.stdout is not None
+    tool.stdout.readline()  # attached
+    seen: dict[int, int] = {}
+    for _ in range(3):
+        for _ in range(10):  # 30 processes in all, and there is room for 20
+            pid = os.posix_spawn(sys.executable, [sys.executable, "-c", "import os; os.getsid(0)"], os.environ)
+            os.waitpid(pid, 0)
+        for _ in range(2):
+            for row in json.loads(tool.stdout.readline())["counts"]:
+                seen[row["pid"]] = seen.get(row["pid"], 0) + row["count"]
+    tool.send_signal(signal.SIGINT)
+    out, err = tool.communicate(timeout=60)
+    for line in out.splitlines():
+        for row in json.loads(line)["counts"]:
+            seen[row["pid"]] = seen.get(row["pid"], 0) + row["count"]
+    assert err == ""
+    assert len(seen) == 30 and set(seen.values()) == {1}
+
+
+def test_in_a_pid_namespace_ids_are_those_that_one_sees_there() -> None:
+    script = """
+import os, subprocess, sys, signal
+child = subprocess.Popen([sys.executable, "-c", "import os; input(); [os.getsid(0) for _ in range(60)]; input()"],
+                         stdin=subprocess.PIPE, text=True)
+tool = subprocess.Popen([sys.executable, "-m", "pybpf", "syscount", "-p", str(child.pid), "--syscall", "getsid",
+                         *sys.argv[1:]], stdout=subprocess.PIPE, text=True)
+tool.stdout.readline()
+child.communicate("\\n\\n")
+print(child.pid, tool.communicate()[0])
+"""
+    for options, words in (((), "getsid 60"), (("-P",), "python"), (("-L",), "getsid 60")):
+        run = subprocess.run(
+            ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", script, *options],
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        assert words in " ".join(run.stdout.split()), run.stdout
+        assert "60" in run.stdout.split()
+
+
+def test_a_thread_is_not_taken_for_a_process(workload: Workload) -> None:
+    seen: list[int] = []
+    done = threading.Event()
+    thread = threading.Thread(target=lambda: (seen.append(threading.get_native_id()), done.wait()))
+    thread.start()
+    run = subprocess.run(
+        [sys.executable, "-m", "pybpf", "syscount", "-p", str(seen[0])], capture_output=True, text=True
+    )
+    done.set()
+    thread.join()
+    assert run.returncode == 2 and f"{seen[0]} is a thread of process {os.getpid()}" in run.stderr
+
+
+def test_a_command_that_cannot_be_run_is_an_error(tmp_path: Any) -> None:
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(b"\x7fgarbage")
+    garbage.chmod(0o755)
+    run = subprocess.run(
+        [sys.executable, "-m", "pybpf", "syscount", "--json", "--exec", str(garbage)], capture_output=True, text=True
+    )
+    assert run.returncode == 1 and "ENOEXEC" in run.stderr and len(run.stderr.splitlines()) == 1
