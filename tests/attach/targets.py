@@ -81,16 +81,18 @@ _NATIVE = {
 
 
 def native_program(path: Path, shift: int = 0) -> str:
-    """Write the program. :param shift: added to the addresses in the notes, as before prelinking."""
+    """Write the program. :param shift: how far the notes are from the truth, as after prelinking."""
     native = _NATIVE[os.uname().machine]
     semaphore = BASE + DATA
     at = BASE + CODE + shift
-    notes = usdt_note("p:many", at + native.site1, native.args1)
-    notes += usdt_note("p:many", at + native.site2, native.args2)
-    notes += usdt_note("p:guarded", at + native.site3, "", semaphore + shift)
+    base = BASE + DATA + 8 if shift else 0  # where .stapsdt.base is
+    old = base + shift if shift else 0  # where it was
+    notes = usdt_note("p:many", at + native.site1, native.args1, base=old)
+    notes += usdt_note("p:many", at + native.site2, native.args2, base=old)
+    notes += usdt_note("p:guarded", at + native.site3, "", semaphore + shift, base=old)
     code = bytes.fromhex(native.code)
     symbols = [Sym("_start", BASE + CODE, native.work), Sym("work", BASE + CODE + native.work, len(code) - native.work)]
-    return Elf(code=code, data=bytes(16), symbols=symbols, notes=notes).write(path)
+    return Elf(code=code, data=bytes(16), symbols=symbols, notes=notes, base=base).write(path)
 
 
 @contextmanager

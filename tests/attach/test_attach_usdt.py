@@ -44,6 +44,7 @@ from pybpf.prog import Program
 from pybpf.symbols import ElfFile, UsdtArg, UsdtArgKind, usdt_sites
 from pybpf.types import u64
 from tests.attach.targets import COUNT, COUNT_BY_COOKIE, ROUNDS, finish, kprobe_spec, native_program, waiting
+from tests.symbols.elfmaker import BASE, CODE, DATA, OBJECT, Elf, Sym, usdt_note
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("uprobe")]
 
@@ -189,6 +190,50 @@ def test_what_does_not_exist(hits: Array, native: str) -> None:
         usdt(COUNT, None, "p:many", maps=maps, pid=0x7FFFFFFF)
     with pytest.raises(NotFoundError, match="give a program"):
         usdt(COUNT, None, "p:many", maps=maps)
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="needs x86_64: only there is the pair of instructions")
+@pytest.mark.needs("helper_probe_read_kernel")
+def test_pair_of_instructions_for_quick_probes(hits: Array, tmp_path: Path) -> None:
+    """nop, nop5: Linux 6.18 makes the trap a call; registers, stack and ip are as at the instruction."""
+    # read(0, stack, 1); for r12 in 100 ... 1: push r12; nop; nop5; pop; v += 1 (at 0x402008)
+    code = (
+        "4883ec1031ff4889e6ba0100000031c00f0541bc640000004154900f1f4400005848ff042508204000"
+        "49ffcc75eab8e700000031ff0f05"
+    )
+    note = usdt_note("p:pair", BASE + CODE + 0x1A, "8@(%rsp) 8@v(%rip) 8@%r12")
+    variable = Sym("v", BASE + DATA + 8, 8, OBJECT)
+    path = Elf(code=bytes.fromhex(code), data=bytes(16), notes=note, symbols=[variable]).write(tmp_path / "pair")
+    [place] = find_usdt_places(path, "p:pair")
+    assert place.site.offset == CODE + 0x1B
+    items: list[Item] = [*_zero_stack(), mov(R6, R1)]
+    for index, arg in enumerate(place.site.args):
+        items += [*read(arg), ld_map_value(R1, "hits", 8 * index), atomic_add(DW, R1, 0, R0)]
+    spec = kprobe_spec(*items, mov(R0, 0), exit_())
+    with usdt(spec, path, "p:pair", maps={"hits": hits}), waiting([path]) as process:
+        finish(process)
+    total = sum(range(1, ROUNDS + 1))
+    assert list(hits[0])[:3] == [total, total - ROUNDS, total]
+
+
+@pytest.mark.needs("cookies")
+def test_probe_in_two_files(hits: Array, tmp_path: Path) -> None:
+    files = [native_program(tmp_path / name) for name in ("one", "two")]
+    places = [place for path in files for place in find_usdt_places(path, "p:many")]
+    with attach_usdt(COUNT_BY_COOKIE, places, maps={"hits": hits}):
+        for path in (files[0], files[1], files[1]):
+            with waiting([path]) as process:
+                finish(process)
+    assert list(hits[0])[:5] == [ROUNDS, ROUNDS, 2 * ROUNDS, 2 * ROUNDS, 0]
+
+
+@pytest.mark.needs("cookies")
+def test_prelinked_file(hits: Array, tmp_path: Path) -> None:
+    """Its notes have the addresses of the link, which the base section moves."""
+    path = native_program(tmp_path / "moved", shift=0x10000)
+    with usdt(COUNT_BY_COOKIE, path, "p:many", maps={"hits": hits}), waiting([path]) as process:
+        finish(process)
+    assert list(hits[0])[:2] == [ROUNDS, ROUNDS]
 
 
 _COLLECTOR = """
