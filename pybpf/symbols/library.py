@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -201,13 +201,14 @@ def _find_program(name: str, root: str) -> Binary | None:
 
 
 def _find_library(name: str, root: str) -> Binary | None:
-    """What a loader in ``root`` would take."""
-    matching = [path for path in libraries(root) if _matches(name, os.path.basename(path))]
-    if not matching:
-        return None
-    exact = [path for path in matching if os.path.basename(path) == name]
-    path = (exact or sorted(matching, key=_version, reverse=True))[0]
-    return Binary(inside(root, path), path)
+    """What a loader in ``root`` would take: what its cache has, else what the usual directories have."""
+    for paths in (_cached(root), _listed(root)):
+        matching = [path for path in paths if _matches(name, os.path.basename(path))]
+        if matching:
+            exact = [path for path in matching if os.path.basename(path) == name]
+            path = (exact or sorted(matching, key=_version, reverse=True))[0]
+            return Binary(inside(root, path), path)
+    return None
 
 
 def _stem(name: str) -> str:
@@ -247,18 +248,18 @@ def _aliases(path: str) -> Iterator[str]:
 
 def libraries(root: str = "/") -> list[str]:
     """The libraries of this architecture that a loader in ``root`` finds, in its order, as paths inside ``root``."""
-    found = list(_cached(root))
-    if found:
-        return found
-    return [
-        f"{directory}/{file}"
-        for directory in _directories(root)
-        for file in _listdir(inside(root, directory))
-        if _VERSION.search(file)
-    ]
+    return list(_cached(root) or _listed(root))
 
 
-def _cached(root: str) -> Iterable[str]:
+def _listed(root: str) -> Iterator[str]:
+    """The libraries in the directories that loaders search."""
+    for directory in _directories(root):
+        for file in _listdir(inside(root, directory)):
+            if _VERSION.search(file):
+                yield f"{directory}/{file}"
+
+
+def _cached(root: str) -> list[str]:
     """The paths in glibc's loader cache; nothing when there is none, or none that can be read."""
     try:
         data = read_regular(inside(root, _CACHE), _MOST_CACHE)

@@ -99,6 +99,17 @@ def test_cache_of_another_root(root: Root) -> None:
     assert root.find("zz") is None
 
 
+def test_library_beside_the_cache(root: Root) -> None:
+    """As the musl of a glibc system, or a library that came after the last ldconfig."""
+    root.file("/etc/ld.so.cache", cache(("/lib/libz.so.1", NATIVE, 0)))
+    root.file("/usr/lib/libnew.so.3")
+    root.file(f"/lib/ld-musl-{MACHINE}.so.1")
+    root.file(f"/usr/lib/{MACHINE}-linux-gnu/libz.so.9")
+    assert root.find("new") == "/usr/lib/libnew.so.3"
+    assert root.find(f"ld-musl-{MACHINE}.so.1") == f"/lib/ld-musl-{MACHINE}.so.1"
+    assert root.find("z") == "/lib/libz.so.1"
+
+
 def test_versions_are_compared_as_numbers(root: Root) -> None:
     paths = [f"/lib/libssl.so.{version}" for version in ("1.1", "10", "3")]
     root.file("/etc/ld.so.cache", cache(*((path, NATIVE, 0) for path in paths)))
