@@ -278,26 +278,29 @@ def test_threads_that_end_inside_a_call_leave_nothing_behind() -> None:
 
 
 def test_processes_that_ended_make_room() -> None:
-    tool = subprocess.Popen(
-        [sys.executable, "-c", SMALL, "-P", "--json", "-T", "100", "-i", "0.3", "--syscall", "getsid", "-c", str(os.getpid())],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    options = ["-P", "--json", "-T", "100", "-i", "0.3", "--syscall", "getsid", "-c", str(os.getpid())]
+    tool = subprocess.Popen([sys.executable, "-c", SMALL, *options], stdout=subprocess.PIPE, text=True)
     assert tool.stdout is not None
     tool.stdout.readline()  # attached
     seen: dict[int, int] = {}
+
+    def add(line: str) -> None:
+        report = json.loads(line)
+        assert report["lost"] == 0
+        for row in report["counts"]:
+            seen[row["pid"]] = seen.get(row["pid"], 0) + row["count"]
+
     for _ in range(3):
         for _ in range(10):  # 30 processes in all, and there is room for 20
             pid = os.posix_spawn(sys.executable, [sys.executable, "-c", "import os; os.getsid(0)"], os.environ)
             os.waitpid(pid, 0)
         for _ in range(2):
-            for row in json.loads(tool.stdout.readline())["counts"]:
-                seen[row["pid"]] = seen.get(row["pid"], 0) + row["count"]
+            add(tool.stdout.readline())
     tool.send_signal(signal.SIGINT)
-    out, err = tool.communicate(timeout=60)
-    for line in out.splitlines():
-        for row in json.loads(line)["counts"]:
-            seen[row["pid"]] = seen.get(row["pid"], 0) + row["count"]
-    assert err == ""
+    with tool.stdout:
+        for line in tool.stdout:
+            add(line)
+    assert tool.wait() == 0
     assert len(seen) == 30 and set(seen.values()) == {1}
 
 
