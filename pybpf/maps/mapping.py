@@ -11,7 +11,7 @@ from pybpf.maps.batch import CHUNK, BatchError, KeyCursor, Run, batched, store_b
 from pybpf.maps.elements import MISSING, UNSUPPORTED, KeyedMap
 from pybpf.maps.spec import MapSpec
 from pybpf.sys.bpf import Cmd
-from pybpf.sys.cpus import possible_cpus
+from pybpf.sys.cpus import num_possible_cpus
 from pybpf.sys.explain import explaining
 from pybpf.sys.fd import Fd
 
@@ -131,7 +131,7 @@ class DictMap(KeyedMap):
         """As :meth:`_runs`, with a system call or two for each element."""
         fetch = self._fetch_taking if take else self._fetch
         # Some tables hold more: they round up to a power of two, or keep spare elements for each CPU.
-        keys = walk(self.fd, self._keys.size, 2 * (self.max_entries + possible_cpus()))
+        keys = walk(self.fd, self._keys.size, 2 * (self.max_entries + num_possible_cpus()))
         for start in range(0, len(keys), _RUN):
             found = []
             scratch = self._scratch()

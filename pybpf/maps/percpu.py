@@ -11,7 +11,7 @@ from pybpf.maps.codec import Codec, PerCpuCodec
 from pybpf.maps.hash import HashTable
 from pybpf.maps.mapping import DictMap
 from pybpf.sys.bpf import Cmd, MapType
-from pybpf.sys.cpus import possible_cpus
+from pybpf.sys.cpus import num_possible_cpus
 from pybpf.types import Layout, StructLayout, layout
 from pybpf.types.layout import BoolLayout, IntLayout, TupleLayout
 
@@ -24,6 +24,7 @@ Reduce = Union[Callable[[Sequence[Any]], Any], Mapping[str, Callable[[Sequence[A
 class _PerCpu(DictMap):
     """What per-CPU maps add: values are lists with one value for each possible CPU, in order.
 
+    Where the numbers of the possible CPUs have gaps (``0,2-3``) the lists have none: the second value is that of CPU 2.
     A map is written with a whole list, too. ``reduce`` combines the values of all CPUs into one: ``sum``, ``min``
     and ``max`` work field by field in Structs and element by element in arrays; a dict has a function for each
     field of a Struct (what it leaves out is added up); any other function gets the list. Results are Python
@@ -31,7 +32,7 @@ class _PerCpu(DictMap):
     """
 
     def _value_codec(self) -> Codec:
-        return PerCpuCodec(layout(self.value_type), possible_cpus())
+        return PerCpuCodec(layout(self.value_type), num_possible_cpus())
 
     def sum(self, key: Any) -> Any:
         """The sum over all CPUs of what is under ``key``. :raises KeyError: nothing is."""

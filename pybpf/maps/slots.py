@@ -11,7 +11,7 @@ from pybpf.maps.elements import KeyedMap
 from pybpf.maps.mapping import DictMap
 from pybpf.maps.spec import NO_FLAGS, MapSpec
 from pybpf.sys.bpf import MapFlags, MapType
-from pybpf.sys.cpus import possible_cpus
+from pybpf.sys.cpus import nr_cpu_ids
 from pybpf.types import u32
 
 __all__ = ["CgroupArray", "PerfEventArray", "ProgArray"]
@@ -45,7 +45,7 @@ class PerfEventArray(_Slots):
     A slot is emptied when the map object through which it was filled is closed, unless the map was created with
     ``MapFlags.PRESERVE_ELEMS`` (Linux 5.10).
 
-    :param max_entries: how many slots there are; 0: one for each possible CPU.
+    :param max_entries: how many slots there are; 0: one for each number that a CPU can have.
     """
 
     map_type: ClassVar[MapType] = MapType.PERF_EVENT_ARRAY
@@ -54,7 +54,7 @@ class PerfEventArray(_Slots):
         super().__init__(max_entries, name=name, flags=flags)
 
     def _create(self, spec: MapSpec) -> None:
-        super()._create(spec if spec.max_entries else replace(spec, max_entries=possible_cpus()))
+        super()._create(spec if spec.max_entries else replace(spec, max_entries=nr_cpu_ids()))
 
 
 class CgroupArray(_Slots):

@@ -1,10 +1,10 @@
-"""Which CPUs there are: possible ones size per-CPU values, online ones take perf events."""
+"""Which CPUs there are: possible ones size per-CPU values and arrays by CPU, online ones take perf events."""
 
 from __future__ import annotations
 
 from functools import cache
 
-__all__ = ["online_cpus", "parse_cpu_list", "possible_cpus"]
+__all__ = ["nr_cpu_ids", "num_possible_cpus", "online_cpus", "parse_cpu_list"]
 
 _SYSFS = "/sys/devices/system/cpu/"
 
@@ -19,10 +19,20 @@ def parse_cpu_list(text: str) -> list[int]:
 
 
 @cache
-def possible_cpus() -> int:
-    """How many CPUs the kernel has room for: the number of slots of a per-CPU map value. Fixed at boot."""
+def _possible_cpus() -> tuple[int, ...]:
+    """The CPUs that the kernel has room for, in order. Fixed at boot; there can be gaps, as in ``0,2-3``."""
     with open(_SYSFS + "possible") as file:
-        return parse_cpu_list(file.read())[-1] + 1
+        return tuple(parse_cpu_list(file.read()))
+
+
+def num_possible_cpus() -> int:
+    """How many CPUs are possible: the number of slots of a per-CPU map value, which the kernel leaves no gaps in."""
+    return len(_possible_cpus())
+
+
+def nr_cpu_ids() -> int:
+    """The highest number of a possible CPU, and one more: the size of an array that is indexed by CPU."""
+    return _possible_cpus()[-1] + 1
 
 
 def online_cpus() -> list[int]:

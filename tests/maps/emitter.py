@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pybpf.asm import Code, assemble, encode
 from pybpf.sys.bpf import Cmd, MapType, ProgType, bpf
-from pybpf.sys.cpus import possible_cpus
+from pybpf.sys.cpus import nr_cpu_ids
 from pybpf.sys.fd import Fd
 from pybpf.sys.memlock import bpf_charged
 from pybpf.types import Struct, u8, u32, u64
@@ -190,7 +190,7 @@ class Emitter:
         self.most = most or MOST[how]
         self.number = 0
         with contextlib.ExitStack() as made:
-            ring = create_map(kind, possible_cpus(), 4, 4) if how == "perf" else create_map(kind, entries)
+            ring = create_map(kind, nr_cpu_ids(), 4, 4) if how == "perf" else create_map(kind, entries)
             self.fd = made.enter_context(ring)
             self.lost_map = made.enter_context(create_map(MapType.ARRAY, 1, 4, 8))
             code = encode(

@@ -45,7 +45,7 @@ from pybpf.maps import (
     UserRingBuffer,
 )
 from pybpf.sys.bpf import Cmd, MapFlags, MapType
-from pybpf.sys.cpus import possible_cpus
+from pybpf.sys.cpus import nr_cpu_ids, num_possible_cpus
 from pybpf.sys.fd import Fd
 from pybpf.types import Struct, char, s64, u8, u16, u32, u64
 
@@ -160,11 +160,11 @@ def test_longest_prefix_of_ipv6() -> None:
 
 def test_perf_event_array_has_a_slot_per_cpu() -> None:
     with PerfEventArray(name="events") as found:
-        assert found.max_entries == possible_cpus() == found.info().max_entries
+        assert found.max_entries == nr_cpu_ids() == found.info().max_entries
         with pytest.raises(UnsupportedError):
             found[0]
         with pytest.raises(IndexError):
-            found[possible_cpus()] = 0
+            found[nr_cpu_ids()] = 0
         with open("/dev/null") as other, pytest.raises(KernelError):
             found[0] = other
         with pytest.raises(KeyError):
@@ -259,7 +259,7 @@ def test_bpftool_prints_typed_values() -> None:
 @pytest.mark.parametrize("cls", [HashMap, LruHash, PerCpuHash])
 def test_types_come_from_the_map_itself(cls: type[HashMap], bpffs: Path) -> None:
     with cls(u32, Stat, 16, name="stats") as found:
-        values = [STAT] * possible_cpus() if cls is PerCpuHash else STAT
+        values = [STAT] * num_possible_cpus() if cls is PerCpuHash else STAT
         found[7] = values
         found.pin(bpffs / "stats")
     with Map.open(bpffs / "stats") as again:
@@ -289,8 +289,8 @@ def test_views_of_kernel_types() -> None:
         assert found[key].tv_nsec == 7
         assert {key.tv_sec: value.tv_sec for key, value in found.items()} == {5: -6, 9: 5}
     with PerCpuHash(u32, timespec) as found:
-        found[1] = [timespec(tv_sec=cpu) for cpu in range(possible_cpus())]
-        assert [value.tv_sec for value in found[1]] == list(range(possible_cpus()))
+        found[1] = [timespec(tv_sec=cpu) for cpu in range(num_possible_cpus())]
+        assert [value.tv_sec for value in found[1]] == list(range(num_possible_cpus()))
 
 
 def test_bytes_where_nothing_is_known() -> None:

@@ -30,7 +30,7 @@ from pybpf.maps import (
 )
 from pybpf.prog import Program, ProgramSpec
 from pybpf.sys.bpf import MapFlags, MapType, ProgType
-from pybpf.sys.cpus import online_cpus, possible_cpus
+from pybpf.sys.cpus import num_possible_cpus, online_cpus
 from pybpf.types import Struct, u32, u64
 
 pytestmark = pytest.mark.root
@@ -88,11 +88,11 @@ def test_counting(make: Callable[[], Any]) -> None:
 def test_counting_per_cpu(make: Callable[[], Any]) -> None:
     """Each CPU counts a number of its own: nothing is lost or mixed up."""
     with make() as found:
-        found[3] = [0] * possible_cpus()
+        found[3] = [0] * num_possible_cpus()
         with load(COUNT_PER_CPU, {"m": found}, ProgType.RAW_TRACEPOINT) as program:
             for cpu in online_cpus():
                 run(program, cpu=cpu, times=10 * (cpu + 1))
-        expected = [10 * (cpu + 1) if cpu in online_cpus() else 0 for cpu in range(possible_cpus())]
+        expected = [10 * (cpu + 1) if cpu in online_cpus() else 0 for cpu in range(num_possible_cpus())]
         assert found[3] == expected
         assert found.sum(3) == sum(expected)
         assert dict(found.items(reduce=max))[3] == max(expected)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from pybpf.errors import KernelError, PackError
-from pybpf.maps import LruPerCpuHash, PerCpuArray, PerCpuHash
+from pybpf.maps import LruPerCpuHash, PerCpuArray, PerCpuHash, PerfEventArray
 from pybpf.maps.percpu import reducer
+from pybpf.sys import cpus
 from pybpf.sys.bpf import Cmd
-from pybpf.sys.cpus import possible_cpus
+from pybpf.sys.cpus import num_possible_cpus
 from pybpf.types import Struct, char, layout, u8, u32, u64
 
 pytestmark = pytest.mark.root
 
-CPUS = possible_cpus()
+CPUS = num_possible_cpus()
 
 
 class Stat(Struct):
@@ -89,6 +92,32 @@ def test_structs(cls: type) -> None:
         by_field = dict(found.items(reduce={"longest": max}))[2]
         assert by_field == Stat(total + CPUS, 10 * (CPUS - 1), (total, 2 * total, CPUS))
         assert dict(found.items(reduce=lambda values: values[0]))[2] == values[0]
+
+
+@pytest.fixture
+def sparse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose possible CPUs are 0, 2 and 3."""
+    (tmp_path / "possible").write_text("0,2-3\n")
+    monkeypatch.setattr(cpus, "_SYSFS", f"{tmp_path}/")
+    cpus._possible_cpus.cache_clear()
+    yield
+    cpus._possible_cpus.cache_clear()
+
+
+def test_gaps_between_cpus(sparse: None) -> None:
+    """The kernel sizes values by the number of possible CPUs and packs them; arrays of events it indexes by CPU."""
+    assert (cpus.num_possible_cpus(), cpus.nr_cpu_ids()) == (3, 4)
+    with PerCpuArray(u32, 2) as found:
+        values = found._value_codec()
+        assert values.size == 3 * 8
+        raw = bytearray(values.size)
+        values.pack_into(raw, [1, 2, 3])
+        assert raw == struct.pack("=IxxxxIxxxxIxxxx", 1, 2, 3)
+        assert values.unpack(raw) == [1, 2, 3]
+        with pytest.raises(PackError, match="3 x u32"):
+            values.pack_into(raw, [1, 0, 2, 3])
+    with PerfEventArray() as events:
+        assert events.max_entries == 4
 
 
 def test_array() -> None:
