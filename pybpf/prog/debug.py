@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from pybpf.asm import Code, SourceLine
 
 __all__ = ["Function", "LineRow", "functions", "index_at", "line_rows", "source_of"]
 
+_NO_LINE = SourceLine("", 0, 0, "")
 #: (opcode, src) of a local call and of the ld_imm64 of a function's address
 _NAMES_FUNCTION = ((0x85, 1), (0x18, 4))
 
@@ -63,22 +66,30 @@ def index_at(code: Code, slot: int) -> int:
 
 
 def line_rows(code: Code, parts: list[Function]) -> Iterator[LineRow]:
-    """Each change of the source line; the kernel wants a row at the start of every function, or none at all."""
+    """Each change of the source line; the kernel wants a row at the start of every function, or none at all.
+
+    A function without lines gets an empty one, so that it does not seem to be of those in front of it.
+    """
     if not any(insn.line for insn in code.insns):
         return
     starts = {part.start for part in parts}
-    previous: SourceLine | None = None
+    previous = _NO_LINE
     for index, insn in enumerate(code.insns):
         line = insn.line
-        if index in starts and line is None:
-            line = source_of(code, index) or previous or next(each.line for each in code.insns if each.line)
+        if index in starts:
+            line = line or source_of(code, index, parts) or _NO_LINE
         if line is not None and (line != previous or index in starts):
             yield LineRow(code.slot(index), line)
             previous = line
 
 
-def source_of(code: Code, index: int) -> SourceLine | None:
-    """The source line of an instruction: its own, or else that of the nearest one before it, or after it."""
-    before = (insn.line for insn in reversed(code.insns[: index + 1]) if insn.line)
-    after = (insn.line for insn in code.insns[index + 1 :] if insn.line)
-    return next(before, None) or next(after, None)
+def source_of(code: Code, index: int, parts: list[Function]) -> SourceLine | None:
+    """The source line of an instruction: its own, or the nearest one before it in its function, or after it there.
+
+    :param parts: the functions of the program, see :func:`functions`.
+    """
+    number = bisect_right([part.start for part in parts], index)
+    start = parts[number - 1].start
+    stop = parts[number].start if number < len(parts) else len(code)
+    nearest = chain(range(index, start - 1, -1), range(index + 1, stop))
+    return next((line for line in (code.insns[place].line for place in nearest) if line), None)

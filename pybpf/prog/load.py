@@ -209,9 +209,8 @@ def _verifier_error(action: str, error: OSError, spec: ProgramSpec, rejection: R
     if index is not None and index < len(code):
         if not insn or code.insns[index].ref is not None:  # a name says more than a number
             insn = str(code.insns[index])
-        line = source_of(code, index)
-        if line:
-            source = f"{line.file}:{line.line}: {line.text.strip()}"
+        line = source_of(code, index, functions(code, spec.name))
+        source = f"{line.file}:{line.line}: {line.text.strip()}" if line else ""
     slot = rejection.slot if index is None else code.slot(index)
     return VerifierError(
         action, error.errno or 0, reason, advice, log=log, insn=insn, insn_index=slot, source=source

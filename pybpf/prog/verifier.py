@@ -14,7 +14,7 @@ __all__ = ["Rejection", "advice_for", "read_log"]
 _TAIL = 1 << 18
 
 _INSN = re.compile(r"(\d+): \(([0-9a-f]{2})\) ([^;]*)")
-_SOURCE = re.compile(r"; (.*?)(?: @ (\S.*:\d+))?\s*$")
+_SOURCE = re.compile(r"; (.*?)(?: @ ([^@]*:\d+))?\s*$")
 #: Structural checks come before any instruction is printed, and name theirs in words.
 _NAMED_INSN = re.compile(r"\b(?:insn|instruction) (\d+)\b")
 #: In a report the failing instruction is marked: ">>> 2 | (bf) r0 = r3"; its source line too, but without an opcode.
@@ -72,8 +72,8 @@ def read_log(log: str) -> Rejection:
             words.clear()
         elif line.startswith(";"):
             quoted = _SOURCE.match(line)
-            if quoted:
-                source = f"{quoted[2]}: {quoted[1]}" if quoted[2] else quoted[1]
+            if quoted:  # without text: of a function that has no lines
+                source = f"{quoted[2]}: {quoted[1]}" if quoted[1] and quoted[2] else quoted[1]
         else:
             line = _FOOTER.sub("", line).rstrip()
             if line and not _NOISE.match(line):

@@ -43,6 +43,7 @@ from pybpf.asm import (
 )  # fmt: skip
 from pybpf.errors import BpfError, VerifierError
 from pybpf.prog import Program, ProgramSpec, load
+from pybpf.prog.debug import LineRow, functions, line_rows
 from pybpf.sys.bpf import Cmd, MapType, ProgType, bpf
 from pybpf.sys.fd import Fd
 
@@ -258,6 +259,43 @@ def test_source_line_of_a_generated_instruction() -> None:
     assert error.source == "a.py:3: x = y"
     error = refused(ProgramSpec(ProgType.SOCKET_FILTER, Code([mov(R0, R4), exit_().at(line)])))
     assert error.source == "a.py:3: x = y"
+
+
+FIRST, LAST = SourceLine("a.py", 3, 1, "x = y"), SourceLine("a.py", 9, 1, "return x")
+
+
+@pytest.mark.parametrize(
+    ("helper", "source"),
+    [
+        ([mov(R0, R4), exit_()], ""),
+        ([mov(R0, R4), exit_().at(LAST)], "a.py:9: return x"),
+        ([mov(R0, R4).at(LAST), exit_()], "a.py:9: return x"),
+    ],
+    ids=["no lines", "a later line", "a line"],
+)
+def test_source_line_of_a_called_function(helper: list[Insn], source: str) -> None:
+    """It is never that of the function in front of it; what comes behind counts neither."""
+    main = [call_local("helper").at(FIRST), exit_().at(FIRST)]
+    behind = [label("behind"), mov(R0, 0).at(FIRST), exit_().at(FIRST)]
+    items = [*main[:1], call_local("behind").at(FIRST), *main[1:], label("helper"), *helper, *behind]
+    error = refused(ProgramSpec(ProgType.SOCKET_FILTER, Code(items)))
+    assert "R4 !read_ok" in error.cause
+    assert error.source == source
+
+
+def test_lines_of_functions() -> None:
+    """Each function starts with a line of its own, or with an empty one."""
+    none = SourceLine("", 0, 0, "")
+    code = Code([
+        mov(R0, 0), *[call_local(f"helper{n}").at(FIRST) for n in range(3)], exit_(),
+        label("helper0"), mov(R0, 0), exit_(),
+        label("helper1"), mov(R0, 1), exit_().at(LAST),
+        label("helper2"), mov(R0, 2), exit_(),
+    ])  # fmt: skip
+    rows = list(line_rows(code, functions(code, "main")))
+    assert rows == [LineRow(0, FIRST), LineRow(5, none), LineRow(7, LAST), LineRow(9, none)]
+    with Program.load(ProgramSpec(ProgType.SOCKET_FILTER, code)):
+        pass
 
 
 def test_no_source_lines() -> None:

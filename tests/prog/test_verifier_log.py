@@ -40,6 +40,14 @@ LOGS = {
             9, "r0 = *(u64 *)(r0 +0)", "probe.py:12: value = array[index]",
         ),
     ),
+    "a source line with an operator like the mark in front of the file": (
+        "; x = a @ b @ probe.py:12\n1: (bf) r0 = r2\nR2 !read_ok\n",
+        Rejection("R2 !read_ok", 1, "r0 = r2", "probe.py:12: x = a @ b"),
+    ),
+    "source line of a function that has none": (
+        "; x = y @ probe.py:12\n0: (85) call pc+1\n;  @ :0\n2: (bf) r0 = r2\nR2 !read_ok\n",
+        Rejection("R2 !read_ok", 2, "r0 = r2", ""),
+    ),
     "6.18, liveness first": (
         "Live regs before insn:\n      0: .1........ (61) r0 = *(u32 *)(r1 +2000)\n      1: 0......... (95) exit\n"
         "0: R1=ctx() R10=fp0\n0: (61) r0 = *(u32 *)(r1 +2000)\ninvalid bpf_context access off=2000 size=4\n"
