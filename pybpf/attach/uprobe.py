@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 _ENOTSUPP = 524
+_MOST_REF_CTR_OFFSET = (1 << 32) - 1  # bits 32 to 63 of the event's config
 
 
 class UserPlace(NamedTuple):
@@ -135,6 +136,7 @@ def attach_place(
 
     :raises NotFoundError: there is no process ``pid``.
     :raises UnsupportedError: the kernel has no counters of listeners (before 4.20), and the place has one.
+    :raises BpfError: the counter is too far into the file for a perf event.
     :raises KernelError: the kernel refused.
     """
     target = place.target(ret)
@@ -144,6 +146,8 @@ def attach_place(
         raise UnsupportedError(
             f"attach to {target}", errno.EOPNOTSUPP, "this kernel does not count the listeners of a probe (Linux 4.20)"
         )
+    if place.ref_ctr_offset > _MOST_REF_CTR_OFFSET:
+        raise BpfError(f"cannot attach to {target}: its counter of listeners is beyond the first 4 GiB of the file")
     if pmu is not None:
         event = _open(target, pid, **_pmu_fields(pmu, place, ret))
         return link_perf_event(program.fd, event, target, cookie=cookie)

@@ -30,9 +30,10 @@ _SHN_UNDEF = 0
 _MOST_SECTIONS = 1 << 16
 _NT_GNU_BUILD_ID = 3
 _VERSION_HIDDEN = 0x8000
-_MOST_NAME = 1 << 16
-#: Names may share their bytes in the string table; a file that makes them many times larger than itself is refused.
-_NAMES_PER_STRINGS = 16
+_MOST_SYMBOL_NAME = 1 << 16
+_MOST_NAME = 1 << 12  # of a section or a version
+#: Names may share their bytes in a string table, but a file whose names are larger than this many of it is refused.
+_NAMES_PER_FILE = 4
 
 
 class Symbol(NamedTuple):
@@ -98,6 +99,29 @@ class _Table(NamedTuple):
     versions: array[int] | None
 
 
+class _Budget:
+    """What reading a file may still take, in bytes: names and notes that share their bytes could fill the memory."""
+
+    def __init__(self, elf: ElfFile) -> None:
+        self._file = elf.name
+        self._left = _NAMES_PER_FILE * elf.file_size + _MOST_SYMBOL_NAME
+
+    def charge(self, size: int) -> None:
+        """:raises BpfError: nothing is left."""
+        self._left -= size
+        if self._left < 0:
+            raise _damaged(self._file, "its names or notes overlap")
+
+    def string(self, strings: bytes, start: int, most: int) -> bytes:
+        """The name at an offset of a string table; empty when none of at most so many bytes ends there."""
+        end = strings.find(b"\0", start, start + most)
+        if end < 0:
+            self.charge(max(min(most, len(strings) - start), 0))  # what was searched
+            return b""
+        self.charge(end - start)
+        return strings[start:end]
+
+
 class ElfFile:
     """An open ELF file. Use it in a ``with`` block, or :meth:`close` it.
 
@@ -115,6 +139,7 @@ class ElfFile:
         self.name = show(name or path)
         self._fd = open_regular(path)
         self.file_size = os.fstat(self._fd.fileno()).st_size
+        self._budget = _Budget(self)  # of what is kept; each pass over symbols or notes has its own
         try:
             self._read_headers()
         except BpfError:
@@ -125,7 +150,7 @@ class ElfFile:
             raise self._damaged(str(error) or type(error).__name__) from None
 
     def _damaged(self, why: str) -> BpfError:
-        return BpfError(f"cannot read {self.name} as an ELF file: {why}")
+        return _damaged(self.name, why)
 
     def _read_headers(self) -> None:
         try:
@@ -173,7 +198,7 @@ class ElfFile:
             names = self.read(sections[names_index]["sh_offset"], sections[names_index]["sh_size"])
         self.sections = [
             Section(
-                _text(_string(names, s["sh_name"])),
+                _text(self._budget.string(names, s["sh_name"], _MOST_NAME)),
                 str(s["sh_type"]),
                 s["sh_addr"],
                 s["sh_offset"],
@@ -203,7 +228,7 @@ class ElfFile:
         return b"" if section.type == "SHT_NOBITS" else self.read(section.offset, section.size)
 
     def file_offset(self, address: int, *, executable: bool = False) -> int | None:
-        """Where in the file the byte at a virtual address is; None when no segment loads it from there.
+        """Where in the file the byte at a virtual address is; None when no segment loads it from inside the file.
 
         :param executable: look in executable segments only.
         """
@@ -211,7 +236,8 @@ class ElfFile:
             if executable and not segment.executable:
                 continue
             if 0 <= address - segment.address < segment.file_size:
-                return address - segment.address + segment.offset
+                offset = address - segment.address + segment.offset
+                return offset if offset < self.file_size else None
         return None
 
     def notes(self, section: Section) -> Iterator[Note]:
@@ -231,9 +257,11 @@ class ElfFile:
 
     @cached_property
     def build_id(self) -> str | None:
-        """The build id in hexadecimal digits; None when the file has none."""
+        """The build id in hexadecimal digits; None when the file has none. :raises BpfError: too many notes overlap."""
+        budget = _Budget(self)
         for section in self.sections:
             if section.type == "SHT_NOTE":
+                budget.charge(min(section.size, self.file_size))
                 for note in self.notes(section):
                     if note.owner == b"GNU" and note.type == _NT_GNU_BUILD_ID:
                         return note.data.hex()
@@ -242,19 +270,20 @@ class ElfFile:
     @cached_property
     def _tables(self) -> list[_Table]:
         """The static symbol table, which has more, before the dynamic one."""
-        wanted = ("SHT_SYMTAB", "SHT_DYNSYM")
-        sections = [section for section in self.sections if section.type in wanted]
-        sections.sort(key=lambda section: wanted.index(section.type))
         size = struct.calcsize(self._endian + self._class.symbol)
         tables = []
-        for section in sections:
-            if section.link >= len(self.sections):
+        for kind in ("SHT_SYMTAB", "SHT_DYNSYM"):  # a file has one of each
+            section = self._first(kind)
+            if section is None or section.link >= len(self.sections):
                 continue
             entries = self.data(section)
             versions = self._versions(section) if section.type == "SHT_DYNSYM" else None
             strings = self.data(self.sections[section.link])
             tables.append(_Table(entries[: len(entries) // size * size], strings, versions))
         return tables
+
+    def _first(self, kind: str) -> Section | None:
+        return next((section for section in self.sections if section.type == kind), None)
 
     def _versions(self, symbols: Section) -> array[int] | None:
         for section in self.sections:
@@ -273,7 +302,7 @@ class ElfFile:
     @cached_property
     def _version_names(self) -> dict[int, str]:
         """version number -> name, of the versions that the file defines."""
-        section = next((section for section in self.sections if section.type == "SHT_GNU_verdef"), None)
+        section = self._first("SHT_GNU_verdef")
         if section is None or section.link >= len(self.sections):
             return {}
         data, strings = self.data(section), self.data(self.sections[section.link])
@@ -285,7 +314,8 @@ class ElfFile:
                 break
             index, _, _, first, step = entry.unpack_from(data, at)
             if at + first + name.size <= len(data):
-                names[index] = _text(_string(strings, name.unpack_from(data, at + first)[0]))
+                start = name.unpack_from(data, at + first)[0]
+                names[index] = _text(self._budget.string(strings, start, _MOST_NAME))
             if not step:
                 break
             at += step
@@ -295,32 +325,28 @@ class ElfFile:
         """Every defined symbol of the given kinds, of both tables; names and addresses can come more than once.
 
         :param match: only symbols whose name (without version) it matches.
-        :raises BpfError: the string table makes names that are far larger than itself.
+        :raises BpfError: the names are far larger than the file.
         """
+        budget = _Budget(self)
         for table in self._tables:
-            yield from self._symbols(table, kinds, match)
+            yield from self._symbols(table, kinds, match, budget)
 
-    def _symbols(self, table: _Table, kinds: tuple[int, ...], match: re.Pattern[bytes] | None) -> Iterator[Symbol]:
+    def _symbols(
+        self, table: _Table, kinds: tuple[int, ...], match: re.Pattern[bytes] | None, budget: _Budget
+    ) -> Iterator[Symbol]:
         name_at, value_at, size_at, info_at, section_at = self._class.fields
         strings, versions = table.strings, table.versions
-        find = strings.find
-        left = _NAMES_PER_STRINGS * len(strings) + _MOST_NAME
         for index, entry in enumerate(struct.iter_unpack(self._endian + self._class.symbol, table.entries)):
             kind = entry[info_at] & 15
             if kind not in kinds or entry[section_at] == _SHN_UNDEF:
                 continue
-            start = entry[name_at]
-            end = find(b"\0", start, start + _MOST_NAME)
-            if end <= start:
-                continue
-            left -= end - start
-            if left < 0:
-                raise self._damaged("its symbol names overlap")
-            name = strings[start:end]
-            if match is None or match.match(name):
+            name = budget.string(strings, entry[name_at], _MOST_SYMBOL_NAME)
+            if name and (match is None or match.match(name)):
                 text = name.decode("utf-8", "surrogateescape")
                 if versions is not None and index < len(versions) and versions[index] & _VERSION_HIDDEN:
-                    text += "@" + self._version_names.get(versions[index] & ~_VERSION_HIDDEN, "?")
+                    version = self._version_names.get(versions[index] & ~_VERSION_HIDDEN, "?")
+                    budget.charge(len(version))
+                    text += "@" + version
                 yield Symbol(text, entry[value_at], entry[size_at], kind)
 
     def functions(self, pattern: str = "*") -> list[Symbol]:
@@ -356,13 +382,14 @@ class ElfFile:
         offsets = {found.start() for found in re.finditer(re.escape(wanted), table.strings)}
         if not offsets:
             return
+        budget = _Budget(self)
         size = struct.calcsize(self._endian + self._class.symbol)
         for index, offset in enumerate(self._array("I", table.entries)[:: size // 4]):
             if offset in offsets:
                 entries = table.entries[index * size : (index + 1) * size]
                 versions = table.versions[index : index + 1] if table.versions is not None else None
                 version = self._version_names.get(versions[0] & ~_VERSION_HIDDEN, "") if versions else ""
-                for symbol in self._symbols(_Table(entries, table.strings, versions), kinds, None):
+                for symbol in self._symbols(_Table(entries, table.strings, versions), kinds, None, budget):
                     yield symbol, version
 
     def function(self, name: str) -> Symbol:
@@ -403,12 +430,12 @@ class ElfFile:
         return f"<ElfFile {self.name}>"
 
 
+def _damaged(file: str, why: str) -> BpfError:
+    return BpfError(f"cannot read {file} as an ELF file: {why}")
+
+
 def _round_up(size: int, align: int) -> int:
     return (size + align - 1) & -align
-
-
-def _string(strings: bytes, offset: int) -> bytes:
-    return strings[offset : max(strings.find(b"\0", offset, offset + _MOST_NAME), offset)]
 
 
 def _text(raw: bytes) -> str:

@@ -47,13 +47,13 @@ def usdt_sites(elf: ElfFile) -> list[UsdtSite]:
 
     :raises BpfError: the file is of an architecture that pybpf does not know.
     """
-    sections = [section for section in elf.sections if section.name == ".note.stapsdt"]
-    if not sections:
+    section = elf.section(".note.stapsdt")
+    if section is None:
         return []
     arch = next((arch for arch in ARCHES.values() if arch.elf_machine == elf.machine), None)
     if arch is None or elf.bits != 64:
         raise BpfError(f"cannot read the USDT probes of {elf.name}: it is for {elf.machine}, {elf.bits} bits")
-    sites = [site for section in sections for site in _sites(elf, section, arch)]
+    sites = list(_sites(elf, section, arch))
     wanted = {arg.symbol for site in sites for arg in site.args if arg.symbol is not None}
     if not wanted:
         return sites

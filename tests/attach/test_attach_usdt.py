@@ -38,7 +38,7 @@ from pybpf.asm import (
 from pybpf.attach import usdt
 from pybpf.attach.semaphore import Semaphore, semaphore_address
 from pybpf.attach.usdt import attach_usdt, find_usdt_places
-from pybpf.errors import NotFoundError, UnsupportedError
+from pybpf.errors import BpfError, NotFoundError, UnsupportedError
 from pybpf.maps import Array
 from pybpf.prog import Program
 from pybpf.symbols import ElfFile, UsdtArg, UsdtArgKind, usdt_sites
@@ -150,6 +150,15 @@ def test_without_counting_in_the_kernel(hits: Array, native: str, monkeypatch: p
     with waiting([native]) as process, usdt(COUNT, native, "p:guarded", maps=maps, pid=process.pid):
         finish(process)
     assert hits[0][0] == ROUNDS
+
+
+@pytest.mark.needs("uprobe_ref_ctr")
+def test_counter_too_far_into_the_file(hits: Array, native: str) -> None:
+    """A perf event has 32 bits for its place; more would change what the event is."""
+    [place] = find_usdt_places(native, "p:guarded")
+    far = place._replace(site=place.site._replace(semaphore=1 << 32))
+    with Program.load(COUNT, {"hits": hits}) as program, pytest.raises(BpfError, match="beyond the first 4 GiB"):
+        attach_usdt(program, [far])
 
 
 def test_counter_is_lowered_again(native: str) -> None:

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 CODE, DATA = 0x1000, 0x2000  # offsets in the file; the addresses are BASE higher
 BASE = 0x400000
@@ -120,6 +121,34 @@ class Elf:
         path.write_bytes(self.bytes())
         path.chmod(0o755)
         return str(path)
+
+
+class Header(NamedTuple):
+    """A section header over a part of :func:`hostile`'s blob."""
+
+    kind: int
+    start: int = 0
+    size: int = 0
+    link: int = 0
+    name: int = 0  # where it starts in section 1
+
+
+def hostile(blob: bytes, headers: Sequence[Header], code: bytes = b"\xc3" * 64) -> bytes:
+    """A file whose sections may share bytes; they are numbered from 1, and the first has their names."""
+    body = bytearray(Elf(code=code).bytes())
+    at = len(body)
+    table = bytes(64)
+    for header in headers:
+        table += struct.pack("<IIQQQQIIQQ", header.name, header.kind, 0, 0, at + header.start, header.size,
+                             header.link, 0, 1, 0)  # fmt: skip
+    struct.pack_into("<Q", body, 40, at + len(blob))
+    struct.pack_into("<HH", body, 60, len(headers) + 1, 1)
+    return bytes(body) + blob + table
+
+
+def symbol_table(name: int, count: int) -> bytes:
+    """So many functions of one name, at successive bytes of the code."""
+    return bytes(24) + b"".join(struct.pack("<IBBHQQ", name, 0x12, 0, 1, BASE + CODE + i, 1) for i in range(count))
 
 
 def usdt_note(

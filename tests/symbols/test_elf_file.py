@@ -5,16 +5,38 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import struct
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from pybpf.attach.uprobe import place_in
 from pybpf.errors import BpfError, NotFoundError
-from pybpf.symbols import ElfFile, find_binary
-from tests.symbols.elfmaker import BASE, CODE, DATA, IFUNC, NOTYPE, OBJECT, Elf, Sym
+from pybpf.symbols import ElfFile, find_binary, usdt_sites
+from tests.symbols.elfmaker import (
+    BASE,
+    CODE,
+    DATA,
+    DYNSYM,
+    IFUNC,
+    NOTE,
+    NOTYPE,
+    OBJECT,
+    STRTAB,
+    SYMTAB,
+    VERDEF,
+    VERSYM,
+    Elf,
+    Header,
+    Sym,
+    hostile,
+    symbol_table,
+    usdt_note,
+)
 
 LIBC = find_binary("libc.so.6", os.getpid()).path
 PYTHON = os.path.realpath(sys.executable)
@@ -176,28 +198,97 @@ def test_what_is_no_elf_file(tmp_path: Path) -> None:
             ElfFile(str(text))
 
 
-def test_names_that_would_fill_memory_are_refused(tmp_path: Path) -> None:
-    """A string table without ends, and many symbols that each take all of it."""
-    count = 2000
-    symbols = [Sym("", BASE + CODE + index) for index in range(count)]
-    elf = Elf(code=bytes(count), symbols=symbols)
-    data = bytearray(elf.bytes())
-    strings = b"A" * 60000 + b"\0"
-    at = len(data)
-    data += strings
-    names_at = data.rindex(b"\0.strtab\0") + 1 - (data.rindex(b"\0.text\0"))
-    header = data.rindex(names_at.to_bytes(4, "little") + (3).to_bytes(4, "little"))
-    data[header + 24 : header + 40] = at.to_bytes(8, "little") + len(strings).to_bytes(8, "little")
-    path = tmp_path / "elf"
-    path.write_bytes(data)
-    with ElfFile(str(path)) as damaged, pytest.raises(BpfError, match="symbol names overlap"):
-        damaged.functions()
+COUNT = 2000
+LONG = b"\0" + b"A" * 4000 + b"\0"
+
+
+def hostile_file(path: Path, blob: bytes, headers: Sequence[Header]) -> str:
+    path.write_bytes(hostile(blob, headers, code=bytes(COUNT)))
+    return str(path)
+
+
+@pytest.mark.parametrize("end", [b"\0", b""], ids=["ended", "unended"])
+def test_symbol_names_that_would_fill_memory_are_refused(tmp_path: Path, end: bytes) -> None:
+    """Many symbols that each take all of the string table, or search all of it for an end."""
+    strings, table = b"\0" + b"A" * 60000 + end, symbol_table(1, COUNT)
+    headers = [Header(STRTAB, 0, 1), Header(STRTAB, 0, len(strings)), Header(SYMTAB, len(strings), len(table), 2)]
+    with ElfFile(hostile_file(tmp_path / "elf", strings + table, headers)) as elf:
+        with pytest.raises(BpfError, match="names or notes overlap"):
+            elf.functions()
+        assert elf.symbol("no_such") is None
+
+
+def test_section_names_that_would_fill_memory_are_refused(tmp_path: Path) -> None:
+    path = hostile_file(tmp_path / "elf", LONG, [Header(STRTAB, 0, len(LONG), name=1)] * COUNT)
+    with pytest.raises(BpfError, match="names or notes overlap"):
+        ElfFile(path)
+
+
+def test_name_of_a_section_is_not_long(tmp_path: Path) -> None:
+    names = b"\0" + b"A" * 5000 + b"\0short\0"
+    headers = [Header(STRTAB, 0, len(names), name=start) for start in (1, 5002)]
+    with ElfFile(hostile_file(tmp_path / "elf", names, headers)) as elf:
+        assert [section.name for section in elf.sections] == ["", "", "short"]
+
+
+def versioned(path: Path, definitions: int) -> str:
+    """Symbols of one hidden version, and so many definitions of it, all with the same long name."""
+    entry = struct.pack("<HHHHIIIII", 1, 0, 1, 1, 0, 20, 28, 3, 0)  # its name is at 3
+    strings = b"\0f" + LONG
+    blob, headers = b"", [Header(STRTAB, 0, 1)]
+    for kind, data, link in [
+        (STRTAB, strings, 0),
+        (DYNSYM, symbol_table(1, COUNT), 2),
+        (VERSYM, b"\1\x80" * (COUNT + 1), 3),
+        (VERDEF, b"".join(struct.pack("<4xH", i) + entry[6:] for i in range(1, definitions + 1)), 2),
+    ]:
+        headers.append(Header(kind, len(blob), len(data), link))
+        blob += data
+    return hostile_file(path, blob, headers)
+
+
+def test_names_of_versions_that_would_fill_memory_are_refused(tmp_path: Path) -> None:
+    with ElfFile(versioned(tmp_path / "symbols", 1)) as elf:
+        first = next(elf.symbols())
+        assert first.name == "f@" + "A" * 4000
+        for ask in (elf.functions, lambda: elf.symbol("f")):
+            with pytest.raises(BpfError, match="names or notes overlap"):
+                ask()
+    with ElfFile(versioned(tmp_path / "definitions", COUNT)) as elf, pytest.raises(BpfError, match="overlap"):
+        next(elf.symbols())
+
+
+def test_sections_over_the_same_bytes_are_read_once(tmp_path: Path) -> None:
+    """Tables, notes and probes that many sections share."""
+    names = b"\0.note.stapsdt\0"
+    table = symbol_table(0, COUNT)
+    notes = usdt_note("p:n", BASE + CODE) * COUNT
+    blob = names + table + notes
+    first = Header(STRTAB, 0, len(names))
+    with ElfFile(hostile_file(tmp_path / "t", blob, [first, *[Header(SYMTAB, 15, len(table), 1)] * COUNT])) as elf:
+        assert len(elf._tables) == 1
+    shared = [first, *[Header(NOTE, 15 + len(table), len(notes), name=1)] * COUNT]
+    with ElfFile(hostile_file(tmp_path / "n", blob, shared)) as elf:
+        with pytest.raises(BpfError, match="names or notes overlap"):
+            _ = elf.build_id
+        assert len(usdt_sites(elf)) == COUNT
+
+
+def test_place_beyond_the_end_of_the_file(tmp_path: Path) -> None:
+    data = bytearray(Elf(symbols=[Sym("f")]).bytes())
+    for offset in (2**64 - 1, len(data), len(data) - CODE):
+        struct.pack_into("<Q", data, 64 + 8, offset)  # p_offset
+        path = tmp_path / "elf"
+        path.write_bytes(data)
+        with ElfFile(str(path)) as elf:
+            assert elf.file_offset(BASE + CODE, executable=True) is None
+            assert elf.functions() == []
+            with pytest.raises(BpfError, match="outside the code of the file"):
+                place_in(elf, "f", BASE + CODE)
 
 
 def use(path: Path) -> None:
     """Everything that a file can be asked; only documented errors may come out."""
-    from pybpf.symbols import usdt_sites
-
     with ElfFile(str(path)) as elf:
         for ask in (
             lambda: elf.build_id,
@@ -216,8 +307,6 @@ def use(path: Path) -> None:
 
 
 def test_damaged_files_raise_only_our_errors(tmp_path: Path) -> None:
-    from tests.symbols.elfmaker import usdt_note
-
     original = Elf(
         data=b"data",
         symbols=[Sym("f"), Sym("memcpy", kind=IFUNC)],
