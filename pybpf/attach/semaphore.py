@@ -7,6 +7,7 @@ import struct
 
 from pybpf.errors import NotFoundError
 from pybpf.symbols import Binary, mappings
+from pybpf.symbols.library import is_mapped
 from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
 
@@ -20,12 +21,10 @@ def semaphore_address(pid: int, binary: Binary, offset: int) -> int:
 
     :raises NotFoundError: there is no such process, or it has not mapped that part of the file.
     """
-    inode = os.stat(binary.path).st_ino
     for mapping in mappings(pid):
-        if mapping.writable and (mapping.path == binary.name or mapping.inode == inode):
-            address = mapping.start + offset - mapping.offset
-            if mapping.start <= address < mapping.end:
-                return address
+        address = mapping.start + offset - mapping.offset
+        if mapping.writable and mapping.start <= address < mapping.end and is_mapped(pid, mapping, binary):
+            return address
     raise NotFoundError(f"process {pid} has not mapped the counter of listeners of {binary.name}")
 
 

@@ -18,8 +18,11 @@ from pybpf.attach.uprobe_multi import attach_places
 from pybpf.errors import BpfError, NotFoundError, UnsupportedError
 from pybpf.prog import Program, ProgramSpec
 from pybpf.prog.load import HasFd
-from pybpf.symbols import Binary, ElfFile, UsdtSite, find_binary, find_usdt, mapped_binary, mappings
-from pybpf.symbols.files import show
+from pybpf.symbols import Binary, ElfFile, UsdtSite, find_binary, find_usdt, mapped_binary, mappings, usdt_sites
+from pybpf.symbols.elf import ELF_MAGIC
+from pybpf.symbols.files import read_regular, show
+from pybpf.symbols.library import process_root
+from pybpf.symbols.usdt import check_one_probe
 from pybpf.sys.features import Support
 from pybpf.sys.features import probe as support
 
@@ -56,6 +59,7 @@ def usdt(
     :param maps: what a spec's code refers to.
     :param pid: only in this process.
     :raises NotFoundError: there is no such file, probe or process; the message says what comes close.
+    :raises BpfError: several providers have a probe of that name, or the file is damaged.
     :raises UnsupportedError: the sites differ, and the kernel has no cookies (before 5.15); or the probe counts its
         listeners, which the kernel does not do (before 4.20), and no ``pid`` is given.
     :raises KernelError: the kernel refused.
@@ -76,17 +80,27 @@ def _in_file(binary: Binary, probe: str) -> list[UsdtPlace]:
 
 
 def _in_process(probe: str, pid: int) -> list[UsdtPlace]:
+    """The sites in all files that the process runs; a file that cannot be read matters only when there are none."""
     places: list[UsdtPlace] = []
-    seen: set[tuple[str, int]] = set()
-    for mapping in mappings(pid):
-        if mapping.executable and (mapping.path, mapping.inode) not in seen:
-            seen.add((mapping.path, mapping.inode))
-            try:
-                places += _in_file(mapped_binary(pid, mapping), probe)
-            except BpfError:  # not this one, or not an ELF file
-                continue
+    unread: BpfError | None = None
+    root = process_root(pid)
+    mapped = {(mapping.path, mapping.inode): mapping for mapping in mappings(pid) if mapping.executable}
+    for mapping in mapped.values():
+        binary = mapped_binary(pid, mapping, root)
+        try:
+            if read_regular(binary.path, len(ELF_MAGIC)) == ELF_MAGIC:
+                with ElfFile(binary.path, binary.name) as elf:
+                    places += [UsdtPlace(binary, site) for site in usdt_sites(elf) if site.is_called(probe)]
+        except NotFoundError:  # it is gone
+            continue
+        except BpfError as error:
+            unread = unread or error
     if not places:
-        raise NotFoundError(f"neither the program of process {pid} nor a library of it has a USDT probe {show(probe)}")
+        why = f"; but not all of them could be read: {unread}" if unread else ""
+        raise NotFoundError(
+            f"neither the program of process {pid} nor a library of it has a USDT probe {show(probe)}{why}"
+        ) from unread
+    check_one_probe((place.site for place in places), probe, f"process {pid}")
     return places
 
 

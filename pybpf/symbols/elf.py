@@ -22,8 +22,9 @@ from pybpf.errors import BpfError, NotFoundError, UnsupportedError
 from pybpf.symbols.files import open_regular, show
 from pybpf.sys.near import did_you_mean
 
-__all__ = ["FUNC", "IFUNC", "NOTYPE", "OBJECT", "ElfFile", "Note", "Section", "Segment", "Symbol"]
+__all__ = ["ELF_MAGIC", "FUNC", "IFUNC", "NOTYPE", "OBJECT", "ElfFile", "Note", "Section", "Segment", "Symbol"]
 
+ELF_MAGIC = b"\x7fELF"
 # Symbol types, elf.h
 NOTYPE, OBJECT, FUNC, IFUNC = 0, 1, 2, 10
 _SHN_UNDEF = 0
@@ -161,7 +162,7 @@ class ElfFile:
             cause = "that takes pyelftools, which is not installed"
             raise UnsupportedError(f"read {self.name} as an ELF file", errno.ENOSYS, cause, advice) from None
 
-        if self.read(0, 4) != b"\x7fELF":
+        if self.read(0, len(ELF_MAGIC)) != ELF_MAGIC:
             raise self._damaged("it does not begin with the ELF magic number")
         with open(self._fd.fileno(), "rb", closefd=False) as stream:
             elf = ELFFile(stream)

@@ -14,7 +14,7 @@ from pybpf.errors import BpfError, NotFoundError
 from pybpf.symbols.files import inside, read_regular, show
 from pybpf.sys.near import did_you_mean
 
-__all__ = ["Binary", "Mapping", "find_binary", "libraries", "mapped_binary", "mappings", "process_root"]
+__all__ = ["Binary", "Mapping", "find_binary", "is_mapped", "libraries", "mapped_binary", "mappings", "process_root"]
 
 _CACHE = "/etc/ld.so.cache"
 _MOST_CACHE = 16 << 20
@@ -150,12 +150,29 @@ def mapped_binary(pid: int, mapping: Mapping, root: str | None = None) -> Binary
     """
     if not mapping.deleted:
         for path in (inside(process_root(pid) if root is None else root, mapping.path), mapping.path):
-            try:
-                if os.stat(path).st_ino == mapping.inode:
-                    return Binary(path, mapping.path)
-            except OSError:
-                continue
-    return Binary(f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}", mapping.path, mapping.deleted)
+            if is_mapped(pid, mapping, Binary(path, mapping.path)):
+                return Binary(path, mapping.path)
+    return Binary(_map_file(pid, mapping), mapping.path, mapping.deleted)
+
+
+def is_mapped(pid: int, mapping: Mapping, binary: Binary) -> bool:
+    """Whether a mapping of a process is of that file; False when one of them is gone."""
+    try:
+        file = os.stat(binary.path)
+    except (OSError, ValueError):
+        return False
+    try:
+        return os.path.samestat(os.stat(_map_file(pid, mapping)), file)
+    except PermissionError:
+        # Following it takes CAP_SYS_ADMIN, or CAP_CHECKPOINT_RESTORE (Linux 5.9). The device number in /proc/PID/maps
+        # does not help: for some file systems, such as btrfs, it is not that of stat(2).
+        return (mapping.path, mapping.inode) == (binary.name, file.st_ino)
+    except OSError:
+        return False
+
+
+def _map_file(pid: int, mapping: Mapping) -> str:
+    return f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"
 
 
 def _program_of(pid: int) -> Binary:

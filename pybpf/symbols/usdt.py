@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from pybpf.symbols.files import show
 from pybpf.symbols.usdt_args import UsdtArg, UsdtArgKind, parse_args
 from pybpf.sys.near import did_you_mean
 
-__all__ = ["UsdtSite", "find_usdt", "usdt_sites"]
+__all__ = ["UsdtSite", "check_one_probe", "find_usdt", "usdt_sites"]
 
 _NT_STAPSDT = 3
 _ADDRESSES = (NOTYPE, OBJECT, FUNC)  # kinds of symbols that arguments name
@@ -40,6 +40,10 @@ class UsdtSite(NamedTuple):
     def probe(self) -> str:
         """``"provider:name"``."""
         return f"{self.provider}:{self.name}"
+
+    def is_called(self, name: str) -> bool:
+        """Whether ``name`` is that of the probe, with or without its provider."""
+        return name in (self.probe, self.name)
 
 
 def usdt_sites(elf: ElfFile) -> list[UsdtSite]:
@@ -110,13 +114,20 @@ def find_usdt(elf: ElfFile, probe: str) -> list[UsdtSite]:
     :raises BpfError: several providers have a probe of that name.
     """
     sites = usdt_sites(elf)
-    found = [site for site in sites if probe in (site.probe, site.name)]
+    found = [site for site in sites if site.is_called(probe)]
     if not found:
         names = {site.probe for site in sites}
         close = did_you_mean(probe, map(show, names | {site.name for site in sites}))
         why = close if names else ": the file has no USDT probes"
         raise NotFoundError(f"there is no USDT probe {show(probe)} in {elf.name}{why}")
+    check_one_probe(found, probe, elf.name)
+    return found
+
+
+def check_one_probe(found: Iterable[UsdtSite], probe: str, where: str) -> None:
+    """:raises BpfError: the sites found for a name are of several probes."""
     probes = sorted({site.probe for site in found})
     if len(probes) > 1:
-        raise BpfError(f"{show(probe)} names several USDT probes of {elf.name}: {', '.join(map(show, probes))}")
-    return found
+        raise BpfError(
+            f"{show(probe)} names several USDT probes of {where}: {', '.join(map(show, probes))}; give the provider too"
+        )

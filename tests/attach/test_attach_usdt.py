@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,7 @@ from pybpf.prog import Program
 from pybpf.symbols import ElfFile, UsdtArg, UsdtArgKind, usdt_sites
 from pybpf.types import u64
 from tests.attach.targets import COUNT, COUNT_BY_COOKIE, ROUNDS, finish, kprobe_spec, native_program, waiting
+from tests.symbols.elfmaker import BASE, CODE, Elf, usdt_note
 from tests.symbols.elfmaker import BASE, CODE, DATA, OBJECT, Elf, Sym, usdt_note
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("uprobe")]
@@ -243,6 +246,49 @@ def test_prelinked_file(hits: Array, tmp_path: Path) -> None:
     with usdt(COUNT_BY_COOKIE, path, "p:many", maps={"hits": hits}), waiting([path]) as process:
         finish(process)
     assert list(hits[0])[:2] == [ROUNDS, ROUNDS]
+
+
+@contextmanager
+def runs(*paths: Path) -> Iterator[None]:
+    """While this process has mapped the files as code."""
+    with ExitStack() as stack:
+        for path in paths:
+            file = stack.enter_context(path.open("rb"))
+            stack.enter_context(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ | mmap.PROT_EXEC))
+        yield
+
+
+def test_name_of_two_providers_in_two_files(tmp_path: Path) -> None:
+    for provider in "pq":
+        Elf(notes=usdt_note(f"{provider}:shared", BASE + CODE)).write(tmp_path / provider)
+    with runs(tmp_path / "p", tmp_path / "q"):
+        with pytest.raises(BpfError, match=f"several USDT probes of process {os.getpid()}: p:shared, q:shared"):
+            find_usdt_places(None, "shared", pid=os.getpid())
+        [place] = find_usdt_places(None, "q:shared", pid=os.getpid())
+    assert place.binary.name == str(tmp_path / "q")
+
+
+def test_name_of_two_providers_in_a_file_of_the_process(tmp_path: Path) -> None:
+    Elf(notes=usdt_note("p:n", BASE + CODE) + usdt_note("q:n", BASE + CODE)).write(tmp_path / "elf")
+    with runs(tmp_path / "elf"), pytest.raises(BpfError, match="several USDT probes .*: p:n, q:n"):
+        find_usdt_places(None, "n", pid=os.getpid())
+
+
+def test_file_of_the_process_that_cannot_be_read(tmp_path: Path) -> None:
+    """It is the likely reason when nothing is found, and else no obstacle."""
+    foreign, good, text = (tmp_path / name for name in ("foreign", "good", "text"))
+    Elf(notes=usdt_note("p:n", BASE + CODE), machine="mips").write(foreign)
+    Elf(notes=usdt_note("p:n", BASE + CODE)).write(good)
+    text.write_bytes(b"no ELF file")
+    pid = os.getpid()
+    with runs(foreign, good):
+        assert [place.binary.name for place in find_usdt_places(None, "p:n", pid=pid)] == [str(good)]
+    with runs(text, foreign), pytest.raises(NotFoundError, match="cannot read the USDT probes of .*foreign") as caught:
+        find_usdt_places(None, "p:n", pid=pid)
+    assert "foreign" in str(caught.value.__cause__)
+    with runs(text), pytest.raises(NotFoundError) as caught:
+        find_usdt_places(None, "p:n", pid=pid)
+    assert caught.value.__cause__ is None
 
 
 _COLLECTOR = """

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from pybpf.arch import host_arch
+from pybpf.attach.semaphore import semaphore_address
 from pybpf.errors import BpfError, NotFoundError
 from pybpf.symbols import Binary, ElfFile, find_binary, libraries, mapped_binary, mappings
 from pybpf.symbols.files import inside
-from pybpf.symbols.library import process_root
+from pybpf.symbols.library import is_mapped, process_root
 
 MACHINE = os.uname().machine
 GLIBC = "glibc" in "".join(os.confstr("CS_GNU_LIBC_VERSION") or "")
@@ -286,6 +287,79 @@ def test_mapped_names_with_odd_characters(tmp_path: Path) -> None:
         assert len(mine) == 1
         assert (mine[0].inode, mine[0].executable, mine[0].writable) == (path.stat().st_ino, False, False)
         assert not mine[0].deleted
+
+
+_TWINS = """
+import ctypes, mmap, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+where = sys.argv[1].encode()
+if libc.unshare(0x00020000) or libc.mount(b"none", b"/", None, 0x44000, None):  # CLONE_NEWNS; MS_REC | MS_PRIVATE
+    sys.exit(77)
+kept = []
+for content in (b"A", b"B"):
+    if libc.mount(b"none", where, b"tmpfs", 0, None):
+        sys.exit(77)
+    with open(where + b"/file", "wb+") as file:
+        file.write(content * 4096)
+        file.flush()
+        if not kept:
+            kept.append(mmap.mmap(file.fileno(), 4096))
+print(os.stat(where + b"/file").st_ino, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_files_of_one_number_on_two_file_systems(tmp_path: Path) -> None:
+    """A process has mapped one; the other took over its path."""
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-c", _TWINS, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with process:
+        assert process.stdin and process.stdout
+        number = process.stdout.readline()
+        if not number:
+            process.wait()
+            pytest.skip("may not mount in a mount namespace of its own")
+        pid, name = process.pid, f"{tmp_path}/file"
+        [mapping] = [mapping for mapping in mappings(pid) if mapping.path == name]
+        if mapping.inode != int(number):
+            process.stdin.close()
+            pytest.skip("needs tmpfs that numbers the files of each file system separately (Linux 5.9)")
+        mapped = mapped_binary(pid, mapping)
+        other = Binary(f"/proc/{pid}/root{name}", name)
+        assert Path(mapped.path).read_bytes()[:1] == b"A"
+        assert Path(other.path).read_bytes()[:1] == b"B"
+        assert semaphore_address(pid, mapped, 10) == mapping.start + 10
+        with pytest.raises(NotFoundError, match="has not mapped"):
+            semaphore_address(pid, other, 10)
+        process.stdin.close()
+
+
+def test_mapped_file_without_privilege(tmp_path: Path) -> None:
+    """Path and number decide where the mapping itself may not be followed."""
+    import mmap
+
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it gives its privileges up")
+    here, there = (tmp_path / name for name in ("here", "there"))
+    here.write_bytes(bytes(4096))
+    os.link(here, there)
+    with here.open("rb") as file, mmap.mmap(file.fileno(), 4096, prot=mmap.PROT_READ):
+        [mapping] = [mapping for mapping in mappings(os.getpid()) if mapping.path == str(here)]
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                ctypes.CDLL(None).capset(struct.pack("=Ii", 0x20080522, 0), bytes(24))  # no capability is left
+                found = [is_mapped(os.getppid(), mapping, Binary(str(path), str(path))) for path in (here, there)]
+                os.write(write, repr(found).encode())
+            finally:
+                os._exit(0)
+        os.close(write)
+        with open(read, "rb") as pipe:
+            answer = pipe.read()
+        os.waitpid(child, 0)
+    assert answer == b"[True, False]"
 
 
 _CHROOT = """
