@@ -46,7 +46,6 @@ from pybpf.prog import Program
 from pybpf.symbols import ElfFile, UsdtArg, UsdtArgKind, usdt_sites
 from pybpf.types import u64
 from tests.attach.targets import COUNT, COUNT_BY_COOKIE, ROUNDS, finish, kprobe_spec, native_program, waiting
-from tests.symbols.elfmaker import BASE, CODE, Elf, usdt_note
 from tests.symbols.elfmaker import BASE, CODE, DATA, OBJECT, Elf, Sym, usdt_note
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("uprobe")]
@@ -270,7 +269,7 @@ def test_name_of_two_providers_in_two_files(tmp_path: Path) -> None:
 
 def test_name_of_two_providers_in_a_file_of_the_process(tmp_path: Path) -> None:
     Elf(notes=usdt_note("p:n", BASE + CODE) + usdt_note("q:n", BASE + CODE)).write(tmp_path / "elf")
-    with runs(tmp_path / "elf"), pytest.raises(BpfError, match="several USDT probes .*: p:n, q:n"):
+    with runs(tmp_path / "elf"), pytest.raises(BpfError, match=r"several USDT probes .*: p:n, q:n"):
         find_usdt_places(None, "n", pid=os.getpid())
 
 
@@ -283,7 +282,7 @@ def test_file_of_the_process_that_cannot_be_read(tmp_path: Path) -> None:
     pid = os.getpid()
     with runs(foreign, good):
         assert [place.binary.name for place in find_usdt_places(None, "p:n", pid=pid)] == [str(good)]
-    with runs(text, foreign), pytest.raises(NotFoundError, match="cannot read the USDT probes of .*foreign") as caught:
+    with runs(text, foreign), pytest.raises(NotFoundError, match=r"cannot read the USDT probes of .*foreign") as caught:
         find_usdt_places(None, "p:n", pid=pid)
     assert "foreign" in str(caught.value.__cause__)
     with runs(text), pytest.raises(NotFoundError) as caught:
