@@ -100,9 +100,13 @@ class Array(IndexedMap):
 
         :raises KernelError: the map was created without ``MMAPABLE`` (Linux 5.5), or is frozen and ``writable``.
         """
+        action = f"map {self.spec} into memory"
+        if not self.spec.flags & MapFlags.MMAPABLE:
+            advice = "create it with flags=MapFlags.MMAPABLE (Linux 5.5)"
+            raise KernelError(action, errno.EINVAL, "it was created without MMAPABLE", advice)
         size = self.stride * self.max_entries
         protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-        with explaining(f"map {self.spec} into memory", "mmap"):
+        with explaining(action, "mmap"):
             mapping = mmap.mmap(self.fileno(), size, mmap.MAP_SHARED, protection)
         kind, whole = layout(self.value_type), memoryview(mapping)
         if isinstance(kind, IntLayout):

@@ -11,7 +11,7 @@ from typing import Union
 from pybpf.sys.bpf import Attr, Cmd, bpf_raw
 from pybpf.sys.fd import Fd
 
-__all__ = ["CHUNK", "BatchError", "KeyCursor", "Run", "batched", "store_batch", "walk"]
+__all__ = ["CHUNK", "BatchError", "BatchInterrupted", "KeyCursor", "Run", "batched", "store_batch", "walk"]
 
 _Raw = Union[bytes, "memoryview[int]"]
 #: keys and values, each one after the other as raw bytes
@@ -37,12 +37,21 @@ class _Buffers:
         return memoryview(self.keys)[: count * key_size], memoryview(self.values)[: count * value_size]
 
 
+class BatchInterrupted(OSError):
+    """Batches come no further than to the key ``after`` (None: they did not even begin); :func:`walk` does."""
+
+    def __init__(self, number: int, after: bytes | None) -> None:
+        super().__init__(number, "batch")
+        self.after = after
+
+
 def batched(fd: Fd, cmd: Cmd, key_size: int, value_size: int, max_entries: int) -> Iterator[Run]:
     """All elements by LOOKUP_BATCH or LOOKUP_AND_DELETE_BATCH; each run is valid until the next is asked for.
 
     The kernel goes through a hash table bucket by bucket and locks each once: an element that is there all the
     time comes exactly once, no key comes twice, and the end comes however much is inserted meanwhile.
 
+    :raises BatchInterrupted: the kernel stops again and again at an element that is gone.
     :raises OSError: plain; the first call's says whether the kernel can do it at all.
     """
     most = max(CHUNK // (key_size + value_size), 1)
@@ -50,6 +59,7 @@ def batched(fd: Fd, cmd: Cmd, key_size: int, value_size: int, max_entries: int) 
     # Where to go on: opaque, four bytes or a key.
     tokens = [ctypes.create_string_buffer(max(key_size, 4)) for _ in range(2)]
     attr = Attr(cmd, out_batch=tokens[0])
+    after: bytes | None = None
     retries = 0
     while True:
         attr["map_fd"] = fd.fileno()  # may be closed between two runs
@@ -63,13 +73,18 @@ def batched(fd: Fd, cmd: Cmd, key_size: int, value_size: int, max_entries: int) 
                 # One bucket holds more than the buffers do.
                 room = _Buffers(2 * room.count, key_size, value_size)
                 continue
-            if error.errno in (errno.EINTR, errno.EAGAIN) and retries < _RETRIES:
-                # Elements vanished under the kernel's feet (array-like and trie maps before Linux 6.14).
-                retries += 1
-                continue
-            if error.errno != errno.ENOENT:
+            # An element vanished under the kernel's feet, or an array has gaps (array-like and trie maps before
+            # Linux 6.14): what was read until there counts, and is where to go on.
+            if error.errno in (errno.EINTR, errno.EAGAIN):
+                if not attr["count"]:
+                    retries += 1
+                    if retries > _RETRIES:
+                        raise BatchInterrupted(error.errno, after) from None
+                    continue
+            elif error.errno == errno.ENOENT:
+                ended = True
+            else:
                 raise
-            ended = True
         retries = 0
         count = attr["count"]
         if count:
@@ -77,6 +92,7 @@ def batched(fd: Fd, cmd: Cmd, key_size: int, value_size: int, max_entries: int) 
         if ended:
             return
         attr["in_batch"] = ctypes.addressof(tokens[0])
+        after = tokens[0].raw[:key_size]  # a key where interruptions are known, see above
         tokens.reverse()
         attr["out_batch"] = ctypes.addressof(tokens[0])
 
@@ -84,7 +100,8 @@ def batched(fd: Fd, cmd: Cmd, key_size: int, value_size: int, max_entries: int) 
 class KeyCursor:
     """Steps from key to key: one system call each, and nothing allocated but the key."""
 
-    def __init__(self, fd: Fd, key_size: int) -> None:
+    def __init__(self, fd: Fd, key_size: int, after: bytes | None = None) -> None:
+        """:param after: the key to go on from; None: begin with the first."""
         self._fd = fd
         # Two keys, each once the one to go on from and once the one found.
         self._keys = [ctypes.create_string_buffer(key_size) for _ in range(2)]
@@ -94,7 +111,9 @@ class KeyCursor:
         steps = ((one, other), (other, one), (0, one))
         self._attrs = ctypes.create_string_buffer(b"".join(_NEXT_KEY.pack(number, *step) for step in steps))
         self._found = 1  # and so the next step finds the other one
-        self._attr = ctypes.addressof(self._attrs) + 2 * _NEXT_KEY.size
+        if after is not None:
+            self._keys[1].raw = after
+        self._attr = ctypes.addressof(self._attrs) + (2 if after is None else 1) * _NEXT_KEY.size
 
     def step(self) -> bytes | None:
         """The next key, ``None`` after the last. When the last one found is gone, it starts again at the first.
@@ -112,8 +131,8 @@ class KeyCursor:
         raise OSError(-result, "next key")
 
 
-def walk(fd: Fd, key_size: int, most: int) -> list[bytes]:
-    """All keys, one system call each, without duplicates.
+def walk(fd: Fd, key_size: int, most: int, after: bytes | None = None) -> list[bytes]:
+    """All keys, or those behind ``after``, one system call each, without duplicates.
 
     When the key just read is deleted, the kernel starts again at the beginning; then known keys come again, and
     are left out. Under changes that never end the walk does: with ``most`` keys, or when it met eight times
@@ -123,7 +142,7 @@ def walk(fd: Fd, key_size: int, most: int) -> list[bytes]:
     """
     seen: dict[bytes, None] = {}
     repeats = 0
-    cursor = KeyCursor(fd, key_size)
+    cursor = KeyCursor(fd, key_size, after)
     key = cursor.step()
     while key is not None and len(seen) < most:
         if key in seen:
@@ -136,9 +155,9 @@ def walk(fd: Fd, key_size: int, most: int) -> list[bytes]:
 
 
 class BatchError(OSError):
-    """A batch failed at element number ``done``; those before it are stored."""
+    """A batch failed at element number ``done``; those before it are stored. ``None``: it was refused as a whole."""
 
-    def __init__(self, number: int, done: int) -> None:
+    def __init__(self, number: int, done: int | None) -> None:
         super().__init__(number, "batch")
         self.done = done
 
@@ -149,4 +168,5 @@ def store_batch(fd: Fd, keys: bytes, values: bytes, count: int) -> None:
     try:
         attr.call()
     except OSError as error:
-        raise BatchError(error.errno or 0, attr["count"]) from None
+        done = attr["count"]  # not written when no element was looked at
+        raise BatchError(error.errno or 0, done if done < count else None) from None

@@ -21,6 +21,9 @@ MISSING: Any = object()
 #: errno of a command that this kernel, or this map type, does not know
 UNSUPPORTED = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, 524})
 
+#: what each command that gives a value does with it
+_GETS = {Cmd.MAP_LOOKUP_ELEM: "look up {} in", Cmd.MAP_LOOKUP_AND_DELETE_ELEM: "take {} out of"}
+
 # map_fd, key, value, flags: the element commands' part of union bpf_attr
 _ELEMENT = struct.Struct("=IxxxxQQQ")
 
@@ -87,7 +90,7 @@ class ElementMap(Map):
         if result < 0:
             if result == -errno.ENOENT:
                 return False
-            raise self._failed(f"look up {key!r} in", -result)
+            raise self._failed(_GETS[cmd].format("a value" if key is None else repr(key)), -result)
         return True
 
     def _store(self, key: Any, value: Any, flags: int = 0) -> int:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from pybpf.errors import PackError
+from pybpf.maps.batch import Run
 from pybpf.maps.codec import Codec, LayoutCodec
 from pybpf.maps.hash import DEFAULT_ENTRIES
 from pybpf.maps.mapping import DictMap
 from pybpf.maps.spec import NO_FLAGS, MapSpec
-from pybpf.sys.bpf import MapFlags, MapType
+from pybpf.sys.bpf import Cmd, MapFlags, MapType
 from pybpf.types import Struct, layout, u8, u32
 
 __all__ = ["Ipv4Prefix", "Ipv6Prefix", "LpmTrie"]
@@ -45,6 +47,10 @@ class _PrefixCodec(LayoutCodec):
             buffer[:] = _BITS.pack(getattr(network, "prefixlen", address.max_prefixlen)) + packed
         else:
             super().pack_into(buffer, value)
+            (bits,) = _BITS.unpack_from(buffer)
+            most = 8 * (self.size - 4)
+            if bits > most:
+                raise PackError(f"{value!r} has a prefix of {bits} bits: an address of {self.layout} has {most}")
 
 
 class LpmTrie(DictMap):
@@ -75,3 +81,24 @@ class LpmTrie(DictMap):
 
     def _key_codec(self) -> Codec:
         return _PrefixCodec(layout(self.key_type))
+
+    def _runs(self, cmd: Cmd = Cmd.MAP_LOOKUP_BATCH) -> Iterator[Run]:
+        """As for every map, without keys that came before: the kernel begins anew where one it stood at is deleted.
+
+        Under deletions that never end it does, and elements that are there all the time may then be missing.
+        """
+        width, value_width = self._keys.size, self._values.size
+        seen: set[bytes] = set()
+        met = 0
+        for keys, values in super()._runs(cmd):
+            raw = bytes(keys)
+            found = {raw[i : i + width]: i // width for i in range(0, len(raw), width)}
+            new = [(key, i * value_width) for key, i in found.items() if key not in seen]
+            seen.update(found)
+            if width * len(new) == len(raw):
+                yield keys, values
+            else:
+                yield b"".join(key for key, _ in new), b"".join(bytes(values[i : i + value_width]) for _, i in new)
+            met += len(raw) // width
+            if met > 8 * self.max_entries:
+                return

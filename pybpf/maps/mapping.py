@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, Union
 
-from pybpf.maps.batch import CHUNK, BatchError, KeyCursor, Run, batched, store_batch, walk
+from pybpf.maps.batch import CHUNK, BatchError, BatchInterrupted, KeyCursor, Run, batched, store_batch, walk
 from pybpf.maps.elements import MISSING, UNSUPPORTED, KeyedMap
 from pybpf.maps.spec import MapSpec
 from pybpf.sys.bpf import Cmd
@@ -28,10 +28,10 @@ class DictMap(KeyedMap):
     """A map that can be read as a whole.
 
     Iteration gives keys, as a dict's; ``dict(m.items())`` copies the map. It is lazy, needs memory for one batch
-    only, and ends even while programs change the map. With batch operations (hash and array maps: Linux 5.6; per-CPU
-    arrays, maps of maps: 5.13) an element that is there all the time comes exactly once and no key comes twice;
-    elements that come or go meanwhile may be seen or not. Without them all keys are read first; no key comes twice
-    either, but when elements are deleted meanwhile others can be missed.
+    only (and for the keys of a trie), and ends even while programs change the map. With batch operations (hash and
+    array maps: Linux 5.6; per-CPU arrays, maps of maps: 5.13) an element that is there all the time comes exactly
+    once and no key comes twice; elements that come or go meanwhile may be seen or not. Without them all keys are read
+    first; no key comes twice either, but when elements are deleted meanwhile others can be missed.
     """
 
     def _adopt(self, spec: MapSpec, fd: Fd) -> None:
@@ -110,28 +110,28 @@ class DictMap(KeyedMap):
 
     def _runs(self, cmd: Cmd = Cmd.MAP_LOOKUP_BATCH) -> Iterator[Run]:
         """The raw elements, deleted on the way if ``cmd`` says so."""
-        with explaining(f"read {self.spec}", "map_elem"):
+        with explaining(f"{'read' if cmd is Cmd.MAP_LOOKUP_BATCH else 'empty'} {self.spec}", "map_elem"):
+            after = None
             if self._batches.get(cmd, True):
-                runs = batched(self.fd, cmd, self._keys.size, self._values.size, self.max_entries)
                 try:
-                    first = next(runs, None)
+                    for run in batched(self.fd, cmd, self._keys.size, self._values.size, self.max_entries):
+                        self._batches[cmd] = True
+                        yield run
+                    self._batches[cmd] = True
+                    return
+                except BatchInterrupted as error:
+                    after = error.after
                 except OSError as error:
                     if self._batches.get(cmd) or error.errno not in UNSUPPORTED:
                         raise
                     self._batches[cmd] = False
-                else:
-                    self._batches[cmd] = True
-                    if first is not None:
-                        yield first
-                        yield from runs
-                    return
-            yield from self._one_by_one(take=cmd is not Cmd.MAP_LOOKUP_BATCH)
+            yield from self._one_by_one(cmd is not Cmd.MAP_LOOKUP_BATCH, after)
 
-    def _one_by_one(self, take: bool) -> Iterator[Run]:
-        """As :meth:`_runs`, with a system call or two for each element."""
+    def _one_by_one(self, take: bool, after: bytes | None) -> Iterator[Run]:
+        """As :meth:`_runs`, with a system call or two for each element; those behind the key ``after``."""
         fetch = self._fetch_taking if take else self._fetch
         # Some tables hold more: they round up to a power of two, or keep spare elements for each CPU.
-        keys = walk(self.fd, self._keys.size, 2 * (self.max_entries + num_possible_cpus()))
+        keys = walk(self.fd, self._keys.size, 2 * (self.max_entries + num_possible_cpus()), after)
         for start in range(0, len(keys), _RUN):
             found = []
             scratch = self._scratch()
@@ -155,8 +155,8 @@ class DictMap(KeyedMap):
             except BatchError as error:
                 number = error.errno or 0
                 if number not in UNSUPPORTED or self._batches.get(cmd):
-                    key = pairs[min(error.done, len(pairs) - 1)][0]
-                    raise self._failed(f"store under {key!r} in", number) from None
+                    what = f"{len(pairs)} elements" if error.done is None else f"under {pairs[error.done][0]!r}"
+                    raise self._failed(f"store {what} in", number) from None
                 self._batches[cmd] = False
             else:
                 self._batches[cmd] = True

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pybpf.errors import ClosedError, KernelError, PackError
-from pybpf.maps import HashMap, LruHash, MapSpec
+from pybpf.maps import HashMap, LruHash, MapSpec, Queue
 from pybpf.sys.bpf import Cmd, MapFlags, MapType
 from pybpf.types import Struct, char, s8, s64, u8, u16, u32, u64
 
@@ -427,3 +427,21 @@ def test_freeze() -> None:
         with pytest.raises(KernelError, match="hash map 'fixed'"):
             found[1] = 2
         assert found[1] == 1
+
+
+def test_refused_changes_are_named() -> None:
+    """What fails as a whole names no key; nothing that would take an element out is called a lookup."""
+    with HashMap(u32, u32, name="fixed") as found, Queue(u32, 4, name="fixed") as queue:
+        found.update({1: 1})
+        found.freeze()
+        queue.freeze()
+        for change, words in (
+            (lambda: found.update({7: 1, 8: 2}), "store 2 elements in hash map 'fixed'"),
+            (lambda: found.pop(1), "take 1 out of hash map 'fixed'"),
+            (lambda: list(found.drain()), "empty hash map 'fixed'"),
+            (found.clear, "empty hash map 'fixed'"),
+            (queue.pop, "take a value out of queue map 'fixed'"),
+        ):
+            with pytest.raises(KernelError, match=f"cannot {words}: .*frozen"):
+                change()
+        assert dict(found.items()) == {1: 1}

@@ -138,8 +138,11 @@ def test_longest_prefix() -> None:
             routes[ipaddress.ip_address("::1")]
         with pytest.raises(PackError):
             routes["10.0.0.0/8"]
-        with pytest.raises(KernelError):
-            routes[33, bytes(4)] = 1
+        for use in (lambda: routes.__setitem__((33, bytes(4)), 1), lambda: routes.get((33, bytes(4)))):
+            with pytest.raises(PackError, match="prefix of 33 bits: an address of struct Ipv4Prefix has 32"):
+                use()
+        with pytest.raises(PackError, match="prefix of 33 bits"):
+            routes.update({(32, bytes(4)): 1, (33, bytes(4)): 2})
 
 
 def test_addresses_as_keys_of_an_opened_trie() -> None:
