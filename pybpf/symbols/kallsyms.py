@@ -13,6 +13,8 @@ __all__ = ["KernelFunction", "functions_named", "kernel_functions"]
 
 _PATH = "/proc/kallsyms"
 _CHUNK = 1 << 20
+#: so many names are looked for one by one, some milliseconds each
+_MOST_SEARCHED = 32
 _FUNCTION = re.compile(rb"^([0-9a-f]+) [tTwW] ([^\t\n]+)(?:\t\[([^]\n]*)\])?$", re.MULTILINE)
 
 
@@ -54,12 +56,28 @@ def functions_named(names: Collection[str], path: str = _PATH) -> list[KernelFun
     :raises BpfError: as :func:`kernel_functions`.
     """
     wanted = {name.encode("utf-8", "surrogateescape") for name in names}
-    found = _FUNCTION.findall(b"".join(_chunks(path)))
+    text = b"".join(_chunks(path))
+    found = _search(text, wanted) if len(wanted) <= _MOST_SEARCHED else _FUNCTION.findall(text)
     return [
         KernelFunction(name.decode("utf-8", "surrogateescape"), module.decode("utf-8", "surrogateescape"), int(at, 16))
         for at, name, module in found
         if name in wanted
     ]
+
+
+def _search(text: bytes, wanted: set[bytes]) -> list[tuple[bytes, bytes, bytes]]:
+    """What ``_FUNCTION`` finds in the lines with one of the names."""
+    lines = {}
+    for name in wanted:
+        for end in (b"\n", b"\t"):
+            at = text.find(b" " + name + end)
+            while at >= 0:
+                start = text.rfind(b"\n", 0, at) + 1
+                match = _FUNCTION.match(text, start)
+                if match:
+                    lines[start] = match[1], match[2], match[3] or b""
+                at = text.find(b" " + name + end, at + 1)
+    return [lines[start] for start in sorted(lines)]
 
 
 def _chunks(path: str) -> Iterator[bytes]:

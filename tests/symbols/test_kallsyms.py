@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pybpf.errors import BpfError
-from pybpf.symbols import KernelFunction, kernel_functions
+from pybpf.symbols import KernelFunction, functions_named, kallsyms, kernel_functions
 
 TEXT = """\
 ffffffff81000000 T _stext
@@ -83,3 +83,14 @@ def test_running_kernel() -> None:
     found = [one.name for one in kernel_functions() if one.module != "bpf"]
     assert found == expected
     assert found.count("do_exit") == 1
+
+
+@pytest.mark.parametrize("searched", [0, 32], ids=["all lines", "searched for"])
+def test_many_names_in_one_pass(table: str, searched: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kallsyms, "_MOST_SEARCHED", searched)
+    everything = list(kernel_functions("*", table))
+    names = {function.name for function in everything}
+    assert functions_named(names, table) == everything
+    for name in names:
+        assert functions_named([name, "no_such_function"], table) == list(kernel_functions(name, table))
+    assert functions_named([""], table) == functions_named([], table) == []
