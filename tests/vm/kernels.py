@@ -43,9 +43,10 @@ _AFTER_6_1 = _AFTER_6_12 | {
     "arena", "cgrp_storage", "cpu_v4", "kfunc", "kprobe_session", "may_goto", "raw_tp_cookies", "token",
     "uprobe_multi",
 }  # fmt: skip
+# 5.10 has copy_from_user, but not the programs of type syscall that the probe asks about.
 _AFTER_5_10 = _AFTER_6_1 | {
     "atomics", "batch_lpm_trie", "batch_percpu_array", "bloom_filter", "btf_decl_tag", "btf_enum64", "btf_float",
-    "btf_type_tag", "cookies", "helper_dynptr_from_mem", "helper_for_each_map_elem",
+    "btf_type_tag", "cookies", "helper_copy_from_user", "helper_dynptr_from_mem", "helper_for_each_map_elem",
     "helper_get_current_ancestor_cgroup_id", "helper_get_func_ip", "helper_get_func_ret", "helper_loop",
     "helper_snprintf", "kprobe_multi", "lookup_and_delete_hash", "memcg_accounting", "perf_link", "prog_syscall",
     "sleepable_uprobe", "task_storage", "test_run_syscall", "user_ringbuf",
