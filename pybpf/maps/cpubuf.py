@@ -130,7 +130,8 @@ class CpuBuffer(Source):
 
     def _read(self) -> tuple[int, ...]:
         """The event's counters. :return: value, time_enabled, lost (or nothing: the event is in an error state)"""
-        data = os.read(self.event.fileno(), 24)
+        with explaining(f"read the counters of {self.what}", "event_reader"):
+            data = os.read(self.event.fileno(), 24)
         return struct.unpack(f"={len(data) // 8}Q", data)
 
     def _look_at_event(self) -> tuple[float, float, float]:
@@ -170,18 +171,23 @@ class OverwriteBuffer(CpuBuffer):
 
     def fill(self, decoder: Decoder[Any]) -> bool:
         _, position, lost = self.taken
-        perf_ioctl(self.event, Ioctl.PAUSE_OUTPUT, 1)
-        try:
-            head = self._control[_HEAD]  # counts down
-            self._fence()
-            written = (position - head) % (1 << 64)
-            data = self._copy(head, min(written, self.size))
-        finally:
-            perf_ioctl(self.event, Ioctl.PAUSE_OUTPUT, 0)
+        with explaining(f"pause {self.what}", "event_reader"):
+            perf_ioctl(self.event, Ioctl.PAUSE_OUTPUT, 1)
+            try:
+                head = self._control[_HEAD]  # counts down
+                self._fence()
+                written = (position - head) % (1 << 64)
+                data = self._copy(head, min(written, self.size))
+                self._fence()
+                # The pause stops those who begin to write; who had begun has overwritten the oldest events.
+                overwritten = (head - self._control[_HEAD]) % (1 << 64)
+            finally:
+                perf_ioctl(self.event, Ioctl.PAUSE_OUTPUT, 0)
         if not written:
             return False
+        data = data[: max(self.size - overwritten, 0)]
         # Newest first; the oldest may be cut off.
-        scan = perf_runs(data, complete=written <= self.size)
+        scan = perf_runs(data, complete=written == len(data))
         oldest_first = [
             (offset + i * stride(PERF_SKIP, size), 1, size)
             for offset, count, size in reversed(scan.runs)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar, overload
 
-from pybpf.errors import BpfError, KernelError
+from pybpf.errors import BpfError, ClosedError, KernelError
 from pybpf.maps.cpubuf import CpuBuffer, OverwriteBuffer, Settings
 from pybpf.maps.decode import Decoder
 from pybpf.maps.events import TICK, EventReader, MapLike, open_map
@@ -154,11 +154,13 @@ class PerfBufferReader(EventReader[T]):
 
     def _detach(self, cpu: int) -> None:
         """Let programs write to the buffer of ``cpu`` no more; what it holds is still delivered."""
-        buffer = self._buffers.pop(cpu)
-        with suppress(OSError):
+        buffer = self._buffers.pop(cpu, None)
+        if buffer is None:  # by a signal handler, meanwhile
+            return
+        with suppress(OSError, ValueError):  # closed by one
             self._epoll.unregister(buffer.event.fileno())
         # The map holds the event: without this the kernel would keep it, and programs would fill it.
-        with suppress(OSError):
+        with suppress(OSError, ClosedError):
             bpf(Cmd.MAP_DELETE_ELEM, map_fd=self._map.fileno(), key=struct.pack("=I", cpu))
 
     def _hung_up(self, fd: int) -> None:
@@ -174,9 +176,12 @@ class PerfBufferReader(EventReader[T]):
             self._drop(buffer)
 
     def _drop(self, buffer: Any) -> None:
-        self._closed_lost += buffer.lost()
-        buffer.close()
         self._sources = [source for source in self._sources if source is not buffer]
+        try:
+            with suppress(ClosedError):  # by a signal handler, meanwhile
+                self._closed_lost += buffer.lost()
+        finally:
+            buffer.close()
 
     def _release(self) -> None:
         for cpu in list(self._buffers):

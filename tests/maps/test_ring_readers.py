@@ -21,12 +21,13 @@ from typing import Any, Callable
 import pytest
 
 from pybpf.errors import BpfError, ClosedError, KernelError, PackError
-from pybpf.maps import PerfEventArray, RingBuffer, events
+from pybpf.maps import PerfEventArray, RingBuffer, cpubuf, events, perfbuf
 from pybpf.maps.events import EventReader
 from pybpf.maps.perfbuf import PerfBufferReader
 from pybpf.maps.ringbuf import RingBufferReader
 from pybpf.sys.bpf import Cmd, MapType, bpf
 from pybpf.sys.cpus import nr_cpu_ids, online_cpus
+from pybpf.sys.perf import Ioctl, perf_ioctl
 from pybpf.types import Struct, u32, u64
 from tests.maps.emitter import Emitter, Event, Sent, create_map
 
@@ -580,6 +581,74 @@ def test_buffers_stay_while_their_cpu_is_there() -> None:
             assert reader.poll(0) == []
             assert os.listdir("/proc/self/fd") == before
             assert all(buffer.alive() for buffer in reader._buffers.values())
+
+
+@pytest.mark.parametrize("late", [1, 20, 1000])
+@pytest.mark.parametrize("before", [10, 3 * PAGE // 80])
+def test_overwriting_while_it_is_read(before: int, late: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause does not stop a writer who had begun before: what that one overwrites is not delivered."""
+
+    class LateWriter(cpubuf.OverwriteBuffer):
+        armed = False
+
+        def _copy(self, position: int, size: int) -> bytes:
+            if LateWriter.armed and size:
+                LateWriter.armed = False
+                perf_ioctl(self.event, Ioctl.PAUSE_OUTPUT, 0)
+                emitter.send(late, cpu=0)
+                perf_ioctl(self.event, Ioctl.PAUSE_OUTPUT, 1)
+            return super()._copy(position, size)
+
+    monkeypatch.setattr(perfbuf, "OverwriteBuffer", LateWriter)
+    held = PAGE // 80
+    with Emitter("perf") as emitter, PerfBufferReader(emitter, Event, size=PAGE, overwrite=True) as reader:
+        sent = list(emitter.send(before, cpu=0))
+        LateWriter.armed = True
+        left = min(before, max((PAGE - 80 * late) // 80, 0))
+        assert numbers(reader.read()) == sent[len(sent) - left :]
+        assert numbers(reader.read()) == list(range(before + late))[-min(late, held) :]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_event_that_is_gone(overwrite: bool) -> None:
+    """A descriptor that somebody else has closed gives one of our errors, which names the buffer."""
+    with Emitter("perf") as emitter, PerfBufferReader(emitter, Event, overwrite=overwrite) as reader:
+        (buffer, *_) = reader._buffers.values()
+        kept = os.dup(buffer.event.fileno())
+        os.dup2(emitter.program.fileno(), buffer.event.fileno())
+        try:
+            with pytest.raises(KernelError, match=r"cannot (read the counters of|pause) the perf buffer of CPU"):
+                assert reader.read() == [] and reader.lost
+        finally:
+            os.dup2(kept, buffer.event.fileno())
+            os.close(kept)
+
+
+@pytest.mark.parametrize("at", ["the map's element", "the count"])
+def test_close_inside_close(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a signal handler, which can strike anywhere."""
+    with Emitter("perf", most=1) as emitter:
+        reader = PerfBufferReader(emitter, Event)
+        calls = []
+
+        def then_close(call: Any) -> Any:
+            def wrapper(*args: Any, **fields: Any) -> Any:
+                calls.append(call)
+                if len(calls) == 1:
+                    reader.close()
+                return call(*args, **fields)
+
+            return wrapper
+
+        if at == "the count":
+            monkeypatch.setattr(cpubuf.CpuBuffer, "lost", then_close(cpubuf.CpuBuffer.lost))
+        else:
+            monkeypatch.setattr(perfbuf, "bpf", then_close(bpf))
+        buffers = list(reader._buffers.values())
+        reader.close()
+        reader.close()
+        assert len(calls) >= len(online_cpus())
+        assert all(buffer.event.closed and buffer._memory.closed for buffer in buffers)
 
 
 def cpu_switch(cpu: int, on: bool) -> None:
