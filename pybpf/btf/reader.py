@@ -190,14 +190,8 @@ class Types:
         key = _key(name)
         blob: Types | None = self if key else None
         while blob:
-            whole = False
-            for offset in blob._offsets(b"\0" + key, 1):
-                whole = True
-                yield from blob._with_name(offset)
-            if not whole:
-                # Strings may share their ends ("sock" inside of "unix_sock"), though no known compiler does that.
-                for offset in set(blob._offsets(key, 0)).intersection(memoryview(blob._names).cast("I")):
-                    yield from blob._with_name(offset)
+            # Strings may share their ends ("sock" inside of "unix_sock"), though no known compiler does that.
+            yield from blob._with_names(set(blob._offsets(b"\0" + key, 1)) or set(blob._offsets(key, 0)))
             blob = blob.base
 
     def _offsets(self, text: bytes, skip: int) -> Iterator[int]:
@@ -209,14 +203,20 @@ class Types:
             yield at + skip + self._first_string
             at = self._strings.find(text, at + 1)
 
-    def _with_name(self, offset: int) -> Iterator[int]:
-        """The ids of this blob's own types whose name is at a string offset."""
-        key = struct.pack("=I", offset)
-        at = self._names.find(key)
-        while at >= 0:
-            if at % 4 == 0:
-                yield self._origin + at // 4
-            at = self._names.find(key, at + 1)
+    def _with_names(self, offsets: set[int]) -> Iterator[int]:
+        """The ids of this blob's own types whose name is at one of these string offsets, in order."""
+        numbers = memoryview(self._names).cast("I")
+        if len(offsets) > 1:  # no compiler repeats a string; where one is, one walk looks for all its copies
+            offsets = offsets.intersection(numbers)
+        if len(offsets) > 1:
+            yield from (self._origin + index for index, offset in enumerate(numbers) if offset in offsets)
+        elif offsets:
+            key = struct.pack("=I", *offsets)
+            at = self._names.find(key)
+            while at >= 0:
+                if at % 4 == 0:
+                    yield self._origin + at // 4
+                at = self._names.find(key, at + 1)
 
     def names(self, kind: str | Kind, pattern: str = "*") -> list[tuple[str, int]]:
         """(name, id) of the types of a kind whose name matches a shell pattern, by id; the base's come first."""
@@ -327,31 +327,26 @@ class Types:
 
     def align_of(self, type_id: int) -> int:
         """The alignment of a type in bytes; 1 for a packed struct. :raises BtfError: it is malformed."""
-        return self._align(type_id, 0)
+        return self._align(type_id, frozenset())
 
     @cached_property
     def _aligns(self) -> dict[int, int]:
-        """The alignment of each type that was asked for; 0 while it is being found out."""
+        """The alignment of each type that was asked for."""
         return {}
 
-    def _align(self, type_id: int, depth: int) -> int:
+    def _align(self, type_id: int, above: frozenset[int]) -> int:
+        """``above``: the types that this one is nested in."""
         type_id = self.resolve(type_id)
         align = self._aligns.get(type_id)
-        if align:
-            return align
-        if align == 0 or depth > MAX_DEPTH:
-            raise BtfError(f"type {type_id} is nested in itself, or in more than {MAX_DEPTH} types")
-        self._aligns[type_id] = 0
-        try:
-            self._aligns[type_id] = align = self._find_align(self.type(type_id), depth + 1)
-        finally:
-            if not align:
-                del self._aligns[type_id]
+        if align is None:
+            if type_id in above or len(above) > MAX_DEPTH:
+                raise BtfError(f"type {type_id} is nested in itself, or in more than {MAX_DEPTH} types")
+            self._aligns[type_id] = align = self._find_align(self.type(type_id), above | {type_id})
         return align
 
-    def _find_align(self, kind: BtfType, depth: int) -> int:
+    def _find_align(self, kind: BtfType, above: frozenset[int]) -> int:
         if isinstance(kind, kinds.Array):
-            return self._align(kind.type, depth)
+            return self._align(kind.type, above)
         if isinstance(kind, kinds.Ptr):
             return self.pointer_size
         if isinstance(kind, (kinds.Int, kinds.Enum, kinds.Enum64, kinds.Float)):
@@ -359,7 +354,7 @@ class Types:
         align = 1
         if isinstance(kind, (kinds.Struct, kinds.Union)):
             for member in kind.members:
-                inner = self._align(member.type, depth)
+                inner = self._align(member.type, above)
                 if not member.bits and member.offset % (8 * inner) and not self._is_bits(member.type):
                     return 1
                 align = max(align, inner)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from pybpf.btf import Btf, BtfBuilder, Kind, kinds
+from pybpf.btf.reader import Types
 from pybpf.errors import BtfError, PackError
 from pybpf.types import layout, sizeof
 
@@ -109,6 +111,29 @@ def test_names_that_share_their_end() -> None:
     assert btf.find("struct", "sock") == 2
     assert btf.find("struct", "ock") is None
     assert btf.names("struct", "*ock") == [("unix_sock", 1), ("sock", 2)]
+
+
+class Counted(bytes):
+    """Bytes that count how often they are searched."""
+
+    searches = 0
+
+    def find(self, *where: Any) -> int:
+        Counted.searches += 1
+        return super().find(*where)
+
+
+@pytest.mark.parametrize("text", [b"a\0", b"xa\0"], ids=["whole", "end"])
+def test_copies_of_a_name_are_found_in_one_walk(text: bytes) -> None:
+    """A search of all names for each copy of a string would take time that grows with its square."""
+    count = 500
+    offsets = [1 + len(text) * index + len(text) - 2 for index in range(count)]
+    words = [word for offset in reversed(offsets) for word in (offset, info(4), 0)]
+    btf = Btf.from_bytes(blob([*words, offsets[0], *INT[1:]], b"\0" + text * count))
+    btf.__dict__["_names"] = Counted(btf._names)
+    Counted.searches = 0
+    assert (btf.find("struct", "a"), btf.find("int", "a"), btf.find("union", "a")) == (1, count + 1, None)
+    assert Counted.searches <= 3
 
 
 def made() -> Btf:
@@ -212,6 +237,32 @@ def test_exponential_types_end() -> None:
     pairs = [w for i in range(1, 41) for w in (1, info(5, 2), 4, 1, i + 1, 0, 1, i + 1, 0)] + [1, info(1), 4, 32]
     for words in (structs, protos, pairs):
         every_use(Btf.from_bytes(blob(words, strings)), step=39)
+
+
+def test_threads_may_ask_for_an_alignment_at_once() -> None:
+    """What one thread is still finding out is no cycle to another."""
+    answers: list[Any] = []
+
+    class Asked(Types):
+        asked = False
+
+        def ask(self) -> None:
+            try:
+                answers.append(self.align_of(2))
+            except BtfError as error:
+                answers.append(error)
+
+        def _find_align(self, *where: Any) -> int:
+            if not self.asked:
+                self.asked = True
+                other = threading.Thread(target=self.ask)
+                other.start()
+                other.join()
+            return super()._find_align(*where)
+
+    types = Asked(blob([*INT, 0, info(4, 1), 4, 0, 1, 0]))
+    assert types.align_of(2) == 4
+    assert answers == [4]
 
 
 def test_deep_nesting_ends() -> None:
