@@ -53,8 +53,10 @@ def _pmu(name: str, *supported: int, **attr: Any) -> Result:
     try:
         with open(f"/sys/bus/event_source/devices/{name}/type", encoding="utf-8") as file:
             number = int(file.read())
-    except OSError:
+    except FileNotFoundError:
         return Result(Support.NO, f"the kernel has no {name} PMU")
+    except OSError as error:
+        return judge(error)
     return _perf(*supported, type=number, **attr)
 
 

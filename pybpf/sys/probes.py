@@ -131,12 +131,16 @@ def insns(text: str, kind: ProgType = ProgType.SOCKET_FILTER, **fields: Any) -> 
     try:
         program(kind, text, log=True, **fields).close()
     except VerifierAnswer as error:
-        if error.log:  # it was looked at, so privileges were not the reason
-            # since Linux 7.3 a paragraph of advice follows the reason
-            reasons = error.log.partition("\nVerification failed:")[0].splitlines()
-            lines = [line for line in reasons if line and not line.startswith("processed ")]
-            return Result(Support.NO, lines[-1] if lines else errno_text(error.errno or 0))
-        return judge(error)
+        if not error.log or error.errno in _TRANSIENT:  # the descriptor is made after the log
+            return judge(error)
+        # since Linux 7.3 a paragraph of advice follows the reason
+        reasons = error.log.partition("\nVerification failed:")[0].splitlines()
+        lines = [line for line in reasons if line and not line.startswith("processed ")]
+        reason = lines[-1] if lines else errno_text(error.errno or 0)
+        missing = lacks_privileges()  # the verifier forbids ordinary users some of what it knows
+        if missing:
+            return Result(Support.NOT_ALLOWED, f"{reason}; this process lacks {and_list(missing)}")
+        return Result(Support.NO, reason)
     return YES
 
 
@@ -160,6 +164,8 @@ def _helper(name: str, kind: ProgType) -> Result:
         if not error.log:
             raise
         missing = [line for line in error.log.splitlines() if any(text in line for text in _HELPER_MISSING)]
+        if missing and lacks_privileges():  # ordinary users may not call all that there are
+            raise PermissionError(errno.EPERM, missing[-1]) from None
         return Result(Support.NO, missing[-1]) if missing else YES
     return YES
 
@@ -275,22 +281,25 @@ _FUNCTIONS = (QUIET, QUIET_ERROR, "bpf_iter_task", "bpf_lsm_file_open", "bpf_ite
 def _ids() -> dict[tuple[int, str], int]:
     try:
         return find_ids([(FUNC, name) for name in _FUNCTIONS] + [(TYPEDEF, NEWTASK)])
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):  # other errors, such as EMFILE, may pass: they are not remembered
         return {}
 
 
 def kernel_type(kind: int, name: str) -> int:
-    """The id of one of the few types that probes use in the kernel's BTF; 0 when it has none."""
+    """The id of one of the few types that probes use in the kernel's BTF; 0 when it has none.
+
+    :raises OSError: plain; the BTF could not be read.
+    """
     return _ids().get((kind, name), 0)
 
 
 def traced(attach_type: AttachType, kind: int, name: str, *, attach: bool = True) -> Result:
     """Whether a TRACING program can be attached to a kernel type: it is, for a moment. (Loading proves nothing:
     some architectures have no trampolines and say so only when a program is attached.)"""
-    number = kernel_type(kind, name)
-    if not number:
-        return Result(Support.NO, f"the kernel's BTF is missing or has no {name}")
     try:
+        number = kernel_type(kind, name)
+        if not number:
+            return Result(Support.NO, f"the kernel's BTF is missing or has no {name}")
         with program(ProgType.TRACING, expected_attach_type=attach_type, attach_btf_id=number) as prog:
             return command(Cmd.RAW_TRACEPOINT_OPEN, prog_fd=prog.fileno()) if attach else YES
     except OSError as error:

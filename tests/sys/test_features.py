@@ -132,6 +132,40 @@ print(features.probe("hash"))
 
 
 @pytest.mark.root
+def test_few_descriptors_make_no_feature_missing() -> None:
+    """Each row, with room for none to two descriptors: what there is is never "no", then or afterwards."""
+    code = """
+import os, resource
+from pybpf.sys import features, probes
+before = resource.getrlimit(resource.RLIMIT_NOFILE)
+free = os.dup(0)
+os.close(free)
+features._RESULTS.clear(), probes._ids.cache_clear(), probes._helper.cache_clear()
+for limit in (free, free + 1, free + 2, before[0]):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+    for name, result in features.all_features().items():
+        print(limit == before[0], name, result.support.name)
+"""
+    truth = {name: result.support.name for name, result in all_features().items()}
+    lines = [line.split(" ") for line in run(code).splitlines()]
+    assert len(lines) == 4 * len(truth)
+    for last, name, found in lines:
+        assert found == truth[name] or (last == "False" and found == "NOT_ALLOWED"), name
+
+
+@pytest.mark.root
+def test_what_the_verifier_refuses_to_ordinary_users_is_not_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "lacks_privileges", lambda: ["CAP_BPF"])
+    result = probes.insns("r0 = 0\nr1 = r9\nexit")
+    assert result.support is Support.NOT_ALLOWED
+    assert result.detail.endswith("this process lacks CAP_BPF")
+    probes._helper.cache_clear()
+    assert helper("skb_load_bytes", ProgType.KPROBE).support is Support.NOT_ALLOWED
+    monkeypatch.undo()
+    assert helper("skb_load_bytes", ProgType.KPROBE).support is Support.NO
+
+
+@pytest.mark.root
 def test_implied_features() -> None:
     if has("kprobe_pmu"):
         assert has("kprobe") and has("kretprobe")
