@@ -6,12 +6,14 @@ import errno
 import mmap
 import os
 import re
+import resource
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Optional
 
 from pybpf.arch import host_arch
 from pybpf.errors import KernelError, PermissionDenied, UnsupportedError
 from pybpf.sys.bpf import AttachType, Attr, Cmd, MapFlags, MapType, ProgFlags, ProgType, bpf_raw
+from pybpf.sys.cpus import nr_cpu_ids
 from pybpf.sys.libc import syscall
 from pybpf.sys.perf import PerfType
 from pybpf.sys.privilege import Privileges, and_list, sysctl
@@ -151,9 +153,10 @@ def lockdown(failure: Failure) -> Cause | None:
 
 
 def memlock(failure: Failure) -> Cause | None:
-    """The limit of locked memory, on a kernel that charges BPF to it."""
-    limit = failure.state.memlock
-    if limit < 0 or _has_not("memcg_accounting") is None:
+    """The limit of locked memory, on a kernel that charges BPF to it, where it could not be raised without end."""
+    limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]  # the soft one has been raised to it: call_charged
+    unlimited = failure.state.memlock < 0 or limit < 0 or failure.state.has("CAP_SYS_RESOURCE")
+    if unlimited or _has_not("memcg_accounting") is None:
         return None
     return Cause(
         f"RLIMIT_MEMLOCK ({limit >> 10} KiB) is used up, and this kernel charges BPF memory to it",
@@ -288,6 +291,12 @@ _ARRAYS = frozenset({
     MapType.ARRAY, MapType.PERCPU_ARRAY, MapType.PROG_ARRAY, MapType.PERF_EVENT_ARRAY, MapType.ARRAY_OF_MAPS,
     MapType.CGROUP_ARRAY,
 })  # fmt: skip
+_COUNTED = _ARRAYS | _PERCPU | {
+    MapType.HASH, MapType.LRU_HASH, MapType.HASH_OF_MAPS, MapType.LPM_TRIE, MapType.STACK_TRACE, MapType.QUEUE,
+    MapType.STACK, MapType.BLOOM_FILTER,
+}  # fmt: skip
+_KEY_MOST = 512  # MAX_BPF_STACK of include/linux/filter.h
+_VALUE_MOST = 1 << 20  # every kernel takes values of so many bytes; the limit is KMALLOC_MAX_SIZE, 4 MiB or more
 _PERCPU_MOST = 32 << 10  # PCPU_MIN_UNIT_SIZE of include/linux/percpu.h
 
 
@@ -301,8 +310,8 @@ def map_sizes(failure: Failure) -> Cause | None:
         return Cause("a ring buffer has neither keys nor values")
     if kind in _ARRAYS and key != 4:
         return Cause(f"an array's key has 4 bytes, not {key}")
-    if kind in _ARRAYS and not entries:
-        return Cause("an array needs room for one element at least")
+    if kind in _COUNTED and not entries:
+        return Cause("max_entries is 0: it needs room for one element at least")
     if kind in _PERCPU and value > _PERCPU_MOST:
         return Cause(f"a per-CPU value has at most {_PERCPU_MOST} bytes, not {value}")
     if kind == MapType.STACK_TRACE and value > 8 * (sysctl("perf_event_max_stack") or value):
@@ -312,7 +321,9 @@ def map_sizes(failure: Failure) -> Cause | None:
 
 def too_large(failure: Failure) -> Cause | None:
     """E2BIG of a new map whose fields are known."""
-    key, value = failure.attr["key_size"], failure.attr["value_size"]
+    key, value, entries = (failure.attr[name] for name in ("key_size", "value_size", "max_entries"))
+    if key <= _KEY_MOST and value <= _VALUE_MOST:
+        return Cause(f"max_entries, {entries}, is too large for this kernel", "make it smaller")
     return Cause(f"keys of {key} or values of {value} bytes are too large for this kernel", "make them smaller")
 
 
@@ -381,6 +392,16 @@ def no_counter(failure: Failure) -> Cause | None:
         )
     if _pmu(failure) == "kprobe":
         return Cause("the kernel has no function of that name that can be probed")
+    return None
+
+
+def no_cpu(failure: Failure) -> Cause | None:
+    """EINVAL of a perf event: where it was to count."""
+    pid, cpu = failure.event["pid"], failure.event["cpu"]
+    if pid < 0 and cpu < 0:
+        return Cause("it names neither a process nor a CPU", "open one event for each CPU, or name the process")
+    if cpu >= nr_cpu_ids():
+        return Cause(f"there is no CPU {cpu}: this machine's are below {nr_cpu_ids()}")
     return None
 
 

@@ -30,9 +30,11 @@ def _means(text: str, advice: str = "") -> Check:
     return lambda failure: cause
 
 
-_REFUSED: tuple[Check, ...] = (causes.capabilities, causes.seccomp, causes.features, causes.lockdown)
+_REFUSED: tuple[Check, ...] = (causes.capabilities, causes.seccomp, causes.features)
+_LOCKABLE: tuple[Check, ...] = (*_REFUSED, causes.lockdown)
 _CHARGED: tuple[Check, ...] = (*_REFUSED, causes.memlock, causes.other_refusal)
 _ELSEWISE: tuple[Check, ...] = (*_REFUSED, causes.other_refusal)
+_LOCKABLE_ELSEWISE: tuple[Check, ...] = (*_LOCKABLE, causes.other_refusal)
 _UNSUPPORTED: tuple[Check, ...] = (causes.features, causes.unknown_field)
 
 #: (kind of operation, errno) -> checks, tried in order; the first cause found is told
@@ -47,8 +49,8 @@ _CHECKS: Mapping[tuple[str, int], tuple[Check, ...]] = {
     ("map_elem", e.EEXIST): (_means("there is such a key already"),),
     ("map_elem", e.E2BIG): (_means("the map is full, or the index is beyond its end"),),
     ("map_elem", _ENOTSUPP): (_means("this kind of map does not have the operation, or not in this kernel"),),
-    ("prog_load", e.EPERM): _CHARGED,
-    ("prog_load", e.EACCES): _REFUSED,
+    ("prog_load", e.EPERM): (*_LOCKABLE, causes.memlock, causes.other_refusal),
+    ("prog_load", e.EACCES): _LOCKABLE,
     ("prog_load", e.EINVAL): (causes.object_name, *_UNSUPPORTED),
     ("prog_load", e.E2BIG): (causes.no_instructions, causes.unknown_field),
     ("prog_load", e.EAGAIN): (_means("a signal interrupted the verifier", "try again"),),
@@ -57,20 +59,20 @@ _CHECKS: Mapping[tuple[str, int], tuple[Check, ...]] = {
     ("test_run", e.EPERM): _ELSEWISE,
     ("test_run", e.ENOSPC): (_means("the room for the output is too small"),),
     ("test_run", _ENOTSUPP): (_means("the kernel cannot run programs of this type on given data"),),
-    ("attach", e.EPERM): _ELSEWISE,
-    ("attach", e.EACCES): (*_REFUSED, _means("the program reads more than the tracepoint's record has")),
+    ("attach", e.EPERM): _LOCKABLE_ELSEWISE,
+    ("attach", e.EACCES): (*_LOCKABLE, _means("the program reads more than the tracepoint's record has")),
     ("attach", e.EEXIST): (_means("the perf event has a program already"),),
     ("attach", e.E2BIG): (_means("the event has as many programs as the kernel allows (64)"), causes.unknown_field),
     ("attach", e.EBUSY): (_means("something else that cannot be shared is attached there"),),
     ("attach", e.ENOENT): (_means("there is no such tracepoint"),),
-    ("link_create", e.EPERM): _ELSEWISE,
-    ("link_create", e.EACCES): _REFUSED,
+    ("link_create", e.EPERM): _LOCKABLE_ELSEWISE,
+    ("link_create", e.EACCES): _LOCKABLE,
     ("link_create", e.ESRCH): (_means("one of the functions or processes is unknown, or cannot be probed"),),
     ("link_create", e.EBUSY): (_means("something else that cannot be shared is attached there"),),
-    ("perf_event", e.EPERM): _ELSEWISE,
-    ("perf_event", e.EACCES): _ELSEWISE,
+    ("perf_event", e.EPERM): _LOCKABLE_ELSEWISE,
+    ("perf_event", e.EACCES): _LOCKABLE_ELSEWISE,
     ("perf_event", e.ENOENT): (causes.no_counter,),
-    ("perf_event", e.EINVAL): (causes.no_tracepoint, causes.features),
+    ("perf_event", e.EINVAL): (causes.no_cpu, causes.no_tracepoint, causes.features),
     ("perf_event", e.ESRCH): (causes.no_process,),
     ("perf_event", e.EBUSY): (_means("all counters or breakpoints of the processor are in use"),),
     ("perf_event", e.EADDRNOTAVAIL): (_means("several functions have that name", "give its address instead"),),
@@ -79,6 +81,7 @@ _CHECKS: Mapping[tuple[str, int], tuple[Check, ...]] = {
     ("perf_mmap", e.EPERM): (causes.perf_buffer_limit,),
     ("obj_id", e.EPERM): _ELSEWISE,
     ("stats", e.EPERM): _ELSEWISE,
+    ("tracefs", e.EPERM): (causes.capabilities, causes.lockdown, causes.other_refusal),
     ("tracefs", e.EACCES): (causes.capabilities,),
     ("tracefs_write", e.EPERM): (causes.capabilities, causes.lockdown, causes.other_refusal),
     ("tracefs_write", e.EACCES): (causes.capabilities,),

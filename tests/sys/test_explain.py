@@ -144,6 +144,10 @@ def test_few_descriptors() -> None:
         ({"map_type": MapType.RINGBUF, "value_size": 0, "max_entries": 65536}, "neither keys nor values"),
         ({"key_size": 8}, "an array's key has 4 bytes, not 8"),
         ({"max_entries": 0}, "needs room for one element"),
+        ({"map_type": MapType.HASH, "max_entries": 0}, "max_entries is 0"),
+        ({"map_type": MapType.QUEUE, "key_size": 0, "max_entries": 0}, "max_entries is 0"),
+        ({"map_type": MapType.HASH, "value_size": 1 << 30}, "keys of 4 or values of 1073741824 bytes are too large"),
+        ({"map_type": MapType.HASH, "max_entries": (1 << 31) + 5}, "max_entries, 2147483653, is too large"),
         ({"map_name": b"a-b"}, "the name b'a-b' is not"),
         ({"map_type": MapType.PERCPU_ARRAY, "value_size": 40000}, "at most 32768 bytes, not 40000"),
         ({"map_type": MapType.STACK_TRACE, "value_size": 8 * 5000}, "kernel.perf_event_max_stack"),
@@ -252,17 +256,39 @@ def test_classes_and_passing_through() -> None:
         raise ValueError("other")
 
 
-def test_lockdown_and_memlock_are_told_only_when_they_are_so() -> None:
-    state = privilege.privileges()._replace(lockdown="confidentiality", memlock=65536)
+@pytest.mark.parametrize(("cpu", "text"), [(-1, "neither a process nor a CPU"), (1 << 20, "no CPU 1048576")])
+def test_the_place_of_a_perf_event_is_looked_at_before_its_tracepoint(cpu: int, text: str) -> None:
+    with pytest.raises(KernelError, match=text), explaining("x", "perf_event"):
+        perf_event_open(pid=-1, cpu=cpu, type=PerfType.TRACEPOINT, config=1)
+
+
+def test_lockdown_is_told_only_of_what_it_forbids(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = privilege.privileges()._replace(lockdown="confidentiality")
+    monkeypatch.setattr(explain, "privileges", lambda: state)
+    told = {what: "locked down" in str(explain.explain("x", OSError(errno.EPERM, ""), what)) for what in (
+        "map_create", "btf_load", "test_run", "obj_id", "stats",
+        "prog_load", "attach", "perf_event", "tracefs", "tracefs_write")}  # fmt: skip
+    assert list(told.values()) == [False] * 5 + [True] * 5, told
+
+
+def test_a_limit_that_was_raised_is_not_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(causes, "_has_not", lambda name: causes.Cause(f"no {name}"))
+    monkeypatch.setattr(resource, "getrlimit", lambda limit: (4096, 65536))
+    state = privilege.privileges()._replace(memlock=4096, initial_user_ns=True, capabilities=frozenset())
+    failure = causes.Failure("map_create", errno.EPERM, None, (), state)
+    charged = causes.memlock(failure)
+    assert charged is not None and "RLIMIT_MEMLOCK (64 KiB)" in charged.text
+    assert causes.memlock(failure._replace(state=state._replace(capabilities=frozenset({"CAP_SYS_RESOURCE"})))) is None
+    monkeypatch.setattr(resource, "getrlimit", lambda limit: (4096, -1))
+    assert causes.memlock(failure) is None
+
+
+def test_lockdown_is_told_only_when_it_is_so() -> None:
+    state = privilege.privileges()._replace(lockdown="confidentiality")
     failure = causes.Failure("prog_load", errno.EPERM, None, (), state)
     found = causes.lockdown(failure)
     assert found is not None and "locked down" in found.text
     assert causes.lockdown(failure._replace(state=state._replace(lockdown="integrity"))) is None
-    charged = causes.memlock(failure)
-    if probe("memcg_accounting").support is Support.NO:
-        assert charged is not None and "RLIMIT_MEMLOCK (64 KiB)" in charged.text
-    else:
-        assert charged is None
 
 
 def test_read_only_maps() -> None:
