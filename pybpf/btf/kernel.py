@@ -6,15 +6,15 @@ import ctypes
 import errno
 import mmap
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Union
+from typing import Union
 
 from pybpf.errors import KernelError, NotFoundError, UnsupportedError
 from pybpf.sys.bpf import Attr, Cmd, bpf
 from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
+from pybpf.sys.objects import BtfInfo, btf_data, btf_info
 
 __all__ = [
     "BtfInfo",
@@ -32,21 +32,8 @@ Buffer = Union[bytes, mmap.mmap]
 
 _SYSFS = "/sys/kernel/btf"
 _VMLINUX = f"{_SYSFS}/vmlinux"
-# struct bpf_btf_info: btf, btf_size, id, name, name_len, kernel_btf (the last three since Linux 5.11).
-_INFO = struct.Struct("=QIIQII")
-_OLD_INFO_SIZE = 16
-_NAME_SIZE = 64  # a module's name has less than 56 bytes
 #: What is tried for the verifier's log, which lists every type up to the offending one.
 _LOG_SIZES = (1 << 16, 1 << 20, 1 << 24)
-
-
-class BtfInfo(NamedTuple):
-    """A BTF object of the kernel."""
-
-    id: int
-    name: str  #: ``"vmlinux"``, a module's, or ``""``
-    size: int  #: bytes
-    kernel: bool  #: of vmlinux or a module; False where the kernel does not tell (before Linux 5.11)
 
 
 @contextmanager
@@ -132,36 +119,6 @@ def open_btf(btf_id: int) -> Fd:
         raise explain(f"open BTF object {btf_id}", error, "obj_id") from None
 
 
-def btf_info(fd: Fd) -> BtfInfo:
-    """What the kernel says of a BTF object. :raises KernelError: ``fd`` is none."""
-    return _info(fd, None)
-
-
-def btf_data(fd: Fd) -> bytes:
-    """The bytes of a BTF object. :raises KernelError: ``fd`` is none."""
-    buffer = ctypes.create_string_buffer(_info(fd, None).size)
-    _info(fd, buffer)
-    return buffer.raw
-
-
-def _info(fd: Fd, data: ctypes.Array[ctypes.c_char] | None) -> BtfInfo:
-    name = ctypes.create_string_buffer(_NAME_SIZE)
-    place, size = (ctypes.addressof(data), len(data)) if data else (0, 0)
-    info = ctypes.create_string_buffer(_INFO.pack(place, size, 0, ctypes.addressof(name), _NAME_SIZE, 0), _INFO.size)
-    try:
-        try:
-            bpf(Cmd.OBJ_GET_INFO_BY_FD, bpf_fd=fd.fileno(), info_len=_INFO.size, info=info)
-        except OSError as error:
-            if error.errno != errno.E2BIG:
-                raise
-            # Before 5.11: it does not know of the name.
-            bpf(Cmd.OBJ_GET_INFO_BY_FD, bpf_fd=fd.fileno(), info_len=_OLD_INFO_SIZE, info=info)
-    except OSError as error:
-        raise explain(f"read the kernel's description of {fd.what}", error, "obj_id") from None
-    _, size, btf_id, _, _, kernel = _INFO.unpack(info.raw)
-    return BtfInfo(btf_id, os.fsdecode(name.value), size, bool(kernel))
-
-
 def module_fd(name: str) -> Fd:
     """A descriptor of a module's BTF, as ``attach_btf_obj_fd`` takes for probes of its functions.
 
@@ -182,7 +139,11 @@ def module_fd(name: str) -> Fd:
             fd = open_btf(btf_id)
         except NotFoundError:  # gone in between
             continue
-        info = btf_info(fd)
+        try:
+            info = btf_info(fd)
+        except BaseException:
+            fd.close()
+            raise
         if info.kernel and info.name == name:
             return fd
         fd.close()

@@ -50,10 +50,13 @@ def open_pinned(path: Path, kind: str) -> Fd:
         fd = Fd(bpf(Cmd.OBJ_GET, pathname=name), f"pinned {kind} {os.fspath(path)}")
     except OSError as error:
         raise _failed(action, error, name) from None
-    found = _kind(fd)
-    if found != kind:
+    try:
+        found = _kind(fd)
+        if found != kind:
+            raise KernelError(action, errno.EINVAL, f"it is a {found}")
+    except OSError as error:  # a KernelError is one; the other comes of a missing /proc
         fd.close()
-        raise KernelError(action, errno.EINVAL, f"it is a {found}")
+        raise error if isinstance(error, KernelError) else explain(action, error, "pin") from None
     return fd
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import shutil
@@ -14,8 +15,10 @@ import pytest
 from pybpf.btf import Btf, Kind, btf_info, kinds, module_fd
 from pybpf.btf import kernel as btf_kernel
 from pybpf.btf.member import bit_load
-from pybpf.errors import BtfError, NotFoundError, UnsupportedError
+from pybpf.errors import BtfError, KernelError, NotFoundError, UnsupportedError
+from pybpf.sys import objects, pin
 from pybpf.sys.bpf import Attr, Cmd, MapType
+from pybpf.sys.fd import Fd
 from pybpf.types import layout, sizeof
 
 VMLINUX = "/sys/kernel/btf/vmlinux"
@@ -220,3 +223,32 @@ def test_vmlinux_by_id(btf: Btf) -> None:
     with fd:
         assert btf_info(fd).name == "vmlinux"
     assert Btf.from_id(1).count == btf.count
+
+
+@pytest.mark.root
+def test_a_module_search_that_fails_leaves_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Fd] = []
+
+    def failing(fd: Fd) -> None:
+        made.append(fd)
+        raise KernelError("read", errno.EPERM)
+
+    monkeypatch.setattr(btf_kernel, "btf_info", failing)
+    with pytest.raises(KernelError):
+        module_fd("no_such_module")
+    assert [fd.closed for fd in made] == [True]
+    assert btf_kernel.BtfInfo is objects.BtfInfo
+
+
+def test_a_pin_whose_kind_cannot_be_read_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Fd] = []
+
+    def failing(fd: Fd) -> str:
+        made.append(fd)
+        raise FileNotFoundError(errno.ENOENT, "no /proc")
+
+    monkeypatch.setattr(pin, "bpf", lambda cmd, **fields: os.open("/dev/null", os.O_RDONLY))
+    monkeypatch.setattr(pin, "_kind", failing)
+    with pytest.raises(KernelError):
+        pin.open_pinned("/sys/fs/bpf/x", "map")
+    assert [fd.closed for fd in made] == [True]
