@@ -1,6 +1,6 @@
 """Print the files that one process opens: a tracepoint, a ring buffer and typed events, from the library alone.
 
-    sudo python3 examples/opens.py PID
+    sudo PYTHONPATH=. python3 examples/opens.py PID      # in a clone; PYTHONPATH is not needed after pip install
 """
 
 from __future__ import annotations
@@ -76,4 +76,6 @@ def main(pid: int) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or not sys.argv[1].isdecimal():
+        sys.exit("usage: opens.py PID")
     main(int(sys.argv[1]))

@@ -52,10 +52,10 @@ def positive(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """Option type: a time in seconds, above zero and finite; fractions are fine."""
+    """Option type: a time in seconds, a millisecond at least and finite; fractions are fine."""
     number = float(text)
-    if not 0 < number < 1e9:
-        raise argparse.ArgumentTypeError(f"{text} is not a time in seconds above zero")
+    if not 0.001 <= number < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is not a time in seconds above zero (the least is 0.001)")
     return number
 
 
@@ -132,8 +132,8 @@ class Run:
                 woken = ready.poll(None if wait == float("inf") else max(0, wait) * 1000 + 1)
                 now = time.monotonic()
                 last = bool(woken) or now >= self.end
-                while every and due <= now:
-                    due += every
+                if every and due <= now:
+                    due = max(due + every * (1 + (now - due) // every), now)
                 yield time.time()
         finally:
             if process is not None:

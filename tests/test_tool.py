@@ -25,6 +25,12 @@ def test_a_run_ends_after_its_duration_with_a_report_per_interval() -> None:
     assert reports == sorted(reports)
 
 
+@pytest.mark.parametrize("every", [1e-9, 1e-300])
+def test_an_interval_that_cannot_be_kept_does_not_stop_the_run(every: float) -> None:
+    with tool.Run(duration=0.1) as run:
+        assert len(list(run.intervals(every))) >= 1
+
+
 def test_without_an_interval_there_is_one_report() -> None:
     with tool.Run(duration=0.1) as run:
         assert len(list(run.intervals(None))) == 1
@@ -91,7 +97,7 @@ def test_a_child_does_not_outlive_the_block() -> None:
     assert not os.path.exists(f"/proc/{child.pid}")
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1e10"])
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1e10", "1e-9"])
 def test_times_are_above_zero_and_finite(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         tool.seconds(text)

@@ -7,8 +7,12 @@ import sys
 from collections.abc import Sequence
 
 from pybpf.asm import assemble, encode
+from pybpf.cli.files import read_input
 
 __all__ = ["main"]
+
+#: Bytes; the kernel takes a million instructions.
+MOST_TEXT = 64 << 20
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -22,8 +26,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-o", "--output", help="write the bytes to this file; else they are printed, a slot a line")
     parser.add_argument("--endian", choices=("little", "big"), default=sys.byteorder, help="default: %(default)s")
     options = parser.parse_args(arguments)
-    with open(0 if options.file == "-" else options.file, encoding="utf-8", errors="surrogateescape") as file:
-        code = encode(assemble(file.read()), endian=options.endian)
+    text = read_input(options.file, MOST_TEXT).decode("utf-8", "surrogateescape")
+    code = encode(assemble(text), endian=options.endian)
     if options.output:
         with open(options.output, "wb") as output:
             output.write(code)

@@ -7,10 +7,14 @@ import sys
 from collections.abc import Sequence
 
 from pybpf.asm import disassemble
+from pybpf.cli.files import read_input
 from pybpf.errors import NotFoundError
 from pybpf.sys.objects import Kind, open_id, xlated
 
 __all__ = ["main"]
+
+#: Bytes: the million instructions that the kernel takes.
+MOST_CODE = 8 << 20
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         # The kernel rewrites some instructions to ones of its own, which no table has.
         print(disassemble(code, style="bpftool", lenient=True))
         return 0
-    with open(0 if options.file == "-" else options.file, "rb") as file:
-        print(disassemble(file.read(), style="bpftool", endian=options.endian))
+    code = read_input(options.file, MOST_CODE)
+    if code:
+        print(disassemble(code, style="bpftool", endian=options.endian))
     return 0

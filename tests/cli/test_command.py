@@ -174,6 +174,12 @@ def test_ids_that_no_program_can_have(number: str) -> None:
     assert run.returncode == 1 and run.stderr == f"pybpf disasm: there is no program with id {number}\n"
 
 
+@pytest.mark.parametrize("command", ["asm", "disasm"])
+def test_input_without_end_is_refused(command: str) -> None:
+    run = pybpf(command, "/dev/zero")
+    assert run.returncode == 1 and run.stderr.startswith(f"pybpf {command}: /dev/zero has more than ")
+
+
 def test_names_that_the_terminal_cannot_show_are_escaped() -> None:
     code = "import pybpf.cli.asm; pybpf.cli.asm.main = lambda _: print('sl\\xe9ep'); pybpf.cli.main(['asm'])"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": os.getcwd()}
