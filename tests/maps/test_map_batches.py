@@ -58,7 +58,7 @@ def test_what_was_read_counts(calls: int, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("filled", [[], [0], [3], [0, 1, 5, 99]])
 def test_arrays_with_gaps(filled: list[int]) -> None:
-    """Lookups in batches give EINTR at a gap from Linux 5.13, which has them for such maps, to 6.13."""
+    """Lookups in batches, which such maps have since Linux 5.13, give EINTR at a gap until 6.14 and its backports."""
     with HashMap(u32, u32, max_entries=1) as inner, ArrayOfMaps(MapSpec(MapType.HASH, u32, u32, 1), 100) as outer:
         for slot in filled:
             outer[slot] = inner
