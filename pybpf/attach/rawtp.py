@@ -46,9 +46,8 @@ def raw_tracepoint(program: Program, name: str, *, cookie: int | None = None) ->
     except OSError as error:
         if error.errno == errno.ENOENT:
             raise NotFoundError(f"there is no raw tracepoint {name!r} in this kernel{_suggestion(name)}") from None
-        if error.errno == errno.EINVAL and cookie and not has("raw_tp_cookies"):
-            cause = "this kernel has no cookies for raw tracepoints (Linux 6.10)"
-            raise UnsupportedError(action, errno.EINVAL, cause) from None
+        if error.errno == errno.EINVAL and cookie:
+            _check_cookies_work(action)
         if error.errno in (errno.EINVAL, errno.EACCES):  # the rest of the request is right
             cause = f"program {program.name!r} reads more arguments than this tracepoint has"
             raise KernelError(action, error.errno, cause) from None
@@ -61,14 +60,23 @@ def btf_tracepoint(program: Program, *, cookie: int | None = None) -> Link:
 
     :param program: of type TRACING with ``expected_attach_type=TRACE_RAW_TP`` and the tracepoint as ``attach_btf``;
         its context is an array of u64, whose pointers it can follow without a helper.
-    :param cookie: what ``bpf_get_attach_cookie`` returns in the program (Linux 5.19).
+    :param cookie: what ``bpf_get_attach_cookie`` returns in the program (Linux 6.10).
+    :raises UnsupportedError: the kernel has no cookies for raw tracepoints.
     :raises KernelError: the kernel refused.
     """
     name = program.spec.attach_btf if program.spec else program.name
     target = f"rawtracepoint:{name}"
     check_type(program, target, ProgType.TRACING)
     check_attach_type(program, target, AttachType.TRACE_RAW_TP)
+    if cookie:
+        _check_cookies_work(f"attach to {target}")  # others take the request, and drop the cookie
     return attach_tracing(program, target, AttachType.TRACE_RAW_TP, cookie)
+
+
+def _check_cookies_work(action: str) -> None:
+    if not has("raw_tp_cookies"):
+        cause = "this kernel has no cookies for raw tracepoints (Linux 6.10)"
+        raise UnsupportedError(action, errno.EOPNOTSUPP, cause, "attach one program per tracepoint instead")
 
 
 def _suggestion(name: str) -> str:

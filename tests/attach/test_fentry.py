@@ -82,7 +82,7 @@ def test_cookie() -> None:
             assert counted.counts == [0, 0, 0, 10, 0, 0, 0, 0]
     except BpfError as error:
         if "get_attach_cookie" in str(error) or isinstance(error, UnsupportedError):
-            pytest.skip("kernel has no cookies for tracing programs (Linux 5.19)")
+            pytest.skip("kernel lacks cookies for tracing programs (Linux 5.19)")
         raise
 
 

@@ -73,10 +73,10 @@ def test_threads_that_start_later_are_counted() -> None:
             thread = threading.Thread(target=fault)
             thread.start()
             thread.join()
-        if counted.count < PAGES:
-            assert not has("bpf_loop"), "INHERIT_THREAD should work here"
-            pytest.skip("kernel lacks inherit_thread (Linux 5.13)")
-        assert counted.count <= PAGES + NOISE
+        # Linux 5.13 has INHERIT_THREAD, and 5.11 has accounting by cgroup; there is no probe for the first
+        if not has("memcg_accounting") and counted.count <= NOISE:
+            pytest.skip("kernel lacks memcg_accounting, and so INHERIT_THREAD, which came two releases later")
+        assert PAGES <= counted.count <= PAGES + NOISE
 
 
 def test_threads_that_were_there_are_counted() -> None:

@@ -15,6 +15,7 @@ from pybpf.attach import btf_tracepoint, perf_link, raw_tracepoint, tracepoint
 from pybpf.errors import BpfError, ClosedError, KernelError, NotFoundError, UnsupportedError
 from pybpf.prog import Program, ProgramSpec
 from pybpf.sys.bpf import AttachType, ProgType
+from pybpf.sys.features import has
 from pybpf.sys.objects import Kind, ids
 from tests.attach.counting import BY_COOKIE, NUMBERS, argument, counter, counting, make_calls
 
@@ -183,16 +184,19 @@ class TestTypedTracepoint:
             make_calls("getpgid", 7)
             assert counted.count == 1000
 
+    @pytest.mark.needs("raw_tp_cookies")
     def test_cookie(self) -> None:
-        try:
-            with counter(ProgType.TRACING, counting(*ONLY_GETPGID, key=BY_COOKIE), **self.FIELDS) as counted:
-                with btf_tracepoint(counted.program, cookie=4):
-                    make_calls("getpgid", 10)
-                assert counted.counts == [0, 0, 0, 0, 10, 0, 0, 0]
-        except BpfError as error:
-            if "get_attach_cookie" in str(error) or isinstance(error, UnsupportedError):
-                pytest.skip("kernel has no cookies for tracing programs (Linux 5.19)")
-            raise
+        with counter(ProgType.TRACING, counting(*ONLY_GETPGID, key=BY_COOKIE), **self.FIELDS) as counted:
+            with btf_tracepoint(counted.program, cookie=4):
+                make_calls("getpgid", 10)
+            assert counted.counts == [0, 0, 0, 0, 10, 0, 0, 0]
+
+    @pytest.mark.skipif(has("raw_tp_cookies"), reason="kernel has cookies for raw tracepoints")
+    def test_no_cookie(self) -> None:
+        """The kernel would take it and drop it."""
+        refused = pytest.raises(UnsupportedError, match="no cookies for raw tracepoints")
+        with counter(ProgType.TRACING, counting(*ONLY_GETPGID), **self.FIELDS) as counted, refused:
+            btf_tracepoint(counted.program, cookie=4)
 
     def test_unknown(self) -> None:
         spec = ProgramSpec(
