@@ -13,7 +13,7 @@ from pybpf.attach.perf_link import link_perf_event
 from pybpf.errors import KernelError
 from pybpf.prog import Program
 from pybpf.sys.bpf import ProgType
-from pybpf.sys.cpus import online_cpus
+from pybpf.sys.cpus import any_cpu
 from pybpf.sys.explain import explaining
 from pybpf.sys.perf import PerfType, Software, perf_event_open
 
@@ -30,16 +30,18 @@ def interval(program: Program, period: int, *, cpu: int | None = None, cookie: i
     :param period: nanoseconds, at least 10,000.
     :param cpu: which CPU it runs on; by default the first one that is online.
     :param cookie: what ``bpf_get_attach_cookie`` returns in the program (Linux 5.15).
-    :raises KernelError: the kernel refused.
+    :raises PackError: ``cpu`` or ``cookie`` is not even a number that the kernel could take.
+    :raises KernelError: the CPU is not online, or the kernel refused.
     """
     target = f"interval:{period}ns"
     check_type(program, target, ProgType.PERF_EVENT)
-    if period < SHORTEST:
-        raise KernelError(f"attach to {target}", errno.EINVAL, f"the shortest interval is {SHORTEST} ns")
+    if not SHORTEST <= period < 1 << 63:
+        cause = f"the shortest interval is {SHORTEST} ns, the longest 2**63 - 1"
+        raise KernelError(f"attach to {target}", errno.EINVAL, cause)
     with explaining(f"attach to {target}", "perf_event"):
         event = perf_event_open(
             pid=-1,
-            cpu=online_cpus()[0] if cpu is None else cpu,
+            cpu=any_cpu() if cpu is None else cpu,
             what=target,
             type=PerfType.SOFTWARE,
             config=Software.CPU_CLOCK,

@@ -16,10 +16,11 @@ from pybpf.attach.link import Link
 from pybpf.attach.perf_link import link_perf_event
 from pybpf.attach.pmu import ProbePmu, probe_pmu
 from pybpf.attach.trace_event import TraceEvent
-from pybpf.errors import BpfError, KernelError, NotFoundError, UnsupportedError
+from pybpf.errors import BpfError, KernelError, NotFoundError, PackError, UnsupportedError
 from pybpf.prog import Program
 from pybpf.symbols import KernelFunction, kernel_functions
 from pybpf.sys.bpf import ProgType
+from pybpf.sys.cpus import any_cpu
 from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
 from pybpf.sys.near import did_you_mean
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 _PLACE = re.compile(
-    r"(?:(?P<module>[\w.]+):)?(?P<name>[\w.$]+)(?:\+(?P<offset>0[xX][0-9a-fA-F]+|[1-9]\d*|0))?", re.ASCII
+    r"(?:(?P<module>[\w.]+):)?(?P<name>[\w.$]+)(?:\+(?P<offset>0[xX][0-9a-fA-F]+|[1-9]\d{0,19}|0))?", re.ASCII
 )
 
 
@@ -66,6 +67,7 @@ def kprobe(program: Program, function: str | int, *, offset: int = 0, cookie: in
     :param offset: bytes from the start of the function; an instruction must begin there.
     :param cookie: what ``bpf_get_attach_cookie`` returns in the program (Linux 5.15).
     :raises NotFoundError: there is no such function; the message says what comes close.
+    :raises PackError: the address, the offset or the cookie is not an unsigned 64-bit number.
     :raises UnsupportedError: the kernel has no kprobes.
     :raises KernelError: the function or instruction cannot be probed, or the kernel refused for another reason.
     """
@@ -82,13 +84,22 @@ def kretprobe(program: Program, function: str | int, *, cookie: int | None = Non
 
 
 def kernel_place(function: str | int, offset: int = 0) -> KernelPlace:
-    """What the parameters of :func:`kprobe` mean. :raises NotFoundError: ``function`` cannot be the name of one."""
+    """What the parameters of :func:`kprobe` mean.
+
+    :raises NotFoundError: ``function`` cannot be the name of one.
+    :raises PackError: the address or offset is not an unsigned 64-bit number.
+    """
     if isinstance(function, int):
-        return KernelPlace("", "", function + offset)
-    match = _PLACE.fullmatch(function)
-    if not match:
-        raise NotFoundError(f"{function!r} is not a kernel function; write name, module:name or name+offset")
-    return KernelPlace(match["name"], match["module"] or "", int(match["offset"] or "0", 0) + offset)
+        place = KernelPlace("", "", function + offset)
+    else:
+        match = _PLACE.fullmatch(function)
+        if not match:
+            raise NotFoundError(f"{function!r} is not a kernel function; write name, module:name or name+offset")
+        place = KernelPlace(match["name"], match["module"] or "", int(match["offset"] or "0", 0) + offset)
+    if not 0 <= place.offset < 1 << 64:
+        what = "offset" if place.name else "address"
+        raise PackError(f"cannot attach to a kprobe: the {what} is not a number from 0 to 2**64 - 1")
+    return place
 
 
 def attach_kernel_place(
@@ -110,14 +121,14 @@ def attach_by_tracefs(program: Program, place: KernelPlace, *, ret: bool = False
     """:func:`attach_kernel_place` where the kernel has no PMU for kprobes (before 4.17)."""
     target = f"{'kretprobe' if ret else 'kprobe'}:{place}"
     try:
-        made = TraceEvent("kprobe_events", "r" if ret else "p", str(place))
+        made = TraceEvent("kprobe_events", "r" if ret else "p", str(_by_name(place)))
     except (NotFoundError, KernelError) as error:
         if isinstance(error, KernelError) and error.errno in _PLACE_ERRORS:
             raise _explained(f"attach to {target}", error, place, ret) from None
         raise no_kprobes(f"attach to {target}") or error from None
     try:
         try:
-            event = perf_event_open(pid=-1, cpu=0, what=target, type=PerfType.TRACEPOINT, config=made.id)
+            event = perf_event_open(pid=-1, cpu=any_cpu(), what=target, type=PerfType.TRACEPOINT, config=made.id)
         except OSError as error:
             raise explain(f"attach to {target}", error, "perf_event") from None
         return link_perf_event(program.fd, event, target, cookie=cookie, owned=(made,))
@@ -145,11 +156,11 @@ def _open(target: str, place: KernelPlace, pmu: ProbePmu, ret: bool) -> Fd:
     if place.module:
         # "module:name" is not understood by every kernel here, and an address is.
         address = _module_address(place)
-        name, offset = ("", address + offset) if address else (f"{place.module}:{name}", offset)
+        name, offset = ("", address + offset) if address else (str(_by_name(place)._replace(offset=0)), offset)
     try:
         return perf_event_open(
-            pid=-1,  # one CPU stands for all: programs run wherever the probe is hit
-            cpu=0,
+            pid=-1,
+            cpu=any_cpu(),
             what=target,
             type=pmu.type,
             config=int(ret) << pmu.return_bit,
@@ -158,6 +169,11 @@ def _open(target: str, place: KernelPlace, pmu: ProbePmu, ret: bool) -> Fd:
         )
     except OSError as error:
         raise _explained(f"attach to {target}", error, place, ret) from None
+
+
+def _by_name(place: KernelPlace) -> KernelPlace:
+    """The place as the kernel takes it: its own functions are in no module, also if ``vmlinux:`` says so."""
+    return place._replace(module="") if place.module == "vmlinux" else place
 
 
 def _module_address(place: KernelPlace) -> int:

@@ -10,7 +10,7 @@ from typing import Protocol, Union
 
 from pybpf.errors import BpfError, ClosedError, UnsupportedError
 from pybpf.sys.fd import Fd
-from pybpf.sys.objects import KprobeMultiLink, LinkInfo, PerfLink, PerfLinkKind, link_info, prog_info
+from pybpf.sys.objects import KprobeMultiLink, LinkInfo, LinkType, PerfLink, PerfLinkKind, link_info, prog_info
 from pybpf.sys.pin import Path, pin
 
 __all__ = ["AnyLink", "Closeable", "Link", "MultiLink"]
@@ -22,19 +22,27 @@ class Closeable(Protocol):
     def close(self) -> None: ...
 
 
-_KPROBES = (PerfLinkKind.KPROBE, PerfLinkKind.KRETPROBE)
+#: links at whose hits the kernel skips a program only because it is running already, and counts that (Linux 5.12)
+_COUNTED_BY_PROGRAM = (LinkType.TRACING, LinkType.RAW_TRACEPOINT)
+#: perf events at whose hits it skips a program when any is running on that CPU, and counts that (Linux 6.7)
+_COUNTED = (PerfLinkKind.KPROBE, PerfLinkKind.KRETPROBE, PerfLinkKind.TRACEPOINT)
 
 
 def _program_missed(program: Fd | None) -> int | None:
-    """How many hits skipped the program because it was already running on that CPU (Linux 5.12)."""
+    """How many hits skipped the program because one was already running on that CPU; None before Linux 5.12."""
     if program is None or program.closed:
         return None
     return prog_info(program).recursion_misses
 
 
 def _total(counts: Iterable[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+    """The sum; None when one is not known, for the others are only a part of the answer."""
+    total = 0
+    for count in counts:
+        if count is None:
+            return None
+        total += count
+    return total
 
 
 def _close_all(things: Sequence[Closeable]) -> None:
@@ -100,11 +108,12 @@ class Link:
 
     @property
     def missed(self) -> int | None:
-        """How many hits did not run the program; None where the kernel does not count them.
+        """How many hits did not run the program; None where the kernel does not count them all.
 
-        The sum of what the probe missed (kprobes, Linux 6.7) and of the hits at which the program was skipped because
-        a program was already running on that CPU (Linux 5.12). The second number counts per program, so it takes in
-        all places that the program is attached to.
+        The sum of what the probe missed, for lack of room or because it was being hit already, and of the hits at which
+        the program was skipped because one was running on that CPU. The second number counts per program, so it takes
+        in all places that the program is attached to. Counted are raw tracepoints and trampolines (fentry and the like)
+        since Linux 5.12, kprobes and tracepoints since 6.7; uprobes, perf events and iterators are not.
 
         :raises ClosedError: after :meth:`close`.
         """
@@ -112,9 +121,14 @@ class Link:
         return _total((self._probe_missed(), _program_missed(self.program)))
 
     def _probe_missed(self) -> int | None:
-        """How many hits the probe itself missed: kprobes tell (Linux 6.7)."""
-        detail = self.info().detail if self.is_bpf_link else None
-        if isinstance(detail, KprobeMultiLink) or (isinstance(detail, PerfLink) and detail.kind in _KPROBES):
+        """How many hits the probe itself missed; None where hits of this kind are missed without being counted."""
+        if not self.is_bpf_link:
+            return None
+        info = self.info()
+        if info.type in _COUNTED_BY_PROGRAM:
+            return 0
+        detail = info.detail
+        if isinstance(detail, KprobeMultiLink) or (isinstance(detail, PerfLink) and detail.kind in _COUNTED):
             return detail.missed
         return None
 

@@ -56,7 +56,9 @@ def perf_event(
     :returns: a link for each CPU, or for each thread.
     :raises NotFoundError: there is no such event or process.
     :raises UnsupportedError: this machine does not count such events.
-    :raises KernelError: both or neither of ``period`` and ``frequency`` are given, or the kernel refused.
+    :raises PackError: ``cpu`` or ``cookie`` is not even a number that the kernel could take.
+    :raises KernelError: both or neither of ``period`` and ``frequency`` are given, the CPU is not online, or the kernel
+        refused.
     """
     wanted = find_event(event) if isinstance(event, str) else event
     target = f"perf event {wanted.name}"
@@ -76,8 +78,9 @@ def _sampling(action: str, period: int | None, frequency: int | None) -> dict[st
     if (period is None) == (frequency is None):
         raise KernelError(action, errno.EINVAL, "exactly one of period and frequency is needed")
     value = period if frequency is None else frequency
-    if not value or value < 0:
-        raise KernelError(action, errno.EINVAL, f"{'period' if frequency is None else 'frequency'} must be above 0")
+    if not value or not 0 < value < 1 << 63:
+        name = "period" if frequency is None else "frequency"
+        raise KernelError(action, errno.EINVAL, f"{name} must be above 0 and below 2**63")
     return {"sample_period": value, "flags": AttrFlag.FREQ if frequency else 0}
 
 

@@ -13,6 +13,7 @@ from pybpf.attach.perf_link import link_perf_event
 from pybpf.errors import KernelError, NotFoundError
 from pybpf.prog import Program
 from pybpf.sys.bpf import ProgType
+from pybpf.sys.cpus import any_cpu
 from pybpf.sys.explain import explaining
 from pybpf.sys.near import did_you_mean
 from pybpf.sys.perf import PerfType, perf_event_open
@@ -40,8 +41,7 @@ def tracepoint(program: Program, name: str, *, cookie: int | None = None) -> Lin
         except NotFoundError as error:
             raise NotFoundError(f"{error}{_suggestion(files, system, event_name)}") from None
     with explaining(f"attach to {target}", "perf_event"):
-        # one CPU stands for all: programs run wherever the tracepoint is hit
-        event = perf_event_open(pid=-1, cpu=0, what=target, type=PerfType.TRACEPOINT, config=number)
+        event = perf_event_open(pid=-1, cpu=any_cpu(), what=target, type=PerfType.TRACEPOINT, config=number)
     try:
         return link_perf_event(program.fd, event, target, cookie=cookie)
     except KernelError as error:

@@ -20,7 +20,7 @@ from pybpf.prog import Program
 from pybpf.symbols import ElfFile, find_binary
 from pybpf.symbols.files import open_regular, show
 from pybpf.sys.bpf import ProgType
-from pybpf.sys.cpus import online_cpus
+from pybpf.sys.cpus import any_cpu
 from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
 from pybpf.sys.perf import PerfType, perf_event_open
@@ -185,8 +185,7 @@ def _pmu_fields(pmu: ProbePmu, place: UserPlace, ret: bool) -> dict[str, Any]:
 def _open(target: str, pid: int | None, **fields: Any) -> Fd:
     try:
         if pid is None:
-            # one CPU stands for all: programs run wherever the probe is hit
-            return perf_event_open(pid=-1, cpu=online_cpus()[0], what=target, **fields)
+            return perf_event_open(pid=-1, cpu=any_cpu(), what=target, **fields)
         return perf_event_open(pid=pid, cpu=-1, what=target, **fields)
     except OSError as error:
         raise explain_place(error, target, pid) from None

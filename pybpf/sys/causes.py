@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Optional
 from pybpf.arch import host_arch
 from pybpf.errors import KernelError, PermissionDenied, UnsupportedError
 from pybpf.sys.bpf import AttachType, Attr, Cmd, MapFlags, MapType, ProgFlags, ProgType, bpf_raw
-from pybpf.sys.cpus import nr_cpu_ids
+from pybpf.sys.cpus import nr_cpu_ids, online_cpus
 from pybpf.sys.libc import syscall
 from pybpf.sys.perf import PerfType
 from pybpf.sys.privilege import Privileges, and_list, sysctl
@@ -396,12 +396,14 @@ def no_counter(failure: Failure) -> Cause | None:
 
 
 def no_cpu(failure: Failure) -> Cause | None:
-    """EINVAL of a perf event: where it was to count."""
+    """EINVAL of a perf event, or ENODEV for a CPU that is offline: where it was to count."""
     pid, cpu = failure.event["pid"], failure.event["cpu"]
     if pid < 0 and cpu < 0:
         return Cause("it names neither a process nor a CPU", "open one event for each CPU, or name the process")
     if cpu >= nr_cpu_ids():
         return Cause(f"there is no CPU {cpu}: this machine's are below {nr_cpu_ids()}")
+    if cpu >= 0 and cpu not in online_cpus():
+        return Cause(f"CPU {cpu} is not online", "/sys/devices/system/cpu/online lists those that are")
     return None
 
 

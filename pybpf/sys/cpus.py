@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-__all__ = ["nr_cpu_ids", "num_possible_cpus", "online_cpus", "parse_cpu_list"]
+__all__ = ["any_cpu", "nr_cpu_ids", "num_possible_cpus", "online_cpus", "parse_cpu_list"]
 
 _SYSFS = "/sys/devices/system/cpu/"
 
@@ -39,3 +39,8 @@ def online_cpus() -> list[int]:
     """The CPUs that run now, in order; they can change at any time."""
     with open(_SYSFS + "online") as file:
         return parse_cpu_list(file.read())
+
+
+def any_cpu() -> int:
+    """Where to open the perf event of a probe: one CPU stands for all, as programs run wherever the probe is hit."""
+    return online_cpus()[0]

@@ -73,6 +73,7 @@ _CHECKS: Mapping[tuple[str, int], tuple[Check, ...]] = {
     ("perf_event", e.EACCES): _LOCKABLE_ELSEWISE,
     ("perf_event", e.ENOENT): (causes.no_counter,),
     ("perf_event", e.EINVAL): (causes.no_cpu, causes.no_tracepoint, causes.features),
+    ("perf_event", e.ENODEV): (causes.no_cpu,),
     ("perf_event", e.ESRCH): (causes.no_process,),
     ("perf_event", e.EBUSY): (_means("all counters or breakpoints of the processor are in use"),),
     ("perf_event", e.EADDRNOTAVAIL): (_means("several functions have that name", "give its address instead"),),

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pybpf.errors import NotFoundError
 from pybpf.sys import probes
 from pybpf.sys.bpf import AttachType, Attr, Cmd, MapFlags, MapType, ProgFlags, ProgType
-from pybpf.sys.cpus import online_cpus
+from pybpf.sys.cpus import any_cpu
 from pybpf.sys.mount import mounts
 from pybpf.sys.perf import PerfType, Software, perf_event_open
 from pybpf.sys.probes import YES, Result, Support, helper, judge
@@ -43,7 +43,7 @@ def _any_of(*names: str) -> Result:
 def _perf(*supported: int, **attr: Any) -> Result:
     """Whether a perf event can be opened for all processes."""
     try:
-        perf_event_open(pid=-1, cpu=online_cpus()[0], **attr).close()
+        perf_event_open(pid=-1, cpu=any_cpu(), **attr).close()
     except OSError as error:
         return judge(error, supported=supported)
     return YES

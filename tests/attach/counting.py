@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -40,6 +41,8 @@ from pybpf.types import u64
 ARCH = host_arch()
 NUMBERS = {name: number for number, name in syscall_names(ARCH).items()}
 SLOTS = 8
+#: the release, as (6, 12); for what no probe of a feature shows
+LINUX = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
 
 
 def function_of(name: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 from pybpf.asm import DW, R0, R1, Code, atomic_add, exit_, ld_map_value, mov
 from pybpf.attach import PerfEvent, find_event, interval, perf_event
 from pybpf.attach.events import event_names
-from pybpf.errors import KernelError, NotFoundError, UnsupportedError
+from pybpf.errors import KernelError, NotFoundError, PackError, UnsupportedError
 from pybpf.maps import Array
 from pybpf.prog import Program, ProgramSpec
 from pybpf.sys.bpf import ProgType
@@ -171,6 +171,9 @@ def test_hardware_counter_or_clock() -> None:
         ({"period": 1, "frequency": 1}, "exactly one of period and frequency"),
         ({"period": 0}, "period must be above 0"),
         ({"frequency": -1}, "frequency must be above 0"),
+        ({"period": 1 << 63}, r"period must be above 0 and below 2\*\*63"),
+        ({"period": 1 << 64}, r"below 2\*\*63"),
+        ({"frequency": 1 << 64}, r"below 2\*\*63"),
         ({"frequency": 1_000_000_000}, "samples a second are more than the limit"),
     ],
 )
@@ -222,14 +225,28 @@ def test_interval() -> None:
 
 
 def test_interval_on_a_cpu() -> None:
+    with counter(ProgType.PERF_EVENT) as counted, interval(counted.program, 10_000_000, cpu=online_cpus()[-1]) as link:
+        assert link.target == "interval:10000000ns"
+
+
+@pytest.mark.parametrize(("cpu", "says"), [(-1, "neither a process nor a CPU"), (77777, "there is no CPU 77777")])
+def test_cpu_that_is_not_there(cpu: int, says: str) -> None:
     with counter(ProgType.PERF_EVENT) as counted:
-        with interval(counted.program, 10_000_000, cpu=online_cpus()[-1]) as link:
-            assert link.target == "interval:10000000ns"
-        with pytest.raises(KernelError):
-            interval(counted.program, 10_000_000, cpu=4095)
+        with pytest.raises(KernelError, match=says):
+            interval(counted.program, 10_000_000, cpu=cpu)
+        with pytest.raises(KernelError, match=says):
+            perf_event(counted.program, "cpu-clock", frequency=10, cpu=cpu)
 
 
-@pytest.mark.parametrize("period", [0, -1, 9_999])
-def test_interval_too_short(period: int) -> None:
+def test_cpu_whose_low_bits_are_another() -> None:
+    with counter(ProgType.PERF_EVENT) as counted:
+        with pytest.raises(PackError, match="is not the number of a CPU"):
+            interval(counted.program, 10_000_000, cpu=1 << 32)
+        with pytest.raises(PackError, match="is not the number of a CPU"):
+            perf_event(counted.program, "cpu-clock", frequency=10, cpu=1 << 40)
+
+
+@pytest.mark.parametrize("period", [0, -1, 9_999, 1 << 63, 1 << 64])
+def test_interval_too_short_or_too_long(period: int) -> None:
     with counter(ProgType.PERF_EVENT) as counted, pytest.raises(KernelError, match="the shortest interval is 10000 ns"):
         interval(counted.program, period)

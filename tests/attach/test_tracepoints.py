@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from signal import SIGURG
 
 import pytest
 
-from pybpf.asm import DW, R0, R1, R6, Code, exit_, jne, ldx, mov
+from pybpf.asm import DW, R0, R1, R6, Code, call, exit_, jne, ldx, mov
 from pybpf.attach import btf_tracepoint, perf_link, raw_tracepoint, tracepoint
 from pybpf.errors import BpfError, ClosedError, KernelError, NotFoundError, UnsupportedError
 from pybpf.prog import Program, ProgramSpec
+from pybpf.sys import cpus
 from pybpf.sys.bpf import AttachType, ProgType
 from pybpf.sys.features import has
 from pybpf.sys.objects import Kind, ids
-from tests.attach.counting import BY_COOKIE, NUMBERS, argument, counter, counting, make_calls
+from tests.attach.counting import BY_COOKIE, LINUX, NUMBERS, argument, counter, counting, make_calls
 
 pytestmark = pytest.mark.root
 
@@ -96,13 +99,32 @@ class TestTracepoint:
         with counter(ProgType.TRACEPOINT) as counted, pytest.raises(NotFoundError, match=says):
             tracepoint(counted.program, name)
 
-    def test_missed_hits_are_readable(self) -> None:
-        with counter(ProgType.TRACEPOINT) as counted:
-            with tracepoint(counted.program, EVENT) as link:
-                make_calls("getpgid", 10)
-                assert link.missed in (0, None)
+    def test_missed_hits_are_counted(self) -> None:
+        """A program that causes the other's hits while it runs itself: they are missed."""
+        signal = (mov(R1, SIGURG), call("send_signal"), mov(R0, 1))
+        with counter(ProgType.TRACEPOINT, counting(key=signal)) as sender, counter(ProgType.TRACEPOINT) as counted:
+            with tracepoint(counted.program, "signal:signal_generate") as link:
+                os.kill(os.getpid(), SIGURG)
+                assert counted.count == 1
+                assert link.missed == (0 if LINUX >= (6, 7) else None)
+                with tracepoint(sender.program, EVENT):
+                    make_calls("getpgid", 100)
+                assert sender.counts[1] == 100
+                assert counted.count < 101
+                assert link.missed == (101 - counted.count if LINUX >= (6, 7) else None)
             with pytest.raises(ClosedError):
                 link.missed  # noqa: B018
+
+    def test_missed_hits_without_a_link_are_not_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(perf_link, "_create", lambda *_: None)
+        with counter(ProgType.TRACEPOINT) as counted, tracepoint(counted.program, EVENT) as link:
+            assert link.missed is None
+
+    def test_no_cpu_is_taken_for_granted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """CPU 0 can be offline."""
+        monkeypatch.setattr(cpus, "online_cpus", lambda: [77777])
+        with counter(ProgType.TRACEPOINT) as counted, pytest.raises(KernelError, match="there is no CPU 77777"):
+            tracepoint(counted.program, EVENT)
 
     def test_wrong_program(self) -> None:
         refused = pytest.raises(KernelError, match="is of type raw_tracepoint, and tracepoint is needed")
@@ -135,7 +157,8 @@ class TestTracepoint:
 class TestRawTracepoint:
     def test_counts_exactly(self) -> None:
         with counter(ProgType.RAW_TRACEPOINT, counting(*ONLY_GETPGID)) as counted:
-            with raw_tracepoint(counted.program, "sys_enter"):
+            with raw_tracepoint(counted.program, "sys_enter") as link:
+                assert link.missed == (0 if LINUX >= (5, 12) else None)
                 make_calls("getpgid", 1000)
                 make_calls("getsid", 10)
             make_calls("getpgid", 7)

@@ -152,6 +152,22 @@ def test_perf_errors() -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"pid": 1 << 31}, "the number of a process"),
+        ({"cpu": 1 << 32}, "the number of a CPU"),
+        ({"cpu": -(1 << 31) - 1}, "the number of a CPU"),
+        ({"type": 1 << 32}, "does not fit type"),
+        ({"sample_period": 1 << 64}, "does not fit sample_period"),
+        ({"config2": -1}, "does not fit config2"),
+    ],
+)
+def test_numbers_for_perf_are_never_cut(values: dict[str, int], says: str) -> None:
+    with pytest.raises(PackError, match=says):
+        perf_event_open(**values)
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [("0", [0]), ("0-3\n", [0, 1, 2, 3]), ("0-1,4,6-7", [0, 1, 4, 6, 7]), ("2-2", [2])],
 )

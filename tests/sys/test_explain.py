@@ -296,3 +296,10 @@ def test_read_only_maps() -> None:
         with pytest.raises(KernelError) as caught, explaining("update it", "map_elem"):
             bpf(Cmd.MAP_UPDATE_ELEM, map_fd=made.fileno(), key=bytes(4), value=bytes(4))
         assert "the map is frozen, or was made or opened for the other direction only (EPERM)" in str(caught.value)
+
+
+def test_a_cpu_that_is_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(causes, "online_cpus", lambda: [])
+    error = OSError(errno.ENODEV, "")
+    error.request = {"pid": -1, "cpu": 0, "type": PerfType.SOFTWARE}  # type: ignore[attr-defined]
+    assert "CPU 0 is not online (ENODEV)" in str(explain.explain("x", error, "perf_event"))
