@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Sequence
 
 from pybpf.attach.link import Link
-from pybpf.errors import BpfError, PermissionDenied
+from pybpf.errors import BpfError, KernelError, PermissionDenied
 
 __all__ = ["attach_many"]
+
+
+#: what the kernel says when it, or this process, has no room left
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 
 
 def attach_many(
@@ -26,7 +31,7 @@ def attach_many(
     :param parts: the indices to call ``attach`` with at first; of one index each for one link per place.
     :param skip_failures: go on without the places that refuse.
     :raises BpfError: the first place that refuses, unless they are to be skipped; nothing stays attached. When all
-        refuse, the first one's error in any case. A lack of privileges is not searched for.
+        refuse, the first one's error in any case. What is not the fault of a place is not searched for.
     """
     links: list[Link] = []
     failures: list[tuple[str, BpfError]] = []
@@ -36,9 +41,9 @@ def attach_many(
             part = todo.pop()
             try:
                 links.append(attach(part))
-            except PermissionDenied:
-                raise
             except BpfError as error:
+                if not _is_of_a_place(error, len(part)):
+                    raise
                 if len(part) > 1:
                     middle = len(part) // 2
                     todo += [part[middle:], part[:middle]]
@@ -53,3 +58,11 @@ def attach_many(
             link.close()
         raise
     return links, failures
+
+
+def _is_of_a_place(error: BpfError, places: int) -> bool:
+    """Whether one of the places is the reason; errors of another kind would come again for each part."""
+    if isinstance(error, KernelError):
+        return not isinstance(error, PermissionDenied) and error.errno not in _NO_ROOM
+    # found before the kernel was asked, of one place; or of several, that the process has ended, or a wrong argument
+    return places == 1

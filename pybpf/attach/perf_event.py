@@ -28,6 +28,8 @@ _HARDWARE = (PerfType.HARDWARE, PerfType.HW_CACHE, PerfType.RAW)
 #: what the lack of a counter gives
 _NO_COUNTER = (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP)
 _CLOCK = "cpu-clock"
+#: how often a process is given the chance not to start threads while its threads are attached to
+_TRIES = 10
 
 
 def perf_event(
@@ -48,7 +50,9 @@ def perf_event(
     :param event: a name that :func:`~pybpf.attach.events.find_event` knows, or what it gives.
     :param period: so many events to a run; nanoseconds for the clocks.
     :param frequency: so many runs a second on each CPU, about: the kernel adapts the period.
-    :param pid: only while this process runs, with its threads (those that it starts later too since Linux 5.13).
+    :param pid: only while this process runs, with its threads (those that it starts later too since Linux 5.13). When
+        it starts threads while it is being attached to, attaching starts anew; after ten times the last attempt
+        stays, without the threads that started during it.
     :param cpu: only on this CPU; by default on all that are online now.
     :param user_only: not while the kernel runs.
     :param cookie: what ``bpf_get_attach_cookie`` returns in the program (Linux 5.15).
@@ -96,10 +100,31 @@ def _attach(
     fields = {**fields, "type": event.type, "config": event.config}
     if pid is None:
         places = [(-1, number) for number in (online_cpus() if cpu is None else [cpu])]
-    else:
-        places = [(thread, -1 if cpu is None else cpu) for thread in _threads(pid)]
-        # In this order a thread that starts meanwhile is not missed: it inherits, or it is listed.
-        fields["flags"] |= AttrFlag.INHERIT | AttrFlag.INHERIT_THREAD
+        return MultiLink(_attach_all(program, target, fields, places, pid, cookie), target)
+    fields["flags"] |= AttrFlag.INHERIT | AttrFlag.INHERIT_THREAD
+    threads = _threads(pid)
+    tries = _TRIES
+    while True:
+        places = [(thread, -1 if cpu is None else cpu) for thread in threads]
+        with ExitStack() as undo:
+            links = undo.enter_context(MultiLink(_attach_all(program, target, fields, places, pid, cookie), target))
+            # A thread that started meanwhile inherited, or it came before there was anything to inherit: there is no
+            # telling which. Were it attached to now, it might be counted twice.
+            before, threads = threads, _threads(pid)
+            tries -= 1
+            if set(threads) <= set(before) or not tries:
+                undo.pop_all()
+                return links
+
+
+def _attach_all(
+    program: Program,
+    target: str,
+    fields: dict[str, Any],
+    places: list[tuple[int, int]],
+    pid: int | None,
+    cookie: int | None,
+) -> list[Link]:
     links: list[Link] = []
     with ExitStack() as undo:
         for thread, number in places:
@@ -109,7 +134,7 @@ def _attach(
         if not links:
             raise NotFoundError(f"cannot attach to {target}: process {pid} has ended")
         undo.pop_all()
-    return MultiLink(links, target)
+    return links
 
 
 def _open(target: str, thread: int, cpu: int, fields: dict[str, Any], pid: int | None) -> Fd | None:

@@ -491,6 +491,15 @@ def test_multi_link_of_a_loaded_program(hits: Hits, native: str) -> None:
 
 
 @pytest.mark.needs("uprobe_multi")
+def test_process_that_ended_is_not_searched_for_among_the_functions(hits: Hits) -> None:
+    places, _, _ = find_places("libc", MANY)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with pytest.raises(NotFoundError, match=f"{len(places) - 1} more: there is no process {ended.pid}"):
+        attach_places(COUNT, places, maps=hits.maps, pid=ended.pid, skip_failures=True)
+
+
+@pytest.mark.needs("uprobe_multi")
 def test_what_pid_means_to_multi_links() -> None:
     """Known of the kernels that the suite runs on; from 6.6 until 6.10 it is the number of a thread."""
     from pybpf.attach.uprobe_multi import _pid_is_process

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from errno import EINVAL, EMFILE, ENFILE, ENOMEM, ENOSPC
 
 import pytest
 
@@ -86,8 +87,8 @@ def test_many_links_as_one() -> None:
 class Kernel:
     """Refuses every call that has a bad index."""
 
-    def __init__(self, *bad: int, error: type[KernelError] = KernelError) -> None:
-        self.bad, self.error = set(bad), error
+    def __init__(self, *bad: int, error: type[KernelError] = KernelError, errno: int = EINVAL) -> None:
+        self.bad, self.error, self.errno = set(bad), error, errno
         self.calls = 0
         self.links: list[Link] = []
         self.attached: list[int] = []
@@ -95,7 +96,7 @@ class Kernel:
     def attach(self, indices: Sequence[int]) -> Link:
         self.calls += 1
         if self.bad & set(indices):
-            raise self.error("attach", 22, str(min(self.bad & set(indices))))
+            raise self.error("attach", self.errno, str(min(self.bad & set(indices))))
         self.attached += indices
         self.links.append(bare())
         return self.links[-1]
@@ -135,6 +136,16 @@ def test_lack_of_privileges_is_not_searched_for() -> None:
     with pytest.raises(PermissionDenied):
         attach_many(NAMES, kernel.attach, [range(100)], skip_failures=True)
     assert kernel.calls == 1
+
+
+@pytest.mark.parametrize("errno", [EMFILE, ENFILE, ENOMEM, ENOSPC])
+@pytest.mark.parametrize("parts", [[range(100)], [[index] for index in range(100)]], ids=["at once", "one by one"])
+def test_lack_of_room_is_not_searched_for(errno: int, parts: list[Sequence[int]]) -> None:
+    kernel = Kernel(50, errno=errno)
+    with pytest.raises(KernelError):
+        attach_many(NAMES, kernel.attach, parts, skip_failures=True)
+    assert kernel.calls == (1 if len(parts) == 1 else 51)
+    assert all(link.closed for link in kernel.links)
 
 
 def test_one_by_one() -> None:

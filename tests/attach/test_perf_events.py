@@ -6,6 +6,8 @@ import contextlib
 import ctypes
 import mmap
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -99,6 +101,48 @@ def test_threads_that_were_there_are_counted() -> None:
     finally:
         go.set()
         thread.join()
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_threads_that_start_meanwhile(always: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the list of threads and their events: such a thread inherits nothing. One that starts them all the time
+    is attached to nevertheless.
+    """
+    module = sys.modules[perf_event.__module__]
+    list_threads = module._threads
+    go = threading.Event()
+    started: list[threading.Thread] = []
+
+    def work() -> None:
+        go.wait()
+        fault()
+
+    def list_and_start(pid: int) -> list[int]:
+        listed: list[int] = list_threads(pid)
+        if always or not started:
+            started.append(threading.Thread(target=work))
+            started[-1].start()
+        return listed
+
+    monkeypatch.setattr(module, "_threads", list_and_start)
+    try:
+        with counter(ProgType.PERF_EVENT) as counted:
+            with perf_event(counted.program, "page-faults", period=1, pid=os.getpid()):
+                go.set()
+                for thread in started:
+                    thread.join()
+            known = len(started) - 2 if always else 1  # the last two: during the last attempt, and after it
+            assert known * PAGES <= counted.count <= len(started) * (PAGES + NOISE)
+    finally:
+        go.set()
+
+
+def test_process_that_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    monkeypatch.setattr(sys.modules[perf_event.__module__], "_threads", lambda pid: [pid])
+    with counter(ProgType.PERF_EVENT) as counted, pytest.raises(NotFoundError, match=f"process {ended.pid} has ended"):
+        perf_event(counted.program, "page-faults", period=1, pid=ended.pid)
 
 
 def test_child_processes_are_not_counted() -> None:
