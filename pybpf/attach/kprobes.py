@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
-from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 from pybpf.attach.check import check_attach_type, check_type
 from pybpf.attach.kprobe import KernelPlace, attach_kernel_place, kernel_place, no_kprobes, not_found
 from pybpf.attach.link import Link, MultiLink
-from pybpf.attach.many import attach_many
+from pybpf.attach.many import MOST_AT_ONCE, NO_MAPS, attach_many, check_cookies_of, is_pattern, u64s
 from pybpf.attach.perf_link import check_cookies
 from pybpf.errors import BpfError, KernelError, NotFoundError
 from pybpf.prog import Program, ProgramSpec
@@ -27,9 +25,6 @@ from pybpf.sys.tracefs import tracefs
 
 __all__ = ["find_functions", "kprobe_multi", "kprobes", "traceable_functions"]
 
-_NO_MAPS: Mapping[str, HasFd] = MappingProxyType({})
-_PATTERN = frozenset("*?[")
-_MOST_AT_ONCE = 1 << 20  # MAX_KPROBE_MULTI_CNT
 _RETURN = 1  # BPF_F_KPROBE_MULTI_RETURN
 _BPF = "bpf"  # where the kernel's symbol table has BPF programs
 
@@ -40,7 +35,7 @@ def kprobes(
     spec: ProgramSpec,
     functions: str | Sequence[str],
     *,
-    maps: Mapping[str, HasFd] = _NO_MAPS,
+    maps: Mapping[str, HasFd] = NO_MAPS,
     cookies: Sequence[int] | None = None,
     ret: bool = False,
     skip_failures: bool = False,
@@ -52,9 +47,11 @@ def kprobes(
 
     :param spec: of type KPROBE.
     :param functions: ``"name"`` or ``"module:name"``, or shell patterns such as ``"tcp_*"`` or ``"nf_*:*"``
-        (``vmlinux:`` for the kernel itself), which take the functions that can be traced.
+        (``vmlinux:`` for the kernel itself), which take the functions that can be traced. Several names of one
+        function count once.
     :param maps: what the program's code refers to.
-    :param cookies: for each of ``functions`` what ``bpf_get_attach_cookie`` returns there; then no patterns (5.15).
+    :param cookies: for each of ``functions`` what ``bpf_get_attach_cookie`` returns there; then no patterns, and no
+        function twice (5.15).
     :param ret: run it at return instead of entry.
     :param skip_failures: attach to the others when a function does not exist or cannot be probed, and list it in
         ``failures`` of the result.
@@ -63,14 +60,13 @@ def kprobes(
     :raises BpfError: as :func:`~pybpf.attach.kprobe.kprobe` (the function is named), and as ``Program.load``.
     """
     names = [functions] if isinstance(functions, str) else list(functions)
-    if cookies is not None and (len(cookies) != len(names) or any(_PATTERN & set(name) for name in names)):
-        raise BpfError("cannot attach with cookies: give one cookie for each function, and no patterns")
+    check_cookies_of(names, cookies)
     at_once = has("kprobe_multi")
     if not at_once:
         lack = no_kprobes(f"attach to {_kind(ret)}:{names[0] if names else ''}")
         if lack:
             raise lack
-    found, indices, failures = find_functions(names, at_once=at_once, skip=skip_failures)
+    found, indices, failures = find_functions(names, at_once=at_once, distinct=cookies is None, skip=skip_failures)
     kind = AttachType.TRACE_KPROBE_MULTI if at_once else AttachType.NONE
     program = Program.load(replace(spec, expected_attach_type=kind), maps)
 
@@ -83,7 +79,7 @@ def kprobes(
 
     try:
         check_type(program, _target(found, ret), ProgType.KPROBE)
-        size = _MOST_AT_ONCE if at_once else 1
+        size = MOST_AT_ONCE if at_once else 1
         parts = [range(start, min(start + size, len(found))) for start in range(0, len(found), size)]
         links, refused = attach_many([_name(each) for each in found], attach, parts, skip_failures=skip_failures)
     except BaseException:
@@ -106,13 +102,13 @@ def kprobe_multi(
     check_attach_type(program, target, AttachType.TRACE_KPROBE_MULTI)
     fields: dict[str, Any] = {"kprobe_multi_cnt": len(functions), "kprobe_multi_flags": _RETURN if ret else 0}
     if all(function.address for function in functions):
-        fields["kprobe_multi_addrs"] = _u64s(function.address for function in functions)
+        fields["kprobe_multi_addrs"] = u64s(function.address for function in functions)
     else:  # the kernel hides them
         names = [function.name.encode("utf-8", "surrogateescape") for function in functions]
         fields["kprobe_multi_syms"] = (ctypes.c_char_p * len(names))(*names)
     if cookies is not None:
         check_cookies(cookies, target)
-        fields["kprobe_multi_cookies"] = _u64s(cookies)
+        fields["kprobe_multi_cookies"] = u64s(cookies)
     try:
         fd = bpf(Cmd.LINK_CREATE, prog_fd=program.fileno(), attach_type=AttachType.TRACE_KPROBE_MULTI, **fields)
     except OSError as error:
@@ -120,60 +116,65 @@ def kprobe_multi(
     return Link(Fd(fd, f"link to {target}"), target, program=program.fd)
 
 
-def traceable_functions() -> set[str] | None:
-    """The functions that can be traced, each as ``"name"`` or ``"name [module]"``; None where the kernel does not tell
-    (without CONFIG_DYNAMIC_FTRACE, or without access to tracefs).
+def traceable_functions() -> dict[str, None] | None:
+    """The functions that can be traced, each as ``"name"`` or ``"name [module]"``, in the kernel's order; None where it
+    does not tell (without CONFIG_DYNAMIC_FTRACE, or without access to tracefs).
     """
     try:
         with tracefs() as files:
-            return set(files.read("available_filter_functions").splitlines())
+            return dict.fromkeys(files.read("available_filter_functions").splitlines())
     except BpfError:
         return None
 
 
-def _can_trace(function: KernelFunction, traceable: set[str] | None) -> bool:
+def _can_trace(function: KernelFunction, traceable: Container[str] | None) -> bool:
     if traceable is None:
         return function.module != _BPF
     return (f"{function.name} [{function.module}]" if function.module else function.name) in traceable
 
 
 def find_functions(
-    names: Sequence[str], *, at_once: bool, skip: bool = False
+    names: Sequence[str], *, at_once: bool, distinct: bool = True, skip: bool = False
 ) -> tuple[list[KernelFunction], list[int], Failures]:
     """The functions that names and shell patterns mean, for each the index of its name, and what cannot be had.
 
     :param at_once: for :func:`kprobe_multi`, which takes only functions that can be traced.
+    :param distinct: leave out functions that were there before; otherwise they cannot be had again, as each has only
+        one cookie in a link to many.
     :param skip: leave out what cannot be had, unless that is all.
-    :raises NotFoundError, KernelError: as :func:`kprobes`.
+    :raises NotFoundError, BpfError: as :func:`kprobes`.
     """
-    plain = {name.rpartition(":")[2] for name in names if not _PATTERN & set(name)}
+    plain = {name.rpartition(":")[2] for name in names if not is_pattern(name)}
     known: dict[str, list[KernelFunction]] = {}
     for function in functions_named(plain) if plain else ():
         known.setdefault(function.name, []).append(function)
     traceable = traceable_functions() if at_once or len(plain) < len(names) else None
-    found: dict[KernelFunction, int] = {}
+    found: dict[KernelFunction | int, tuple[KernelFunction, int]] = {}
     failures: Failures = []
     for index, name in enumerate(names):
         try:
-            if _PATTERN & set(name):
+            if is_pattern(name):
                 chosen = [function for function in kernel_functions(name) if _can_trace(function, traceable)]
             else:
                 chosen = _choose(kernel_place(name), known, traceable if at_once else None)
             if not chosen:
                 raise NotFoundError(f"no function that can be traced matches {name!r}")
             for function in chosen:
-                found.setdefault(function, index)
+                key = function.address or function  # some have several names
+                if not distinct and key in found:
+                    raise BpfError(f"cannot attach with cookies: {name!r} is {names[found[key][1]]!r} again")
+                found.setdefault(key, (function, index))
         except BpfError as error:
             if not skip:
                 raise
             failures.append((name, error))
     if not found:
         raise failures[0][1] if failures else BpfError("cannot attach: no functions are given")
-    return list(found), list(found.values()), failures
+    return [function for function, _ in found.values()], [index for _, index in found.values()], failures
 
 
 def _choose(
-    place: KernelPlace, known: Mapping[str, list[KernelFunction]], traceable: set[str] | None
+    place: KernelPlace, known: Mapping[str, list[KernelFunction]], traceable: Container[str] | None
 ) -> list[KernelFunction]:
     """The one function that a name means; :raises BpfError: why there is none."""
     action = f"attach to kprobe:{place}"
@@ -214,7 +215,3 @@ def _name(function: KernelFunction) -> str:
 def _target(functions: Sequence[KernelFunction], ret: bool) -> str:
     more = f" and {len(functions) - 1} more" if len(functions) > 1 else ""
     return f"{_kind(ret)}:{_name(functions[0])}{more}"
-
-
-def _u64s(numbers: Iterable[int]) -> bytes:
-    return array("Q", numbers).tobytes()

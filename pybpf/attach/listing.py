@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from fnmatch import translate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -135,12 +134,13 @@ def _raw_tracepoint_arguments(names: list[str]) -> Iterator[tuple[str, ...]]:
 
 def _functions(pattern: str) -> Iterator[str]:
     """The functions that ftrace can hook, which are those that kprobes take too; else all of the symbol table."""
+    from pybpf.attach.kprobes import traceable_functions
     from pybpf.symbols import kernel_functions
 
-    with suppress(BpfError), tracefs() as files:
-        # "name" or "name [module]"
-        lines = [line.split() for line in files.read("available_filter_functions").splitlines()]
-        return (f"{line[1][1:-1]}:{line[0]}" if len(line) > 1 else line[0] for line in lines if line)
+    traceable = traceable_functions()
+    if traceable is not None:
+        lines = (line.split() for line in traceable)
+        return (f"{line[1][1:-1]}:{line[0]}" if len(line) > 1 else line[0] for line in lines)
     found = kernel_functions()
     return (f"{function.module}:{function.name}" if function.module else function.name for function in found)
 

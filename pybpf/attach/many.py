@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from pybpf.attach.link import Link
 from pybpf.errors import BpfError, KernelError, PermissionDenied
+from pybpf.prog.load import HasFd
 
-__all__ = ["attach_many"]
+__all__ = ["MOST_AT_ONCE", "NO_MAPS", "attach_many", "check_cookies_of", "is_pattern", "u64s"]
+
+NO_MAPS: Mapping[str, HasFd] = MappingProxyType({})
+#: places of one link (MAX_KPROBE_MULTI_CNT, MAX_UPROBE_MULTI_CNT)
+MOST_AT_ONCE = 1 << 20
+_WILDCARDS = frozenset("*?[")
 
 
 #: what the kernel says when it, or this process, has no room left
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
+
+
+def is_pattern(name: str) -> bool:
+    """Whether it has wildcards."""
+    return not _WILDCARDS.isdisjoint(name)
+
+
+def check_cookies_of(names: Sequence[str], cookies: Sequence[int] | None) -> None:
+    """:raises BpfError: there are cookies, but not just one for each place."""
+    if cookies is not None and (len(cookies) != len(names) or any(map(is_pattern, names))):
+        raise BpfError("cannot attach with cookies: give one cookie for each function, and no patterns")
+
+
+def u64s(numbers: Iterable[int]) -> bytes:
+    """An array for the kernel to read."""
+    return array("Q", numbers).tobytes()
 
 
 def attach_many(

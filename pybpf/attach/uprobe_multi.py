@@ -5,17 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
-from types import MappingProxyType
 
 from pybpf.asm import R0, Code, exit_, mov
 from pybpf.attach.check import check_attach_type, check_type
 from pybpf.attach.link import Closeable, Link, MultiLink
-from pybpf.attach.many import attach_many
+from pybpf.attach.many import MOST_AT_ONCE, NO_MAPS, attach_many, check_cookies_of, is_pattern, u64s
 from pybpf.attach.perf_link import check_cookies
 from pybpf.attach.uprobe import UserPlace, attach_place, explain_place, place_in
 from pybpf.errors import BpfError, NotFoundError
@@ -29,10 +27,7 @@ from pybpf.sys.features import has
 
 __all__ = ["attach_places", "find_places", "uprobe_multi", "uprobes"]
 
-_NO_MAPS: Mapping[str, HasFd] = MappingProxyType({})
-_MOST_AT_ONCE = 1 << 20  # MAX_UPROBE_MULTI_CNT
 _RETURN = 1  # BPF_F_UPROBE_MULTI_RETURN
-_PATTERN = frozenset("*?[")
 _NOTHING = ProgramSpec(
     ProgType.KPROBE, Code([mov(R0, 0), exit_()]), "nothing", expected_attach_type=AttachType.TRACE_UPROBE_MULTI
 )
@@ -43,7 +38,7 @@ def uprobes(
     binary: str | None,
     symbols: str | Sequence[str],
     *,
-    maps: Mapping[str, HasFd] = _NO_MAPS,
+    maps: Mapping[str, HasFd] = NO_MAPS,
     cookies: Sequence[int] | None = None,
     ret: bool = False,
     pid: int | None = None,
@@ -67,8 +62,7 @@ def uprobes(
     :raises BpfError: as :func:`~pybpf.attach.uprobe.uprobe`; and as ``Program.load``.
     """
     names = [symbols] if isinstance(symbols, str) else list(symbols)
-    if cookies is not None and (len(cookies) != len(names) or any(_PATTERN & set(name) for name in names)):
-        raise BpfError("cannot attach with cookies: give one cookie for each function, and no patterns")
+    check_cookies_of(names, cookies)
     places, indices, failures = find_places(binary, names, pid=pid, distinct=cookies is None, skip=skip_failures)
     return attach_places(
         spec,
@@ -97,7 +91,7 @@ def find_places(
     with ElfFile(found.path, found.name) as elf:
         for index, name in enumerate(names):
             try:
-                functions = elf.functions(name) if _PATTERN & set(name) else [elf.function(name)]
+                functions = elf.functions(name) if is_pattern(name) else [elf.function(name)]
                 if not functions:
                     raise NotFoundError(f"no function of {elf.name} matches {show(name)}")
                 for function in functions:
@@ -116,7 +110,7 @@ def attach_places(
     program: Program | ProgramSpec,
     places: Sequence[UserPlace],
     *,
-    maps: Mapping[str, HasFd] = _NO_MAPS,
+    maps: Mapping[str, HasFd] = NO_MAPS,
     cookies: Sequence[int] | None = None,
     ret: bool = False,
     pid: int | None = None,
@@ -189,9 +183,9 @@ def uprobe_multi(
             prog_fd=program.fileno(),
             attach_type=AttachType.TRACE_UPROBE_MULTI,
             uprobe_multi_path=os.fsencode(places[0].path) + b"\0",
-            uprobe_multi_offsets=_u64s([place.offset for place in places]),
-            uprobe_multi_ref_ctr_offsets=_u64s(counters) if any(counters) else 0,
-            uprobe_multi_cookies=_u64s(cookies) if cookies is not None else 0,
+            uprobe_multi_offsets=u64s([place.offset for place in places]),
+            uprobe_multi_ref_ctr_offsets=u64s(counters) if any(counters) else 0,
+            uprobe_multi_cookies=u64s(cookies) if cookies is not None else 0,
             uprobe_multi_cnt=len(places),
             uprobe_multi_flags=_RETURN if ret else 0,
             uprobe_multi_pid=pid or 0,
@@ -206,16 +200,12 @@ def _parts(places: Sequence[UserPlace]) -> list[Sequence[int]]:
     parts: list[Sequence[int]] = []
     for _, group in groupby(range(len(places)), lambda index: places[index].path):
         indices = list(group)
-        parts += [indices[start : start + _MOST_AT_ONCE] for start in range(0, len(indices), _MOST_AT_ONCE)]
+        parts += [indices[start : start + MOST_AT_ONCE] for start in range(0, len(indices), MOST_AT_ONCE)]
     return parts
 
 
 def _target(places: Sequence[UserPlace], ret: bool) -> str:
     return places[0].target(ret) + (f" and {len(places) - 1} more" if len(places) > 1 else "")
-
-
-def _u64s(numbers: Sequence[int]) -> bytes:
-    return array("Q", numbers).tobytes()
 
 
 @lru_cache(maxsize=1)
@@ -237,7 +227,7 @@ def _pid_is_process() -> bool:
                         prog_fd=program.fileno(),
                         attach_type=AttachType.TRACE_UPROBE_MULTI,
                         uprobe_multi_path=b"/proc/self/exe\0",
-                        uprobe_multi_offsets=_u64s([1 << 62]),
+                        uprobe_multi_offsets=u64s([1 << 62]),
                         uprobe_multi_cnt=1,
                         uprobe_multi_pid=threading.get_native_id(),
                     )

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 from pybpf.attach.link import MultiLink
+from pybpf.attach.many import NO_MAPS
 from pybpf.attach.semaphore import Semaphore, semaphore_address
 from pybpf.attach.uprobe import UserPlace
 from pybpf.attach.uprobe_multi import attach_places
@@ -28,7 +28,6 @@ from pybpf.sys.features import probe as support
 
 __all__ = ["UsdtPlace", "attach_usdt", "find_usdt_places", "usdt"]
 
-_NO_MAPS: Mapping[str, HasFd] = MappingProxyType({})
 
 
 class UsdtPlace(NamedTuple):
@@ -43,7 +42,7 @@ def usdt(
     binary: str | None,
     probe: str,
     *,
-    maps: Mapping[str, HasFd] = _NO_MAPS,
+    maps: Mapping[str, HasFd] = NO_MAPS,
     pid: int | None = None,
 ) -> MultiLink:
     """Run a program whenever a process comes to a USDT probe, at all of its sites.
@@ -108,7 +107,7 @@ def attach_usdt(
     program: Program | ProgramSpec,
     places: Sequence[UsdtPlace],
     *,
-    maps: Mapping[str, HasFd] = _NO_MAPS,
+    maps: Mapping[str, HasFd] = NO_MAPS,
     pid: int | None = None,
 ) -> MultiLink:
     """What :func:`usdt` does once the sites are known; the cookie of each is its index in ``places``."""
