@@ -21,7 +21,7 @@ from pybpf.attach.kprobes import find_functions, traceable_functions
 from pybpf.errors import BpfError, KernelError, NotFoundError, PackError, UnsupportedError, VerifierError
 from pybpf.prog import Program, ProgramSpec
 from pybpf.symbols import functions_named, kernel_functions
-from pybpf.sys import cpus
+from pybpf.sys import cpus, objects
 from pybpf.sys.bpf import ProgType
 from pybpf.sys.cpus import num_possible_cpus
 from pybpf.sys.features import has
@@ -292,6 +292,15 @@ def test_every_return_is_counted_or_missed(at_once: bool, tmp_path: Path) -> Non
             return
         assert link.missed == total - hits[0]
         assert at_once or link.missed >= calls - room
+
+
+@needs_kprobe
+@pytest.mark.needs("kprobe_multi")
+def test_missed_hits_before_they_were_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux 6.6 tells how many functions a link has, but not what it missed, although the field lies within."""
+    monkeypatch.setattr(objects, "_LINK", (48, objects._LINK[1]))
+    with new_hits() as hits, kprobes(SPEC, FUNCTIONS, maps={"hits": hits}) as links:
+        assert links.missed is None
 
 
 def _waiting_for_locks() -> int:
