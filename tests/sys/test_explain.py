@@ -299,7 +299,7 @@ def test_read_only_maps() -> None:
 
 
 def test_a_cpu_that_is_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(causes, "online_cpus", lambda: [])
+    monkeypatch.setattr(causes, "online_cpus", list)
     error = OSError(errno.ENODEV, "")
     error.request = {"pid": -1, "cpu": 0, "type": PerfType.SOFTWARE}  # type: ignore[attr-defined]
     assert "CPU 0 is not online (ENODEV)" in str(explain.explain("x", error, "perf_event"))
