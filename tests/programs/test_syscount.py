@@ -180,11 +180,15 @@ def test_ends_with_the_process_it_traces() -> None:
 
 
 def test_exact_under_load_of_every_cpu() -> None:
-    """Two processes per CPU, in step on all of them: not one call may be missed or counted twice."""
+    """Two processes per CPU, in step on all of them: not one call may be counted twice, or missed without a word.
+
+    Where the kernel lets a task take the CPU from a program that runs (PREEMPT kernels since about Linux 7.0), it
+    skips that program for the other task, and counts it; such calls are reported, and only they may be missing.
+    """
     each = 20_000 if os.environ.get("PYBPF_VM") else 200_000
     processes = [Workload() for _ in range(2 * (os.cpu_count() or 1))]
     tool = start("-P", "--syscall", "sched_yield", "-T", "1000", "-i", "0.2")
-    assert tool.stdout is not None
+    assert tool.stdout is not None and tool.stderr is not None
     lines: list[str] = []
     reader = threading.Thread(target=lambda: lines.extend(tool.stdout or ()))
     reader.start()
@@ -195,17 +199,21 @@ def test_exact_under_load_of_every_cpu() -> None:
         thread.join()
     tool.send_signal(signal.SIGTERM)
     reader.join()
-    assert tool.wait() == 0 and tool.stderr is not None and tool.stderr.read() == ""
+    code, said = tool.wait(), tool.stderr.read()
     tool.stdout.close()
     tool.stderr.close()
+    for process in processes:
+        process.close()
+    reports = [line.split() for line in said.splitlines()]
+    assert code == 0 and all(words[2:] == ["calls", "could", "not", "be", "counted"] for words in reports), said
     totals: dict[int, int] = {}
     for line in lines:
         words = line.split()
         if len(words) >= 3 and words[0].isdigit():
             totals[int(words[0])] = totals.get(int(words[0]), 0) + int(words[-1])
-    assert {process.pid: totals.get(process.pid) for process in processes} == {p.pid: each for p in processes}
-    for process in processes:
-        process.close()
+    counted = [totals.get(process.pid, 0) for process in processes]
+    missing = each * len(processes) - sum(counted)
+    assert max(counted) <= each and missing <= sum(int(words[1]) for words in reports), (counted, said)
 
 
 def test_lists_the_system_calls() -> None:
