@@ -157,7 +157,7 @@ def test_latency_counts_and_sorts_by_time(workload: Workload) -> None:
 def test_json_by_interval(workload: Workload) -> None:
     tool = start("--json", "-L", "-i", "0.5", "-d", "2.2", "-p", str(workload.pid))
     assert tool.stdout is not None
-    first = json.loads(tool.stdout.readline())  # attached by now
+    json.loads(tool.stdout.readline())  # attached by now
     workload.run("alarm=100")
     out, err = tool.communicate(timeout=60)
     assert tool.returncode == 0 and quiet(err), err
