@@ -101,7 +101,7 @@ class TestTracepoint:
 
     @pytest.mark.needs("perf_link")
     def test_missed_hits_are_counted(self) -> None:
-        """A program that causes the other's hits while it runs itself: they are missed."""
+        """A program that causes the other's hits while it runs itself: they are missed (until about Linux 7.0)."""
         signal = (mov(R1, SIGURG), call("send_signal"), mov(R0, 1))
         with counter(ProgType.TRACEPOINT, counting(key=signal)) as sender, counter(ProgType.TRACEPOINT) as counted:
             with tracepoint(counted.program, "signal:signal_generate") as link:
@@ -111,7 +111,7 @@ class TestTracepoint:
                 with tracepoint(sender.program, EVENT):
                     make_calls("getpgid", 100)
                 assert sender.counts[1] == 100
-                assert counted.count < 101
+                assert counted.count < 101 or LINUX >= (7, 0)
                 assert link.missed == (101 - counted.count if LINUX >= (6, 7) else None)
             with pytest.raises(ClosedError):
                 link.missed  # noqa: B018
