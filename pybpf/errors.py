@@ -10,6 +10,8 @@ __all__ = [
     "BpfError",
     "BtfError",
     "ClosedError",
+    "CompileError",
+    "CompileError",
     "KernelError",
     "NotFoundError",
     "PackError",
@@ -109,6 +111,42 @@ class VerifierError(KernelError):
     def __reduce__(self) -> tuple[object, ...]:
         state = {"log": self.log, "insn": self.insn, "insn_index": self.insn_index, "source": self.source}
         return type(self), (self.action, self.errno, self.cause, self.advice), state
+
+
+class CompileError(BpfError):
+    """Source that cannot be compiled: where, what is wrong, and what to write instead.
+
+    :ivar message: one sentence or two.
+    :ivar file: the source file.
+    :ivar line: counted from 1; 0 when there is no line to point at.
+    :ivar column: of the first character, counted from 1.
+    :ivar end_column: of the character after the last one.
+    :ivar text: the source line.
+    """
+
+    def __init__(
+        self, message: str, file: str = "", line: int = 0, column: int = 0, end_column: int = 0, text: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.file = file
+        self.line = line
+        self.column = column
+        self.end_column = end_column
+        self.text = text
+
+    def __str__(self) -> str:
+        if not self.line:
+            return f"{self.file}: {self.message}" if self.file else self.message
+        lines = [f"{self.file}:{self.line}:{self.column}: {self.message}"]
+        if self.text:
+            # a tab stays a tab, so that the caret stands below what it means
+            lead = "".join("\t" if each == "\t" else " " for each in self.text[: self.column - 1])
+            lines += [f"    {self.text}", f"    {lead}{'^' * max(1, self.end_column - self.column)}"]
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.message, self.file, self.line, self.column, self.end_column, self.text)
 
 
 class AsmError(BpfError, ValueError):

@@ -1,0 +1,102 @@
+"""What an expression of a probe is while it is compiled: a :class:`Val`, which knows how each operation on it compiles.
+
+Every method is given the compilation in progress (``gen``) and the AST node that asks (``at``), for errors. The
+methods here refuse, naming what the value is; a subclass overrides what it can do.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from pybpf.compiler.ir import Block, Operand
+    from pybpf.lang.gen import Gen
+
+__all__ = ["Val"]
+
+
+class Val:
+    """A value of a probe: a constant of Python, an integer in a register, a place in memory, a map, ..."""
+
+    @property
+    def what(self) -> str:
+        """What messages call it, with an article: ``"a u32"``, ``"the map 'begun'"``."""
+        return f"a {type(self).__name__}"
+
+    def refuse(self, gen: Gen, at: ast.AST, doing: str) -> NoReturn:
+        """Fail: ``what`` and what it cannot do."""
+        gen.fail(at, f"{self.what} {doing}")
+
+    # reading
+
+    def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
+        """``value.name``"""
+        self.refuse(gen, at, f"has no attribute {name!r}")
+
+    def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
+        """``value[index]``; a slice is a constant ``slice`` or a :class:`Val` of its own."""
+        self.refuse(gen, at, "cannot be indexed")
+
+    def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
+        """``item in value``"""
+        self.refuse(gen, at, "does not support 'in'")
+
+    def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
+        """The values that unpacking or an unrolled ``for`` sees."""
+        self.refuse(gen, at, "cannot be iterated over")
+
+    def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
+        """``value(*args, **named)``"""
+        self.refuse(gen, at, "cannot be called")
+
+    # writing
+
+    def set_attr(self, gen: Gen, name: str, value: Val, at: ast.AST) -> None:
+        """``value.name = value``"""
+        self.refuse(gen, at, f"has no attribute {name!r} that can be assigned to")
+
+    def set_item(self, gen: Gen, index: Val, value: Val, at: ast.AST) -> None:
+        """``value[index] = value``"""
+        self.refuse(gen, at, "does not support assignment to an item")
+
+    def add_to_attr(self, gen: Gen, name: str, op: str, value: Val, at: ast.AST) -> None:
+        """``self.name op= value``; by default read, compute, write."""
+        self.set_attr(gen, name, self.attr(gen, name, at).binary(gen, op, value, at), at)
+
+    def add_to_item(self, gen: Gen, index: Val, op: str, value: Val, at: ast.AST) -> None:
+        """``self[index] op= value``; by default read, compute, write."""
+        self.set_item(gen, index, self.item(gen, index, at).binary(gen, op, value, at), at)
+
+    def del_item(self, gen: Gen, index: Val, at: ast.AST) -> None:
+        """``del value[index]``"""
+        self.refuse(gen, at, "does not support 'del'")
+
+    # computing
+
+    def unary(self, gen: Gen, op: str, at: ast.AST) -> Val:
+        """``op value``; op is ``+``, ``-`` or ``~``."""
+        self.refuse(gen, at, f"does not support unary {op!r}")
+
+    def binary(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
+        """``value op other``; op as Python writes it."""
+        self.refuse(gen, at, f"does not support {op!r}")
+
+    def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
+        """``value op other``; op is ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``is`` or ``is not``."""
+        self.refuse(gen, at, f"cannot be compared by {op!r} with {other.what}")
+
+    def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
+        """End the block: to ``yes`` if the value is true in Python's sense."""
+        self.refuse(gen, at, "is neither true nor false")
+
+    # becoming something else
+
+    def scalar(self, gen: Gen, at: ast.AST) -> Operand:
+        """The value in a register, sign- or zero-extended to 64 bits."""
+        self.refuse(gen, at, "is not an integer")
+
+    def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
+        """Write the value to memory as type ``kind`` of :mod:`pybpf.types`, all of its bytes."""
+        self.refuse(gen, at, f"cannot be kept as {getattr(kind, '__name__', kind)}")
