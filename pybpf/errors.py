@@ -11,7 +11,6 @@ __all__ = [
     "BtfError",
     "ClosedError",
     "CompileError",
-    "CompileError",
     "KernelError",
     "NotFoundError",
     "PackError",
