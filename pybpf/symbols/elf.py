@@ -22,7 +22,19 @@ from pybpf.errors import BpfError, NotFoundError, UnsupportedError
 from pybpf.symbols.files import open_regular, show
 from pybpf.sys.near import did_you_mean
 
-__all__ = ["ELF_MAGIC", "FUNC", "IFUNC", "NOTYPE", "OBJECT", "ElfFile", "Note", "Section", "Segment", "Symbol"]
+__all__ = [
+    "ELF_MAGIC",
+    "FUNC",
+    "IFUNC",
+    "NOTYPE",
+    "OBJECT",
+    "ElfFile",
+    "ElfSymbol",
+    "Note",
+    "Section",
+    "Segment",
+    "plainness",
+]
 
 ELF_MAGIC = b"\x7fELF"
 # Symbol types, elf.h
@@ -37,7 +49,7 @@ _MOST_NAME = 1 << 12  # of a section or a version
 _NAMES_PER_FILE = 4
 
 
-class Symbol(NamedTuple):
+class ElfSymbol(NamedTuple):
     """A symbol that has an address."""
 
     name: str  #: with ``@VERSION`` where it is not the default version
@@ -128,6 +140,8 @@ class ElfFile:
 
     :param path: the file.
     :param name: what to call it in messages, where the path is an odd one such as ``/proc/PID/map_files/...``.
+    :param in_memory: the path leads nowhere once the file is closed.
+    :ivar status: of the file, as by ``os.stat``.
     :ivar bits: 32 or 64.
     :ivar machine: pyelftools' name of the architecture, such as ``"EM_X86_64"``.
     :ivar type: ``"ET_EXEC"``, ``"ET_DYN"``, ...
@@ -135,11 +149,13 @@ class ElfFile:
     :raises BpfError: it is not an ELF file, or a damaged one.
     """
 
-    def __init__(self, path: str, name: str | None = None) -> None:
+    def __init__(self, path: str, name: str | None = None, *, in_memory: bool = False) -> None:
         self.path = path
+        self.in_memory = in_memory
         self.name = show(name or path)
         self._fd = open_regular(path)
-        self.file_size = os.fstat(self._fd.fileno()).st_size
+        self.status = os.fstat(self._fd.fileno())
+        self.file_size = self.status.st_size
         self._budget = _Budget(self)  # of what is kept; each pass over symbols or notes has its own
         try:
             self._read_headers()
@@ -273,15 +289,25 @@ class ElfFile:
         """The static symbol table, which has more, before the dynamic one."""
         size = struct.calcsize(self._endian + self._class.symbol)
         tables = []
-        for kind in ("SHT_SYMTAB", "SHT_DYNSYM"):  # a file has one of each
-            section = self._first(kind)
-            if section is None or section.link >= len(self.sections):
-                continue
+        for section, names in self.symbol_sections():
             entries = self.data(section)
             versions = self._versions(section) if section.type == "SHT_DYNSYM" else None
-            strings = self.data(self.sections[section.link])
-            tables.append(_Table(entries[: len(entries) // size * size], strings, versions))
+            tables.append(_Table(entries[: len(entries) // size * size], self.data(names), versions))
         return tables
+
+    def symbol_sections(self) -> list[tuple[Section, Section]]:
+        """The symbol tables, each with its string table; the static one before the dynamic one."""
+        found = [self._first(kind) for kind in ("SHT_SYMTAB", "SHT_DYNSYM")]  # a file has one of each
+        return [
+            (section, self.sections[section.link])
+            for section in found
+            if section is not None and section.link < len(self.sections)
+        ]
+
+    @property
+    def native(self) -> bool:
+        """Whether its byte order is that of this machine."""
+        return (self._endian == "<") == (sys.byteorder == "little")
 
     def _first(self, kind: str) -> Section | None:
         return next((section for section in self.sections if section.type == kind), None)
@@ -296,7 +322,7 @@ class ElfFile:
     def _array(self, code: str, data: bytes) -> array[int]:
         numbers = array(code)
         numbers.frombytes(data[: len(data) // numbers.itemsize * numbers.itemsize])
-        if (self._endian == "<") != (sys.byteorder == "little"):
+        if not self.native:
             numbers.byteswap()
         return numbers
 
@@ -322,7 +348,7 @@ class ElfFile:
             at += step
         return names
 
-    def symbols(self, kinds: tuple[int, ...] = (FUNC,), match: re.Pattern[bytes] | None = None) -> Iterator[Symbol]:
+    def symbols(self, kinds: tuple[int, ...] = (FUNC,), match: re.Pattern[bytes] | None = None) -> Iterator[ElfSymbol]:
         """Every defined symbol of the given kinds, of both tables; names and addresses can come more than once.
 
         :param match: only symbols whose name (without version) it matches.
@@ -334,7 +360,7 @@ class ElfFile:
 
     def _symbols(
         self, table: _Table, kinds: tuple[int, ...], match: re.Pattern[bytes] | None, budget: _Budget
-    ) -> Iterator[Symbol]:
+    ) -> Iterator[ElfSymbol]:
         name_at, value_at, size_at, info_at, section_at = self._class.fields
         strings, versions = table.strings, table.versions
         for index, entry in enumerate(struct.iter_unpack(self._endian + self._class.symbol, table.entries)):
@@ -348,24 +374,24 @@ class ElfFile:
                     version = self._version_names.get(versions[index] & ~_VERSION_HIDDEN, "?")
                     budget.charge(len(version))
                     text += "@" + version
-                yield Symbol(text, entry[value_at], entry[size_at], kind)
+                yield ElfSymbol(text, entry[value_at], entry[size_at], kind)
 
-    def functions(self, pattern: str = "*") -> list[Symbol]:
+    def functions(self, pattern: str = "*") -> list[ElfSymbol]:
         """The functions whose name matches a shell pattern (``*``, ``?``, ``[...]``), sorted by name.
 
         Of several names for one address the plainest is given. Indirect functions, whose symbol is the address of
         their resolver, are left out.
         """
         match = None if pattern == "*" else re.compile(_glob(pattern))
-        found: dict[int, Symbol] = {}
+        found: dict[int, ElfSymbol] = {}
         for symbol in self.symbols((FUNC,), match):
             other = found.get(symbol.address)
-            if other is None or _plainness(symbol.name) < _plainness(other.name):
+            if other is None or plainness(symbol.name) < plainness(other.name):
                 found[symbol.address] = symbol
         loaded = [symbol for symbol in found.values() if self.file_offset(symbol.address, executable=True) is not None]
         return sorted(loaded)
 
-    def symbol(self, name: str, kinds: tuple[int, ...] = (FUNC, IFUNC)) -> Symbol | None:
+    def symbol(self, name: str, kinds: tuple[int, ...] = (FUNC, IFUNC)) -> ElfSymbol | None:
         """The symbol of that name, in the default version if there are several, or in that of ``name@VERSION``."""
         base, _, version = name.partition("@")
         version = version.lstrip("@")
@@ -377,7 +403,7 @@ class ElfFile:
                 return min(found, key=lambda symbol: symbol.name != name)
         return None
 
-    def _named(self, table: _Table, name: str, kinds: tuple[int, ...]) -> Iterator[tuple[Symbol, str]]:
+    def _named(self, table: _Table, name: str, kinds: tuple[int, ...]) -> Iterator[tuple[ElfSymbol, str]]:
         """The entries with a name, and their version; found through the string table, which is fast."""
         wanted = name.encode("utf-8", "surrogateescape") + b"\0"
         offsets = {found.start() for found in re.finditer(re.escape(wanted), table.strings)}
@@ -393,7 +419,7 @@ class ElfFile:
                 for symbol in self._symbols(_Table(entries, table.strings, versions), kinds, None, budget):
                     yield symbol, version
 
-    def function(self, name: str) -> Symbol:
+    def function(self, name: str) -> ElfSymbol:
         """The function of that name.
 
         :raises NotFoundError: there is none; the message says what comes close.
@@ -447,6 +473,6 @@ def _glob(pattern: str) -> bytes:
     return fnmatch.translate(pattern).encode("utf-8", "surrogateescape")
 
 
-def _plainness(name: str) -> tuple[bool, int, int, str]:
+def plainness(name: str) -> tuple[bool, int, int, str]:
     """Sorts ``malloc`` before ``__libc_malloc`` and ``malloc@GLIBC_2.0``."""
     return "@" in name, len(name) - len(name.lstrip("_")), len(name), name

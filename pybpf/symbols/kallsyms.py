@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from pybpf.errors import BpfError
 
-__all__ = ["KernelFunction", "functions_named", "kernel_functions"]
+__all__ = ["KALLSYMS", "KernelFunction", "chunks", "functions_named", "kernel_functions"]
 
-_PATH = "/proc/kallsyms"
+KALLSYMS = "/proc/kallsyms"
 _CHUNK = 1 << 20
 #: so many names are looked for one by one, some milliseconds each
 _MOST_SEARCHED = 32
@@ -26,7 +26,7 @@ class KernelFunction(NamedTuple):
     address: int  #: 0 when the kernel hides addresses (``kernel.kptr_restrict``)
 
 
-def kernel_functions(pattern: str = "*", path: str = _PATH) -> Iterator[KernelFunction]:
+def kernel_functions(pattern: str = "*", path: str = KALLSYMS) -> Iterator[KernelFunction]:
     """The functions that match, in the kernel's order; a static function's name can come several times.
 
     :param pattern: a name or a shell pattern, ``"tcp_*"``; with ``module:`` in front only of the modules that match
@@ -40,7 +40,7 @@ def kernel_functions(pattern: str = "*", path: str = _PATH) -> Iterator[KernelFu
     rest = rb"[^\t\n]*" if plain != name else b""
     line = re.compile(rb"^([0-9a-f]+) [tTwW] (" + start + rest + rb")(?:\t\[([^]\n]*)\])?$", re.MULTILINE)
     wanted_name = re.compile(fnmatch.translate(name)).match if plain != name else None
-    for text in _chunks(path):
+    for text in chunks(path):
         for match in line.finditer(text):
             found = match[2].decode("utf-8", "surrogateescape")
             where = (match[3] or b"").decode("utf-8", "surrogateescape")
@@ -50,13 +50,13 @@ def kernel_functions(pattern: str = "*", path: str = _PATH) -> Iterator[KernelFu
                 yield KernelFunction(found, where, int(match[1], 16))
 
 
-def functions_named(names: Collection[str], path: str = _PATH) -> list[KernelFunction]:
+def functions_named(names: Collection[str], path: str = KALLSYMS) -> list[KernelFunction]:
     """The functions that have one of many names, in the kernel's order; one pass, however many names.
 
     :raises BpfError: as :func:`kernel_functions`.
     """
     wanted = {name.encode("utf-8", "surrogateescape") for name in names}
-    text = b"".join(_chunks(path))
+    text = b"".join(chunks(path))
     found = _search(text, wanted) if len(wanted) <= _MOST_SEARCHED else _FUNCTION.findall(text)
     return [
         KernelFunction(name.decode("utf-8", "surrogateescape"), module.decode("utf-8", "surrogateescape"), int(at, 16))
@@ -80,8 +80,8 @@ def _search(text: bytes, wanted: set[bytes]) -> list[tuple[bytes, bytes, bytes]]
     return [lines[start] for start in sorted(lines)]
 
 
-def _chunks(path: str) -> Iterator[bytes]:
-    """The file in pieces that end with a line."""
+def chunks(path: str) -> Iterator[bytes]:
+    """A file in pieces that end with a line. :raises BpfError: it cannot be read."""
     try:
         file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed below, when the reader stops too
     except OSError as error:

@@ -14,7 +14,18 @@ from pybpf.errors import BpfError, NotFoundError
 from pybpf.symbols.files import inside, read_regular, show
 from pybpf.sys.near import did_you_mean
 
-__all__ = ["Binary", "Mapping", "find_binary", "is_mapped", "libraries", "mapped_binary", "mappings", "process_root"]
+__all__ = [
+    "Binary",
+    "Mapping",
+    "every_mapping",
+    "find_binary",
+    "is_mapped",
+    "libraries",
+    "mapped_binary",
+    "mappings",
+    "process_error",
+    "process_root",
+]
 
 _CACHE = "/etc/ld.so.cache"
 _MOST_CACHE = 16 << 20
@@ -29,7 +40,7 @@ _IN_MUSL_LIBC = ("c", "crypt", "dl", "m", "pthread", "resolv", "rt", "util", "xn
 #: libNAME.so, libNAME.so.6, libNAME-2.31.so, NAME.so: what follows the name
 _VERSION = re.compile(r"(?:-[0-9.]+)?\.so(?:\.[0-9.]+)?$")
 _MAPS_LINE = re.compile(
-    rb"^([0-9a-f]+)-([0-9a-f]+) (\S+) ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) ([0-9]+) +(/.*)$", re.MULTILINE
+    rb"^([0-9a-f]+)-([0-9a-f]+) (\S+) ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) ([0-9]+) *(.*)$", re.MULTILINE
 )
 _DELETED = " (deleted)"
 
@@ -43,13 +54,13 @@ class Binary(NamedTuple):
 
 
 class Mapping(NamedTuple):
-    """A file mapped into a process, from one line of ``/proc/PID/maps``."""
+    """A file or other memory mapped into a process, from one line of ``/proc/PID/maps``."""
 
     start: int
     end: int
     offset: int
     inode: int
-    path: str  #: as the process sees it, without the mark of a deleted file
+    path: str  #: as the process sees it, without the mark of a deleted file; ``""`` or ``"[heap]"`` of other memory
     deleted: bool
     executable: bool
     writable: bool
@@ -97,11 +108,12 @@ def process_root(pid: int) -> str:
         theirs = os.readlink(root), os.readlink(f"/proc/{pid}/ns/mnt")
         ours = os.readlink("/proc/self/root"), os.readlink("/proc/self/ns/mnt")
     except OSError as error:
-        raise _process_error(pid, error) from None
+        raise process_error(pid, error) from None
     return "/" if theirs == ours else root
 
 
-def _process_error(pid: int, error: OSError) -> BpfError:
+def process_error(pid: int, error: OSError) -> BpfError:
+    """What to raise when ``/proc/PID`` could not be read."""
     if not os.path.exists(f"/proc/{pid}"):
         return NotFoundError(f"there is no process {pid}")
     if isinstance(error, FileNotFoundError):
@@ -115,12 +127,17 @@ def mappings(pid: int) -> list[Mapping]:
 
     :raises NotFoundError, BpfError: as :func:`process_root`.
     """
+    return [mapping for mapping in every_mapping(pid) if mapping.path.startswith("/")]
+
+
+def every_mapping(pid: int) -> Iterator[Mapping]:
+    """All that a process has mapped, by rising address. :raises NotFoundError, BpfError: as :func:`process_root`."""
     try:
         with open(f"/proc/{pid}/maps", "rb") as file:
             text = file.read(_MOST_MAPS)
     except OSError as error:
-        raise _process_error(pid, error) from None
-    return [_mapping(match) for match in _MAPS_LINE.finditer(text)]
+        raise process_error(pid, error) from None
+    return map(_mapping, _MAPS_LINE.finditer(text))
 
 
 def _mapping(match: re.Match[bytes]) -> Mapping:
@@ -179,7 +196,7 @@ def _program_of(pid: int) -> Binary:
     try:
         path = os.readlink(f"/proc/{pid}/exe")
     except OSError as error:
-        raise _process_error(pid, error) from None
+        raise process_error(pid, error) from None
     deleted = path.endswith(_DELETED)
     return Binary(f"/proc/{pid}/exe", path[: -len(_DELETED)] if deleted else path, deleted)
 
