@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib import import_module
 from typing import NamedTuple
 
 from pybpf.symbols.files import show
@@ -35,8 +37,8 @@ class Symbol(NamedTuple):
     @property
     def demangled(self) -> str:
         """The name as C++ or Rust source has it; that of other languages as it is."""
-        from pybpf.symbols.demangle import demangle  # most stacks are C: loaded when it is first wanted
-
+        # most stacks are C: loaded when it is first wanted
+        demangle: Callable[[str], str] = import_module("pybpf.symbols.demangle").demangle
         return demangle(self.name)
 
     def __str__(self) -> str:
