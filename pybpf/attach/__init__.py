@@ -11,7 +11,7 @@ from pybpf.attach.kprobes import kprobes
 from pybpf.attach.link import Link, MultiLink
 from pybpf.attach.perf_event import perf_event
 from pybpf.attach.rawtp import btf_tracepoint, raw_tracepoint
-from pybpf.attach.tracepoint import tracepoint
+from pybpf.attach.tracepoint import tracepoint, tracepoint_fields
 from pybpf.attach.uprobe import uprobe, uretprobe
 from pybpf.attach.uprobe_multi import uprobes
 from pybpf.attach.usdt import usdt
@@ -34,6 +34,7 @@ __all__ = [
     "perf_event",
     "raw_tracepoint",
     "tracepoint",
+    "tracepoint_fields",
     "uprobe",
     "uprobes",
     "uretprobe",

@@ -6,8 +6,11 @@ Needs CAP_BPF and CAP_PERFMON, and tracefs, which is reached without a mount.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pybpf.attach.check import check_type
+from pybpf.attach.fields import TracepointField, parse_format
 from pybpf.attach.link import Link
 from pybpf.attach.perf_link import link_perf_event
 from pybpf.errors import KernelError, NotFoundError
@@ -19,7 +22,7 @@ from pybpf.sys.near import did_you_mean
 from pybpf.sys.perf import PerfType, perf_event_open
 from pybpf.sys.tracefs import Tracefs, tracefs
 
-__all__ = ["tracepoint"]
+__all__ = ["tracepoint", "tracepoint_fields"]
 
 
 def tracepoint(program: Program, name: str, *, cookie: int | None = None) -> Link:
@@ -35,11 +38,8 @@ def tracepoint(program: Program, name: str, *, cookie: int | None = None) -> Lin
     target = f"tracepoint:{name}"
     check_type(program, target, ProgType.TRACEPOINT)
     system, _, event_name = name.partition(":")
-    with tracefs() as files:
-        try:
-            number = files.event_id(system, event_name)
-        except NotFoundError as error:
-            raise NotFoundError(f"{error}{_suggestion(files, system, event_name)}") from None
+    with tracefs() as files, _suggesting(files, system, event_name):
+        number = files.event_id(system, event_name)
     with explaining(f"attach to {target}", "perf_event"):
         event = perf_event_open(pid=-1, cpu=any_cpu(), what=target, type=PerfType.TRACEPOINT, config=number)
     try:
@@ -50,6 +50,25 @@ def tracepoint(program: Program, name: str, *, cookie: int | None = None) -> Lin
             advice = f"the record is described by events/{system}/{event_name}/format in tracefs"
             raise KernelError(f"attach to {target}", errno.EACCES, cause, advice) from None
         raise
+
+
+def tracepoint_fields(name: str) -> list[TracepointField]:
+    """The fields of a tracepoint's record, as programs of type TRACEPOINT get it.
+
+    :param name: ``"system:event"``.
+    :raises NotFoundError, UnsupportedError, KernelError: as :func:`tracepoint`.
+    """
+    system, _, event = name.partition(":")
+    with tracefs() as files, _suggesting(files, system, event):
+        return parse_format(files.event_format(system, event))
+
+
+@contextmanager
+def _suggesting(files: Tracefs, system: str, event: str) -> Iterator[None]:
+    try:
+        yield
+    except NotFoundError as error:
+        raise NotFoundError(f"{error}{_suggestion(files, system, event)}") from None
 
 
 def _suggestion(files: Tracefs, system: str, event: str) -> str:

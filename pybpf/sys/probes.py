@@ -158,6 +158,8 @@ def _helper(name: str, kind: ProgType) -> Result:
     fields: dict[str, int] = {}
     if kind == ProgType.TRACING:  # without a function it is refused before its calls are looked at
         fields = {"expected_attach_type": AttachType.TRACE_FEXIT, "attach_btf_id": kernel_type(FUNC, QUIET)}
+        if not known_to_verifier(kind, **fields):  # some hosts allow tracepoints only
+            fields = {"expected_attach_type": AttachType.TRACE_RAW_TP, "attach_btf_id": kernel_type(TYPEDEF, NEWTASK)}
     try:
         program(kind, f"call bpf_{name}\n{RETURN_0}", log=True, **fields).close()
     except VerifierAnswer as error:
