@@ -11,6 +11,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from pybpf.asm import SourceLine
+from pybpf.compiler.flow import drop_unreachable, replace_values
 from pybpf.compiler.ir import Block, Function, Instr, Operand, signed64
 from pybpf.compiler.ops import INT, OPS, PTR
 
@@ -43,6 +44,7 @@ class Builder:
         self._defined: dict[Block, dict[Hashable, Operand]] = {}
         self._types: dict[Hashable, str] = {}
         self._incomplete: dict[Block, dict[Hashable, Instr]] = {}
+        self._phis: dict[Block, list[Instr]] = {}
         self._replaced: dict[Instr, Operand] = {}
         entry = self.new_block("entry")
         self.seal(entry)
@@ -70,7 +72,7 @@ class Builder:
         """All jumps to the block have been emitted."""
         self._sealed.add(block)
         for variable, phi in self._incomplete.pop(block, {}).items():
-            self._fill(variable, phi, block)
+            self._fill(variable, (phi, block))
 
     @property
     def reachable(self) -> bool:
@@ -138,59 +140,92 @@ class Builder:
 
     def resolve(self, value: Operand) -> Operand:
         """The value itself, or what has taken the place of a phi that turned out to be needless."""
+        chain: list[Instr] = []
         while isinstance(value, Instr) and value in self._replaced:
+            chain.append(value)
             value = self._replaced[value]
+        for each in chain[:-1]:
+            self._replaced[each] = value
         return value
 
     def _read(self, variable: Hashable, block: Block) -> Operand:
+        """The value at the end of a block as far as it has been written."""
+        value, open_phi = self._reaching(variable, block)
+        return self.resolve(self._fill(variable, open_phi)) if open_phi else value
+
+    def _reaching(self, variable: Hashable, block: Block) -> tuple[Operand, tuple[Instr, Block] | None]:
+        """The value that reaches the end of a block; with its block when it is a new phi without operands yet."""
         chain: list[Block] = []
-        while True:  # along chains of single predecessors without recursion
+        opened = None
+        while True:
             known = self._defined.get(block, {}).get(variable)
             if known is not None:
                 value = self.resolve(known)
                 break
-            if block not in self._sealed:
-                value = self._new_phi(variable, block)
-                self._incomplete.setdefault(block, {})[variable] = value
+            sealed = block in self._sealed
+            if sealed and not block.predecessors:
+                value = 0
                 break
-            if len(block.predecessors) != 1:
-                value = self._joined(variable, block)
+            if not sealed or len(block.predecessors) > 1:
+                phi = value = self._new_phi(variable, block)
+                if sealed:
+                    opened = phi, block
+                else:
+                    self._incomplete.setdefault(block, {})[variable] = phi
                 break
             chain.append(block)
             block = block.predecessors[0]
         for each in chain:
             self._defined.setdefault(each, {})[variable] = value
-        return value
-
-    def _joined(self, variable: Hashable, block: Block) -> Operand:
-        if not block.predecessors:
-            return 0
-        phi = self._new_phi(variable, block)
-        return self._fill(variable, phi, block)
+        return value, opened
 
     def _new_phi(self, variable: Hashable, block: Block) -> Instr:
         phi = Instr("phi", [], self._types.get(variable, INT), {}, self.line)
-        block.instrs.insert(0, phi)
+        self._phis.setdefault(block, []).append(phi)
         self._defined.setdefault(block, {})[variable] = phi
         return phi
 
-    def _fill(self, variable: Hashable, phi: Instr, block: Block) -> Operand:
-        phi.args = [self._read(variable, each) for each in block.predecessors]
-        return self._without_needless(phi, block)
+    def _fill(self, variable: Hashable, opened: tuple[Instr, Block]) -> Instr:
+        """Give a phi its operands, and so on for the phis that this opens: by a list of work, not by recursion."""
+        filled: list[Instr] = []
+        work = [opened]
+        while work:
+            phi, block = work.pop()
+            filled.append(phi)
+            for before in block.predecessors:
+                value, more = self._reaching(variable, before)
+                phi.args.append(value)
+                if more:
+                    work.append(more)
+        for phi in reversed(filled):  # from the far end, so that what needs nothing but needless phis goes too
+            self._replace_needless(phi)
+        return opened[0]
 
-    def _without_needless(self, phi: Instr, block: Block) -> Operand:
-        """Replace a phi of one value and itself by that value."""
+    def _replace_needless(self, phi: Instr) -> bool:
+        """Let the value of a phi of one value and itself take its place."""
         values = {self.resolve(arg) for arg in phi.args} - {phi}
         if len(values) > 1:
-            return phi
-        value: Operand = values.pop() if values else 0
-        self._replaced[phi] = value
-        block.instrs.remove(phi)
-        return value
+            return False
+        self._replaced[phi] = values.pop() if values else 0
+        return True
 
     def finish(self) -> Function:
-        """Point every operand at what has taken the place of needless phis; the function is complete."""
-        for block in self.function.blocks:
-            for instr in block.instrs:
-                instr.args = [self.resolve(arg) for arg in instr.args]
+        """Put the phis that are needed into their blocks and drop what cannot be reached; the function is complete."""
+        for block, phis in self._phis.items():
+            block.instrs[:0] = phis
+        drop_unreachable(self.function)
+        users: dict[Instr, list[Instr]] = {}
+        phis = [phi for block in self.function.blocks for phi in block.phis]
+        for phi in phis:
+            for arg in phi.args:
+                if isinstance(arg, Instr):
+                    users.setdefault(arg, []).append(phi)
+        while phis:
+            phi = phis.pop()
+            if phi not in self._replaced and self._replace_needless(phi):
+                value = self.resolve(phi)
+                phis += users.get(phi, [])
+                if isinstance(value, Instr):
+                    users.setdefault(value, []).extend(users.get(phi, []))
+        replace_values(self.function, self._replaced)
         return self.function

@@ -164,8 +164,11 @@ class _Checker:
         if instr.op == "phi":
             if len(instr.args) != len(block.predecessors):
                 self._fail(f"it has {len(instr.args)} operands, the block {len(block.predecessors)} predecessors")
+            seen: dict[Block, Operand] = {}
             for arg, before in zip(instr.args, block.predecessors):
                 self._defined(arg, before, len(before.instrs))
+                if seen.setdefault(before, arg) != arg:
+                    self._fail(f"it has two values for the two edges from {before.name}")
         else:
             for arg in instr.args:
                 self._defined(arg, block, at)

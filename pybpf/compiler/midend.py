@@ -1,0 +1,22 @@
+"""The passes between the front ends and the back end, in the order in which they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pybpf.compiler.ir import Unit
+from pybpf.compiler.lower_division import lower_division
+from pybpf.compiler.lower_maps import lower_maps
+from pybpf.compiler.lower_memory import lower_memory
+from pybpf.compiler.lower_reads import lower_reads
+from pybpf.compiler.target import Target
+
+__all__ = ["PASSES_MID"]
+
+#: Name, as dumps ask for it, and what changes the unit. After them there are machine operations only.
+PASSES_MID: list[tuple[str, Callable[[Unit, Target], None]]] = [
+    ("lower_maps", lower_maps),
+    ("lower_reads", lower_reads),
+    ("lower_memory", lower_memory),
+    ("lower_division", lower_division),
+]
