@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pybpf.lang.constants import Const
 from pybpf.sys.bpf import AttachType, ProgType
 
 if TYPE_CHECKING:
+    from pybpf.compiler.ir import Operand
     from pybpf.compiler.target import Target
     from pybpf.lang.gen import Gen
     from pybpf.lang.values import Val
@@ -134,3 +136,12 @@ class Probe:
         from pybpf.lang.params import BINDINGS
 
         return BINDINGS[self.row.params](gen, self, params)
+
+    def result(self, gen: Gen, value: Val, at: ast.AST) -> Operand:
+        """What the program returns where the function returns a value: 0 for None, and where it means nothing.
+
+        :raises CompileError: it means something, and is no integer.
+        """
+        if not self.row.returns or (isinstance(value, Const) and value.value is None):
+            return 0
+        return value.scalar(gen, at)

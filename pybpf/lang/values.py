@@ -7,12 +7,13 @@ methods here refuse, naming what the value is; a subclass overrides what it can 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Block, Operand
     from pybpf.lang.gen import Gen
+    from pybpf.lang.ints import Int
 
 __all__ = ["Val"]
 
@@ -46,6 +47,10 @@ class Val:
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         """The values that unpacking or an unrolled ``for`` sees."""
         self.refuse(gen, at, "cannot be iterated over")
+
+    def length(self, gen: Gen, at: ast.AST) -> Val:
+        """``len(value)``"""
+        self.refuse(gen, at, "has no length")
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
         """``value(*args, **named)``"""
@@ -96,6 +101,27 @@ class Val:
     def scalar(self, gen: Gen, at: ast.AST) -> Operand:
         """The value in a register, sign- or zero-extended to 64 bits."""
         self.refuse(gen, at, "is not an integer")
+
+    def number(self, gen: Gen, at: ast.AST) -> Int:
+        """The value as an integer with a type."""
+        self.refuse(gen, at, "is not an integer")
+
+    def ssa(self) -> tuple[Hashable, tuple[Operand, ...]] | None:
+        """How a variable keeps the value where control flow joins: what must be equal on all ways, and the operands
+        that may differ. None: the very same value must come from everywhere. By default so."""
+        return None
+
+    def with_ssa(self, operands: Sequence[Operand]) -> Val:
+        """The value with other operands, as many as :meth:`ssa` gave."""
+        raise NotImplementedError
+
+    def kept(self, gen: Gen) -> Val:
+        """What a variable keeps when the value is assigned to it; by default the value itself."""
+        return self
+
+    def declare(self, gen: Gen, value: Val | None, at: ast.AST) -> Val:
+        """``name: self = value``, or ``name: self`` where the value is None: what the variable is."""
+        self.refuse(gen, at, "is not a type that a variable can have")
 
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
         """Write the value to memory as type ``kind`` of :mod:`pybpf.types`, all of its bytes."""

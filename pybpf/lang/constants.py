@@ -1,0 +1,178 @@
+"""``Const``: any object of Python that is known while a probe is compiled; Python itself computes with it."""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from types import BuiltinFunctionType, MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pybpf.errors import PackError
+from pybpf.lang.values import Val
+from pybpf.sys.near import did_you_mean
+from pybpf.types import layout
+
+if TYPE_CHECKING:
+    from pybpf.compiler.ir import Block, Operand
+    from pybpf.lang.gen import Gen
+    from pybpf.lang.ints import Int
+
+__all__ = ["BINARY", "COMPARE", "MAX_BITS", "Const", "hashable"]
+
+#: Integers that constants may grow to: more is a mistake, and would take memory without bound.
+MAX_BITS = 4096
+
+BINARY: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType({
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "//": operator.floordiv, "%": operator.mod,
+    "&": operator.and_, "|": operator.or_, "^": operator.xor, "<<": operator.lshift, ">>": operator.rshift,
+    "**": operator.pow, "/": operator.truediv,
+})  # fmt: skip
+UNARY: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {"+": operator.pos, "-": operator.neg, "~": operator.invert}
+)
+COMPARE: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType({
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "is": operator.is_, "is not": operator.is_not,
+})  # fmt: skip
+_SWAPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<=", "is": "is", "is not": "is not"}
+#: Functions that give the same for the same constants.
+_CALLABLE = frozenset({abs, bool, bytes, chr, divmod, hex, int, len, max, min, oct, ord, pow, str, sum, tuple})
+#: Types whose methods do so.
+_PLAIN = (int, str, bytes, tuple, frozenset, type(None))
+
+
+class Const(Val):
+    """An object of Python.
+
+    :ivar value: the object.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    @property
+    def what(self) -> str:
+        value = self.value
+        if isinstance(value, (type, *_PLAIN)) or not hasattr(value, "__name__"):
+            return getattr(value, "__name__", None) or f"{value!r:.60}"
+        return f"{value.__name__!r}"
+
+    def _computed(self, gen: Gen, at: ast.AST, compute: Callable[[], Any]) -> Val:
+        try:
+            result = compute()
+        except RecursionError:
+            raise
+        except Exception as error:
+            gen.fail(at, f"Python cannot compute this: {type(error).__name__}: {error}")
+        if isinstance(result, int) and result.bit_length() > MAX_BITS:
+            gen.fail(at, f"this integer has more than {MAX_BITS} bits")
+        return gen.wrap(result)
+
+    # reading
+
+    def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
+        try:
+            return gen.wrap(getattr(self.value, name))
+        except AttributeError:
+            gen.fail(at, f"{self.what} has no attribute {name!r}{did_you_mean(name, dir(self.value))}")
+
+    def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
+        if not isinstance(index, Const):
+            self.refuse(gen, at, "is a constant of Python: its index must be constant too; put what is looked up at "
+                        "run time into a map or an array")  # fmt: skip
+        return self._computed(gen, at, lambda: self.value[index.value])
+
+    def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
+        from pybpf.lang.ints import any_of
+
+        if isinstance(item, Const):
+            return self._computed(gen, at, lambda: item.value in self.value)
+        return any_of(gen, [item.compare(gen, "==", each, at) for each in self.elements(gen, at)], at)
+
+    def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
+        if not hasattr(self.value, "__len__") or not hasattr(self.value, "__iter__"):
+            self.refuse(gen, at, "cannot be iterated over")
+        return [gen.wrap(each) for each in self.value]
+
+    def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
+        function = self.value
+        method = isinstance(function, BuiltinFunctionType) and isinstance(function.__self__, _PLAIN)
+        if not method and not (hashable(function) and function in _CALLABLE):
+            self.refuse(gen, at, "cannot be called in a probe")
+        given = [*args, *named.values()]
+        if not all(isinstance(each, Const) for each in given):
+            wrong = next(each for each in given if not isinstance(each, Const))
+            self.refuse(gen, at, f"can be called with constants only here, and got {wrong.what}")
+        plain = [each.value for each in args if isinstance(each, Const)]
+        plain_named = {name: each.value for name, each in named.items() if isinstance(each, Const)}
+        return self._computed(gen, at, lambda: function(*plain, **plain_named))
+
+    # computing
+
+    def unary(self, gen: Gen, op: str, at: ast.AST) -> Val:
+        return self._computed(gen, at, lambda: UNARY[op](self.value))
+
+    def binary(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
+        if isinstance(other, Const):
+            right = other.value
+            if op in ("<<", "**") and isinstance(right, int) and right > MAX_BITS:
+                gen.fail(at, f"this integer has more than {MAX_BITS} bits")
+            if op == "*" and not isinstance(self.value, (int, float)):
+                return self._computed(gen, at, lambda: _repeated(self.value, right))
+            return self._computed(gen, at, lambda: BINARY[op](self.value, right))
+        if not isinstance(self.value, int):
+            self.refuse(gen, at, f"and {other.what} cannot be combined by {op!r}")
+        return self.number(gen, at).binary(gen, op, other, at)
+
+    def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
+        if isinstance(other, Const):
+            return self._computed(gen, at, lambda: COMPARE[op](self.value, other.value))
+        return other.compare(gen, _SWAPPED[op], self, at)
+
+    def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
+        gen.b.jump(yes if self.value else no)
+
+    # becoming something else
+
+    def scalar(self, gen: Gen, at: ast.AST) -> Operand:
+        if not isinstance(self.value, int):
+            self.refuse(gen, at, "is not an integer")
+        if not -(1 << 63) <= self.value < 1 << 64:
+            self.refuse(gen, at, "does not fit 64 bits")
+        return int(self.value)
+
+    def number(self, gen: Gen, at: ast.AST) -> Int:
+        from pybpf.lang.ints import Literal
+
+        self.scalar(gen, at)  # whether it fits
+        return Literal(self.value)
+
+    def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
+        try:
+            data = layout(kind).pack(self.value)
+        except (PackError, TypeError) as error:
+            gen.fail(at, str(error))
+        align = layout(kind).align
+        while data:
+            size = next(size for size in (8, 4, 2, 1) if size <= len(data) and (offset % size == 0 or size <= align))
+            word = int.from_bytes(data[:size], "little")
+            gen.b.emit("store", address, word, offset=offset, size=size)
+            data, offset = data[size:], offset + size
+
+
+def hashable(value: object) -> bool:
+    """Whether it may be looked up in a table."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _repeated(value: Any, times: Any) -> Any:
+    if isinstance(times, int) and len(value) * times > MAX_BITS:
+        raise OverflowError("too long")
+    return value * times

@@ -1,0 +1,113 @@
+"""A function of the source while it is compiled, as one call of it: its names, where it returns to, who called it."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pybpf.lang.ints import join
+from pybpf.types import u64
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from pybpf.asm import SourceLine
+    from pybpf.compiler.ir import Block
+    from pybpf.lang.gen import Gen
+    from pybpf.lang.source import Source
+    from pybpf.lang.values import Val
+    from pybpf.lang.variables import Env
+
+__all__ = ["Facts", "Frame", "Loop"]
+
+
+class Facts:
+    """What a pass over a probe assumes about its variables, and what it found: they agree at last.
+
+    :ivar assumed: (call, variable) -> the type that holds all that is assigned to it.
+    :ivar found: the same, as found so far.
+    :ivar clashes: (call, variable) -> the frame and the node at which an assignment had no place in a type.
+    :ivar unsteady: (call, loop, variable) of variables that an iteration binds to something else.
+    """
+
+    def __init__(self, before: Facts | None = None) -> None:
+        self.assumed: dict[Hashable, Any] = before.found if before else {}
+        self.found: dict[Hashable, Any] = {}
+        self.clashes: dict[Hashable, tuple[Frame, ast.AST, str]] = {}
+        self.unsteady: dict[Hashable, str] = dict(before.unsteady) if before else {}
+        self.was_unsteady = frozenset(self.unsteady)
+
+    @property
+    def agree(self) -> bool:
+        """Whether what was assumed is what was found."""
+        return self.found == self.assumed and self.unsteady.keys() == self.was_unsteady
+
+
+@dataclass(eq=False)
+class Loop:
+    """A loop that is being compiled: where ``break`` and ``continue`` go."""
+
+    leave: Block
+    again: Block
+
+
+def _nowhere(gen: Gen, value: Val, at: ast.AST) -> None:
+    gen.fail(at, "'return' outside of a function")
+
+
+@dataclass(eq=False)
+class Frame:
+    """One call of a function of the source.
+
+    :ivar number: tells its variables from those of other calls.
+    :ivar key: the calls that lead here, the same in every pass.
+    :ivar locals: the names that are variables of the function.
+    :ivar annotated: variable -> its type, where the source says so.
+    :ivar env: the variables here.
+    :ivar returns: compiles ``return``.
+    """
+
+    source: Source
+    number: int
+    key: Hashable
+    facts: Facts
+    locals: frozenset[str]
+    caller: Frame | None = None
+    call: ast.AST | None = None
+    annotated: dict[str, Any] = field(default_factory=dict)
+    env: Env = field(default_factory=dict)
+    returns: Callable[[Gen, Val, ast.AST], None] = _nowhere
+    loops: list[Loop] = field(default_factory=list)
+    lines: dict[tuple[int, int], SourceLine] = field(default_factory=dict)
+
+    def where(self, node: ast.AST) -> SourceLine:
+        """Where a node stands; the same object for the same place."""
+        place = getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
+        line = self.lines.get(place)
+        if line is None:
+            line = self.lines[place] = self.source.where(node)
+        return line
+
+    def chain(self) -> str:
+        """``"called from FILE:LINE"``, outwards."""
+        calls, frame = [], self
+        while frame.caller is not None and frame.call is not None:
+            calls.append(f"{frame.caller.source.file}:{getattr(frame.call, 'lineno', 0)}")
+            frame = frame.caller
+        return "called from " + ", from ".join(calls)
+
+    def note_kind(self, name: str, kind: Any, at: ast.AST) -> None:
+        """A value of this type is assigned to a variable."""
+        key = (self.key, name)
+        before = self.facts.found.get(key)
+        both = kind if before is None else join(before, kind)
+        if both is None:
+            self.facts.clashes.setdefault(key, (self, at, name))
+            both = u64
+        self.facts.found[key] = both
+
+    def kind(self, name: str) -> Any:
+        """The type of an integer variable."""
+        key = (self.key, name)
+        return self.annotated.get(name) or self.facts.assumed.get(key) or self.facts.found[key]

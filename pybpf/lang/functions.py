@@ -1,0 +1,111 @@
+"""Plain functions of Python that a probe calls: compiled in the place of the call."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pybpf.errors import CompileError
+from pybpf.lang.constants import Const
+from pybpf.lang.source import Source, source_of
+from pybpf.lang.statements import note_annotations
+
+if TYPE_CHECKING:
+    from pybpf.lang.frame import Frame
+    from pybpf.lang.gen import Gen
+    from pybpf.lang.values import Val
+
+__all__ = ["FunctionVal", "check_definition"]
+
+_RESULT = "return"  # no name of Python's, so it clashes with no variable
+
+
+class FunctionVal(Const):
+    """A function, or a method bound to an object."""
+
+    __slots__ = ()
+
+    @property
+    def what(self) -> str:
+        return f"the function {self.value.__name__}()"
+
+    def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
+        try:
+            source = source_of(self.value)
+        except CompileError as error:
+            gen.fail(at, error.message)
+        _refuse_recursion(gen, source, at)
+        caller = gen.frame
+        frame = gen.new_frame(source, (caller.key, at), caller, at)
+        gen.frame = frame
+        check_definition(gen, source.node)
+        frame.env = {}
+        note_annotations(gen)
+        bound = [gen.wrap(each) for each in source.bound]
+        gen.frame = caller
+        values = bind(gen, source, [*bound, *args], named, at)
+        gen.frame = frame
+        for name, value in values.items():
+            gen.assign(name, value, source.node)
+        leave = gen.b.new_block(f"{source.name}_returns".strip("<>"))
+
+        def returns(gen: Gen, value: Val, node: ast.AST) -> None:
+            gen.assign(_RESULT, value, node)
+            gen.go(leave)
+
+        frame.returns = returns
+        gen.statements(source.body)
+        if gen.b.reachable:
+            returns(gen, Const(None), source.node)
+        gen.land(leave)
+        result = gen.variable(_RESULT, at) if gen.b.reachable else Const(None)
+        assert result is not None
+        gen.frame = caller
+        gen.b.line = caller.where(at)
+        return result
+
+
+def _refuse_recursion(gen: Gen, source: Source, at: ast.AST) -> None:
+    chain: list[str] = []
+    frame: Frame | None = gen.frame
+    while frame is not None:
+        chain.append(frame.source.name)
+        if frame.source.function is source.function:
+            calls = " -> ".join([*reversed(chain), source.name])
+            gen.fail(at, f"{source.name}() calls itself ({calls}): eBPF has no recursion, write a loop")
+        frame = frame.caller
+
+
+def check_definition(gen: Gen, node: Any) -> None:
+    """Refuse what cannot be compiled of the head of a function."""
+    if isinstance(node, ast.AsyncFunctionDef):
+        gen.fail(node, "'async def' cannot be compiled: write a plain 'def'")
+    for each in (node.args.vararg, node.args.kwarg):
+        if each is not None:
+            gen.fail(each, "parameters with '*' are not compiled: name each parameter")
+
+
+def bind(gen: Gen, source: Source, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> dict[str, Val]:
+    """The values of a function's parameters, as Python binds them; errors point at the call."""
+    spec, name = source.node.args, source.name
+    positional = [*spec.posonlyargs, *spec.args]
+    if len(args) > len(positional):
+        gen.fail(at, f"{name}() takes {len(positional)} positional arguments, and got {len(args)}")
+    values = dict(zip((each.arg for each in positional), args))
+    by_name = {each.arg for each in (*spec.args, *spec.kwonlyargs)}
+    for key, value in named.items():
+        if key not in by_name:
+            gen.fail(at, f"{name}() has no parameter {key!r}")
+        if key in values:
+            gen.fail(at, f"{name}() got two values for {key!r}")
+        values[key] = value
+    function = source.function
+    defaults = dict(zip([each.arg for each in positional][::-1], (function.__defaults__ or ())[::-1]))
+    defaults.update(function.__kwdefaults__ or {})
+    for each in (*positional, *spec.kwonlyargs):
+        if each.arg not in values:
+            if each.arg not in defaults:
+                gen.fail(at, f"{name}() needs a value for {each.arg!r}")
+            values[each.arg] = gen.wrap(defaults[each.arg])
+    return values

@@ -1,0 +1,161 @@
+"""Loops: unrolled where they are short and constant, else bounded by the kernel's verifier."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pybpf.lang.constants import Const
+from pybpf.lang.frame import Loop
+from pybpf.lang.ints import Int
+from pybpf.lang.ranges import Range
+from pybpf.lang.variables import Kept, Known, Unset, join_bindings
+
+if TYPE_CHECKING:
+    from pybpf.compiler.ir import Block
+    from pybpf.lang.gen import Gen
+    from pybpf.lang.values import Val
+    from pybpf.lang.variables import Env
+
+__all__ = ["compile_break", "compile_continue", "compile_for", "compile_while"]
+
+#: A loop over constants is unrolled when its body, in nodes of the syntax tree, times the iterations is at most this.
+UNROLL = 400
+
+
+def compile_break(gen: Gen, node: ast.Break) -> None:
+    gen.go(gen.frame.loops[-1].leave)
+
+
+def compile_continue(gen: Gen, node: ast.Continue) -> None:
+    gen.go(gen.frame.loops[-1].again)
+
+
+def compile_while(gen: Gen, node: ast.While) -> None:
+    body, done = gen.b.new_block("body"), gen.b.new_block("done")
+
+    def begin() -> None:
+        gen.branch(node.test, body, done)
+        gen.land(body)
+
+    _loop(gen, node, begin, done, lambda: None)
+
+
+def _loop(gen: Gen, node: ast.While | ast.For, begin: Callable[[], None], done: Block,
+          step: Callable[[], None]) -> None:  # fmt: skip
+    """A loop that jumps back. ``begin`` compiles what decides whether there is one more iteration, goes to ``done``
+    if not, and leads into the body; ``step`` what comes between two iterations."""
+    if not gen.target.has("bounded_loop"):
+        gen.fail(node, "this kernel takes no loops (Linux 5.3 does): iterate over a short constant range, which is "
+                 "unrolled")  # fmt: skip
+    top, again, leave = (gen.b.new_block(name) for name in ("loop", "next", "leave"))
+    gen.go(top)
+    gen.land_open(top)
+    before = gen.frame.env = _entered(gen, node, _stored(node))
+    begin()
+    gen.frame.loops.append(Loop(leave, again))
+    gen.statements(node.body)
+    gen.frame.loops.pop()
+    gen.go(again)
+    gen.land(again)
+    if gen.b.reachable:
+        step()
+    gen.go(top)
+    _check_steady(gen, node, before, gen.came_back(top))
+    gen.b.seal(top)
+    gen.land(done)
+    gen.statements(node.orelse)
+    gen.go(leave)
+    gen.land(leave)
+
+
+def _stored(node: ast.AST) -> frozenset[str]:
+    """The names that a loop assigns to or deletes."""
+    return frozenset(
+        name
+        for each in ast.walk(node)
+        for name in (
+            [each.id] if isinstance(each, ast.Name) and not isinstance(each.ctx, ast.Load)
+            else [getattr(each, "name", None)] if type(each).__name__ in ("MatchAs", "MatchStar")
+            else []
+        )
+        if name
+    )  # fmt: skip
+
+
+def _entered(gen: Gen, node: ast.AST, stored: frozenset[str]) -> Env:
+    """The variables in any iteration: what the loop assigns to is no longer known from before it."""
+    env = dict(gen.frame.env)
+    for name in stored & env.keys():
+        binding = env[name]
+        why = gen.facts.unsteady.get((gen.frame.key, node, name))
+        if why:
+            env[name] = Unset(why)
+        elif isinstance(binding, Known) and isinstance(binding.val, Const) and isinstance(binding.val.value, int):
+            env[name] = Kept("int", binding.val)
+    return env
+
+
+def _check_steady(gen: Gen, node: ast.AST, before: Env, after: list[Env]) -> None:
+    """Note the variables that an iteration leaves bound to what the next one was not compiled for."""
+    for env in after:
+        for name, binding in before.items():
+            if isinstance(binding, Unset):
+                continue
+            joined = join_bindings(binding, env.get(name))
+            if isinstance(joined, Unset):
+                gen.facts.unsteady[gen.frame.key, node, name] = joined.why
+
+
+def compile_for(gen: Gen, node: ast.For) -> None:
+    over = gen.value(node.iter)
+    if isinstance(over, Range):
+        count = over.constant
+        if count is None or not _short(node, len(count)):
+            _for_range(gen, node, over)
+            return
+    _unrolled(gen, node, over.elements(gen, node.iter))
+
+
+def _short(node: ast.For, iterations: int) -> bool:
+    return iterations * sum(1 for each in node.body for _ in ast.walk(each)) <= UNROLL
+
+
+def _unrolled(gen: Gen, node: ast.For, values: Sequence[Val]) -> None:
+    from pybpf.lang.statements import assign_to
+
+    leave = gen.b.new_block("leave")
+    for value in values:
+        again = gen.b.new_block("next")
+        assign_to(gen, node.target, value)
+        gen.frame.loops.append(Loop(leave, again))
+        gen.statements(node.body)
+        gen.frame.loops.pop()
+        gen.go(again)
+        gen.land(again)
+        if not gen.b.reachable:
+            break
+    gen.statements(node.orelse)
+    gen.go(leave)
+    gen.land(leave)
+
+
+def _for_range(gen: Gen, node: ast.For, over: Range) -> None:
+    from pybpf.lang.statements import assign_to
+
+    b, counter = gen.b, object()
+    start, stop, kind = over.start.number(gen, node.iter), over.stop.number(gen, node.iter), over.kind(gen, node.iter)
+    body, done = b.new_block("body"), b.new_block("done")
+    b.write(counter, start.operand)
+
+    def begin() -> None:
+        now = Int(b.read(counter), kind)
+        gen.branch_on(now.compare(gen, "<" if over.step > 0 else ">", stop, node.iter), body, done, node.iter)
+        gen.land(body)
+        assign_to(gen, node.target, now)
+
+    def step() -> None:
+        b.write(counter, b.emit("add", b.read(counter), over.step))
+
+    _loop(gen, node, begin, done, step)
