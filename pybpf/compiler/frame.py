@@ -1,0 +1,94 @@
+"""The stack frame of a function: where its slots are, which of them are in scratch memory, and where spills go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pybpf.compiler.ir import Function, Instr
+from pybpf.compiler.machine import Spill
+
+__all__ = ["STACK", "FramePlan", "SpillFrame", "plan_frame"]
+
+#: bytes of stack that a program may use, together with the functions that it calls
+STACK = 512
+_KEY = 4
+
+
+@dataclass(eq=False)
+class FramePlan:
+    """Where the slots of a function are.
+
+    :ivar offsets: slot -> its offset from the frame pointer.
+    :ivar scratch: slot -> its offset in the scratch memory.
+    :ivar size: bytes of the frame that are taken.
+    :ivar scratch_map: the map that holds the scratch memory.
+    :ivar scratch_end: where in the scratch memory that of the function ends.
+    :ivar key_offset: offset from the frame pointer of the key that scratch memory is looked up by.
+    """
+
+    offsets: dict[Instr, int] = field(default_factory=dict)
+    scratch: dict[Instr, int] = field(default_factory=dict)
+    size: int = 0
+    scratch_map: str = ""
+    scratch_end: int = 0
+    key_offset: int = 0
+
+
+def plan_frame(function: Function, room: int, scratch_map: str, scratch_start: int) -> FramePlan:
+    """Lay out the slots of a function.
+
+    :param room: bytes of the frame that slots may take; the largest slots give way to scratch memory.
+    :param scratch_map: the map that holds the scratch memory.
+    :param scratch_start: the first byte in it that is free.
+    """
+    slots = [instr for instr in function.blocks[0].instrs if instr.op == "slot"]
+    plan = FramePlan(scratch_map=scratch_map, scratch_end=scratch_start)
+    total = sum(_padded(slot) for slot in slots)
+    large: list[Instr] = []
+    if total > room:
+        room -= 8  # the key
+        plan.key_offset = -_KEY
+        plan.size = 8
+        for slot in sorted(slots, key=_padded, reverse=True):
+            if total <= room:
+                break
+            large.append(slot)
+            total -= _padded(slot)
+    for slot in large:
+        plan.scratch[slot] = plan.scratch_end
+        plan.scratch_end += _padded(slot)
+    for slot in slots:
+        if slot not in plan.scratch:
+            plan.size += _padded(slot)
+            plan.offsets[slot] = -plan.size
+    return plan
+
+
+def _padded(slot: Instr) -> int:
+    """Bytes of a slot, so that the next one is aligned as well."""
+    size: int = slot.attrs["size"]
+    return (size + 7) // 8 * 8
+
+
+class SpillFrame:
+    """The part of a frame below the slots.
+
+    :ivar size: bytes of the whole frame so far.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._offsets: dict[Spill, int] = {}
+        self._spares = 0
+
+    def offset(self, spill: Spill) -> int:
+        """Offset from the frame pointer."""
+        if spill not in self._offsets:
+            self.size += 8
+            self._offsets[spill] = -self.size
+        return self._offsets[spill]
+
+    def spare(self) -> Spill:
+        """A place that is used nowhere else."""
+        self._spares += 1
+        return Spill(-self._spares)
