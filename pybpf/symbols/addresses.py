@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 from array import array
 from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import islice
+from operator import le
 from typing import NamedTuple, Protocol
 
 from pybpf.errors import BpfError
@@ -107,13 +110,9 @@ class AddressTable:
         labels = 0 in sizes and any(sizes)
         if labels:  # behind what has a size
             keys = [start << 1 | (not size) for start, size in zip(starts, sizes)]
-            order = sorted(range(len(starts)), key=keys.__getitem__)
-            del keys
-        else:
-            order = sorted(range(len(starts)), key=starts.__getitem__)
-        starts, sizes = array("Q", map(starts.__getitem__, order)), array("I", map(sizes.__getitem__, order))
-        offsets = array("I", map(offsets.__getitem__, order))
-        del order
+            starts, sizes, offsets = _reordered(keys, starts, sizes, offsets)
+        elif not all(map(le, starts, islice(starts, 1, None))):  # those of the kernel are sorted, and are many
+            starts, sizes, offsets = _reordered(starts, starts, sizes, offsets)
         if labels:
             kept = _without_labels(starts, sizes)
             starts, sizes, offsets = (_taken(column, kept) for column in (starts, sizes, offsets))
@@ -146,7 +145,13 @@ class AddressTable:
         return raw.decode("utf-8", "surrogateescape")
 
 
-def _taken(column: array[int], kept: array[int]) -> array[int]:
+def _reordered(keys: Sequence[int], *columns: array[int]) -> list[array[int]]:
+    """The columns with their items in the order of their keys."""
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return [_taken(column, order) for column in columns]
+
+
+def _taken(column: array[int], kept: Sequence[int]) -> array[int]:
     return array(column.typecode, map(column.__getitem__, kept))
 
 

@@ -13,7 +13,8 @@ __all__ = ["EMPTY", "Image", "read_image"]
 
 _KINDS = (FUNC, IFUNC, NOTYPE)  # hand-written assembly often gives no type
 _PIECE = 1 << 16  # symbols
-_MOST_SYMBOLS = 1 << 21
+#: of a table; what comes behind has no names
+_MOST_SYMBOLS = 1 << 20
 #: larger string tables are left in the file
 _MOST_STRINGS = 1 << 22
 _BASE_BYTES = 1000
@@ -129,8 +130,9 @@ def _columns(elf: ElfFile, symbols: Section) -> Iterator[tuple[array[int] | list
 
 
 def _names(elf: ElfFile, strings: Section) -> Names:
-    if strings.type == "SHT_NOBITS":
+    size = min(strings.size, elf.file_size - strings.offset)
+    if strings.type == "SHT_NOBITS" or size <= 0:
         return BytesNames(b"")
-    if strings.size <= _MOST_STRINGS or elf.in_memory:
+    if size <= _MOST_STRINGS or elf.in_memory:
         return BytesNames(elf.data(strings))
-    return FileNames(elf.path, elf.status, strings.offset, strings.size)
+    return FileNames(elf.path, elf.status, strings.offset, size)

@@ -10,6 +10,8 @@ from pybpf.symbols.symbol import Symbol
 __all__ = ["KNOWN_BYTES", "Resolver"]
 
 _MOST_KNOWN = 1 << 11
+#: longer names are not remembered
+_MOST_NAME = 1 << 10
 #: about what a remembered answer takes, in bytes
 KNOWN_BYTES = 500
 
@@ -45,7 +47,7 @@ class Resolver:
 
     def _new(self, address: int, returns: bool) -> Symbol:
         found, lasting = self._find(address, address - returns)
-        if lasting:
+        if lasting and len(found.name) <= _MOST_NAME:
             known = self._known[returns]
             if len(known) >= _MOST_KNOWN:
                 known.clear()
