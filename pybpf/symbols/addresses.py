@@ -138,7 +138,9 @@ class AddressTable:
                 if name:
                     start = starts[index]
                     found.append(name)
-        return Covering(start, min(found, key=plainness)) if found else None
+        if not found:
+            return None
+        return Covering(start, found[0] if len(found) == 1 else min(found, key=plainness))
 
     def name(self, raw: bytes) -> str:
         """What to call a symbol with this name in the table; ``""`` for one that is to be passed over."""

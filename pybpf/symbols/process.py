@@ -25,6 +25,8 @@ __all__ = ["DEFAULT_BYTES", "ProcessSymbols"]
 DEFAULT_BYTES = 32 << 20
 #: Reading the map again, because an address is nowhere in it, may take so many seconds, and this part of the time.
 _REREAD_SECONDS, _REREAD_PART = 0.05, 0.1
+#: Whether the process is still the same is asked again after so many seconds.
+_LOOK_SECONDS = 0.001
 _MOST_VDSO = 1 << 16
 _MAPPING_BYTES, _FILE_BYTES = 28, 600
 _VDSO = "[vdso]"
@@ -112,6 +114,7 @@ class ProcessSymbols(Resolver):
         super().__init__()
         self.pid = pid
         self._images = Images(DEFAULT_BYTES) if images is None else images
+        self._next_look = 0.0
         self._begin()
 
     def _begin(self) -> None:
@@ -141,6 +144,10 @@ class ProcessSymbols(Resolver):
 
     def _look(self) -> None:
         """Start again if the process is another one by now: its number was used again, or it called execve(2)."""
+        moment = time.monotonic()
+        if moment < self._next_look:
+            return
+        self._next_look = moment + _LOOK_SECONDS
         now = _identity(self.pid)
         if now == self._who or now is None:
             return

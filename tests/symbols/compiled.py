@@ -32,8 +32,11 @@ int main(int argc, char **argv) {
     printf("end 0\n");
     fflush(stdout);
     open_one(1);
-    if (read(0, &byte, 1) == 1 && argc > 1)
-        execv(argv[1], argv + 1);
+    if (read(0, &byte, 1) == 1) {
+        open_one(2);
+        if (argc > 1)
+            execv(argv[1], argv + 1);
+    }
     return 0;
 }
 """
@@ -46,7 +49,7 @@ int from_library(int a) { return in_library(a) + getpid(); }
 
 
 class Running(NamedTuple):
-    """A program that runs."""
+    """A program that runs. On a byte of input it calls ``open_one`` and goes on to the program of its argument."""
 
     process: subprocess.Popen[str]
     functions: dict[str, int]  #: where it says that they are
@@ -55,6 +58,12 @@ class Running(NamedTuple):
     def pid(self) -> int:
         """Its number."""
         return self.process.pid
+
+    def go_on(self) -> None:
+        """Give it a byte of input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("x")
+        self.process.stdin.flush()
 
     def end(self) -> None:
         """Let it end, and wait for that."""

@@ -13,9 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from pybpf.asm import assemble
+from pybpf.attach import uprobe
 from pybpf.errors import NotFoundError
+from pybpf.maps import StackTrace
+from pybpf.prog import Program, ProgramSpec
 from pybpf.symbols import UNKNOWN, ElfFile, ProcessSymbols, Symbol, Symbolizer, mappings
 from pybpf.symbols.library import every_mapping
+from pybpf.sys.bpf import ProgType
 from tests.attach.targets import native_program, waiting
 from tests.symbols.compiled import (
     LIBRARY,
@@ -231,16 +236,15 @@ def test_process_that_executes_another_program(tmp_path: Path) -> None:
     symbols = Symbolizer()
     with running([first, second]) as program:
         check(program, first, {"hidden_one", "open_one", "main"}, symbols)
-        assert program.process.stdin is not None
-        program.process.stdin.write("x")
-        program.process.stdin.flush()
+        program.go_on()
         functions = functions_of(program.process)
+        time.sleep(0.01)  # within a millisecond it is not noticed
         assert functions["hidden_two"] == program.functions["hidden_one"]
         check(Running(program.process, functions), second, {"hidden_two", "open_one", "main"}, symbols)
 
 
 REUSED = """
-import subprocess
+import subprocess, time
 from pybpf.symbols import Symbolizer
 
 symbols = Symbolizer()
@@ -250,6 +254,7 @@ for program in {programs!r}:
     with subprocess.Popen([program], stdin=subprocess.PIPE) as process:
         print(process.pid, *symbols.user(process.pid, [{address}]))
         process.kill()
+    time.sleep(0.01)  # within a millisecond it is not noticed
 """
 
 
@@ -268,6 +273,34 @@ def test_number_used_again(tmp_path: Path) -> None:
     if "unshare" in done.stderr:
         pytest.skip("process namespaces are refused")
     assert done.stdout.splitlines() == ["4322 first+0x1 (first)", "4322 second+0x1 (second)"], done.stderr
+
+
+@needs_cc
+@pytest.mark.root
+@pytest.mark.needs("uprobe")
+def test_stack_that_a_program_collected(tmp_path: Path) -> None:
+    """Of a process that has ended when its stack is looked at."""
+    path = build(tmp_path / "program", "-fno-omit-frame-pointer")
+    text = """
+        r2 = map[stacks]
+        r3 = 0x100
+        call bpf_get_stackid
+        r0 = 0
+        exit
+    """
+    symbols = Symbolizer()
+    with StackTrace(16, 8, name="stacks") as stacks, running([path]) as program:
+        spec = ProgramSpec(ProgType.KPROBE, assemble(text))
+        with Program.load(spec, {"stacks": stacks}) as loaded, uprobe(loaded, path, "hidden_one", pid=program.pid):
+            assert symbols.watch(program.pid)
+            program.go_on()
+            program.process.wait()
+        (addresses,) = stacks.values()
+    found = symbols.user(program.pid, addresses, stack=True)
+    assert (found[0].name, found[0].offset) == ("hidden_one", 0)
+    # before Linux 6.11 the caller of the probed function is missing
+    assert next(name for name in names(found[1:]) if name != "open_one") == "main"
+    assert [symbol.module for symbol in found[:2]] == ["program", "program"]
 
 
 @needs_cc
