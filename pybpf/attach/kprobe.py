@@ -102,9 +102,7 @@ def kernel_place(function: str | int, offset: int = 0) -> KernelPlace:
     return place
 
 
-def attach_kernel_place(
-    program: Program, place: KernelPlace, *, ret: bool = False, cookie: int | None = None
-) -> Link:
+def attach_kernel_place(program: Program, place: KernelPlace, *, ret: bool = False, cookie: int | None = None) -> Link:
     """What :func:`kprobe` and :func:`kretprobe` do, with the same errors, once the place is known."""
     target = f"{'kretprobe' if ret else 'kprobe'}:{place}"
     check_type(program, target, ProgType.KPROBE)

@@ -29,7 +29,6 @@ from pybpf.sys.features import probe as support
 __all__ = ["UsdtPlace", "attach_usdt", "find_usdt_places", "usdt"]
 
 
-
 class UsdtPlace(NamedTuple):
     """One site of a probe in one file."""
 

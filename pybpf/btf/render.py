@@ -127,9 +127,7 @@ class _Writer:
 
     # -- bodies
 
-    def body(
-        self, type_id: int, kind: kinds.Struct | kinds.Union | kinds.Enum | kinds.Enum64, depth: int
-    ) -> str:
+    def body(self, type_id: int, kind: kinds.Struct | kinds.Union | kinds.Enum | kinds.Enum64, depth: int) -> str:
         """``struct name {...}``, the lines inside indented by ``depth`` + 1 tabs."""
         if depth > MAX_DEPTH:
             raise BtfError(f"cannot write type {type_id} in C: it is nested in more than {MAX_DEPTH} types")

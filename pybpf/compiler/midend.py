@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pybpf.compiler.branches import branches
+from pybpf.compiler.dce import dce
+from pybpf.compiler.fold import fold
 from pybpf.compiler.ir import Unit
 from pybpf.compiler.lower_division import lower_division
 from pybpf.compiler.lower_maps import lower_maps
@@ -15,8 +18,14 @@ __all__ = ["PASSES_MID"]
 
 #: Name, as dumps ask for it, and what changes the unit. After them there are machine operations only.
 PASSES_MID: list[tuple[str, Callable[[Unit, Target], None]]] = [
+    ("fold", fold),
+    ("branches", branches),
+    ("dce", dce),
     ("lower_maps", lower_maps),
     ("lower_reads", lower_reads),
     ("lower_memory", lower_memory),
     ("lower_division", lower_division),
+    ("fold_machine", fold),
+    ("dce_machine", dce),
+    ("branches_machine", branches),
 ]

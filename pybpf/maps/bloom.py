@@ -33,9 +33,7 @@ class BloomFilter(ElementMap):
         flags: MapFlags = NO_FLAGS,
         numa_node: int | None = None,
     ) -> None:
-        self._create(
-            MapSpec(self.map_type, None, value, max_entries, name, flags, extra=hashes, numa_node=numa_node)
-        )
+        self._create(MapSpec(self.map_type, None, value, max_entries, name, flags, extra=hashes, numa_node=numa_node))
 
     def add(self, value: Any) -> None:
         """Add a value. :raises PackError: it does not fit the type."""

@@ -56,9 +56,7 @@ class HashOfMaps(_Outer):
         numa_node: int | None = None,
     ) -> None:
         shape = inner.spec if isinstance(inner, Map) else inner
-        self._create(
-            MapSpec(self.map_type, key, u32, max_entries, name, flags, inner=shape, numa_node=numa_node)
-        )
+        self._create(MapSpec(self.map_type, key, u32, max_entries, name, flags, inner=shape, numa_node=numa_node))
 
 
 class ArrayOfMaps(Indexed, _Outer):
@@ -80,6 +78,4 @@ class ArrayOfMaps(Indexed, _Outer):
         numa_node: int | None = None,
     ) -> None:
         shape = inner.spec if isinstance(inner, Map) else inner
-        self._create(
-            MapSpec(self.map_type, u32, u32, max_entries, name, flags, inner=shape, numa_node=numa_node)
-        )
+        self._create(MapSpec(self.map_type, u32, u32, max_entries, name, flags, inner=shape, numa_node=numa_node))

@@ -19,7 +19,5 @@ class RingBuffer(Map):
 
     map_type: ClassVar[MapType] = MapType.RINGBUF
 
-    def __init__(
-        self, size: int, *, name: str = "", flags: MapFlags = NO_FLAGS, numa_node: int | None = None
-    ) -> None:
+    def __init__(self, size: int, *, name: str = "", flags: MapFlags = NO_FLAGS, numa_node: int | None = None) -> None:
         self._create(MapSpec(self.map_type, max_entries=size, name=name, flags=flags, numa_node=numa_node))

@@ -212,9 +212,7 @@ def _verifier_error(action: str, error: OSError, spec: ProgramSpec, rejection: R
         line = source_of(code, index, functions(code, spec.name))
         source = f"{line.file}:{line.line}: {line.text.strip()}" if line else ""
     slot = rejection.slot if index is None else code.slot(index)
-    return VerifierError(
-        action, error.errno or 0, reason, advice, log=log, insn=insn, insn_index=slot, source=source
-    )
+    return VerifierError(action, error.errno or 0, reason, advice, log=log, insn=insn, insn_index=slot, source=source)
 
 
 def _failing(spec: ProgramSpec, rejection: Rejection) -> int | None:

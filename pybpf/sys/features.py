@@ -416,4 +416,3 @@ def has(name: str) -> bool:
 def all_features() -> dict[str, Result]:
     """The result of every row of :data:`FEATURES`."""
     return {name: probe(name) for name in FEATURES}
-

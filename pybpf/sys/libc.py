@@ -29,9 +29,9 @@ def syscall(nr: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0, e: int = 0,
 
 
 # Fewer arguments to convert make a call on a hot path a quarter cheaper.
-_syscall4 = ctypes.CFUNCTYPE(
-    ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_long, use_errno=True
-)(("syscall", _libc))
+_syscall4 = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_long, use_errno=True)(
+    ("syscall", _libc)
+)
 
 
 def syscall4(nr: int, a: int, b: int, c: int) -> int:

@@ -40,9 +40,7 @@ class Privileges(NamedTuple):
         """Whether the process has a capability, itself or as a part of CAP_SYS_ADMIN, where the kernel asks for it."""
         if not self.initial_user_ns:
             return False
-        return capability in self.capabilities or (
-            capability in _IN_SYS_ADMIN and "CAP_SYS_ADMIN" in self.capabilities
-        )
+        return capability in self.capabilities or (capability in _IN_SYS_ADMIN and "CAP_SYS_ADMIN" in self.capabilities)
 
     def missing(self, *needed: str) -> list[str]:
         """Those of ``needed`` that the process lacks; on a kernel without them CAP_SYS_ADMIN stands for them."""

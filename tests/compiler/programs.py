@@ -112,7 +112,10 @@ class Writer:
         self.b.emit("store", self._slot(), self._value(), offset=offset, size=size)
 
     def _time(self, depth: int) -> None:
-        self.b.write(self._random.choice(self._variables), self.b.emit("call", helper="ktime_get_ns"))
+        """The time, which the outside sees, so that no pass may ask for it less or more often."""
+        now = self.b.emit("call", helper="ktime_get_ns")
+        self.b.emit("call", now, helper="send_signal")
+        self.b.write(self._random.choice(self._variables), now)
 
     def _copy(self, depth: int) -> None:
         if self._flip():
