@@ -71,24 +71,26 @@ def _padded(slot: Instr) -> int:
 
 
 class SpillFrame:
-    """The part of a frame below the slots.
+    """The part of a frame below the slots."""
 
-    :ivar size: bytes of the whole frame so far.
-    """
+    def __init__(self, size: int, places: int) -> None:
+        """
+        :param size: bytes that slots take.
+        :param places: how many places for spills there are.
+        """
+        self._slots = size
+        self._places = places
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._offsets: dict[Spill, int] = {}
-        self._spares = 0
+    @property
+    def size(self) -> int:
+        """Bytes of the whole frame so far."""
+        return self._slots + 8 * self._places
 
     def offset(self, spill: Spill) -> int:
         """Offset from the frame pointer."""
-        if spill not in self._offsets:
-            self.size += 8
-            self._offsets[spill] = -self.size
-        return self._offsets[spill]
+        return -self._slots - 8 * (spill.number + 1)
 
     def spare(self) -> Spill:
         """A place that is used nowhere else."""
-        self._spares += 1
-        return Spill(-self._spares)
+        self._places += 1
+        return Spill(self._places - 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pybpf.compiler.liveness import live_out
+from pybpf.compiler.liveness import live_out, registers
 from pybpf.compiler.machine import CLOBBERED, REGISTERS, VIRTUAL, Copies, MFunction, SetCond
 
 __all__ = ["Graph", "build"]
@@ -71,7 +71,7 @@ class Graph:
 def build(function: MFunction) -> Graph:
     """The graph of a function; its copies learn what is needed behind them."""
     graph = Graph(function.registers)
-    behind = live_out(function)
+    behind = live_out(function, registers)
     for block in function.blocks:
         weight = 10.0 ** min(block.depth, 6)
         live = set(behind[block])

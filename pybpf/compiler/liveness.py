@@ -1,21 +1,34 @@
-"""Which virtual registers are needed behind each block."""
+"""Which virtual registers, or places in the frame, are needed behind each block."""
 
 from __future__ import annotations
 
-from pybpf.compiler.machine import MBlock, MFunction
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
-__all__ = ["live_out"]
+from pybpf.compiler.machine import Item, MBlock, MFunction, Spill
+
+__all__ = ["live_out", "registers"]
+
+P = TypeVar("P", int, Spill)
 
 
-def live_out(function: MFunction) -> dict[MBlock, list[int]]:
-    """The registers whose values are needed at the end of each block.
+def registers(item: Item) -> tuple[Iterable[int], Iterable[int]]:
+    """The registers that an item reads, and those that it then writes."""
+    return item.reads, item.writes
 
-    A set of registers is the bits of a number, one for each register that lives in more than one block.
+
+def live_out(function: MFunction, effects: Callable[[Item], tuple[Iterable[P], Iterable[P]]]) -> dict[MBlock, list[P]]:
+    """What is needed at the end of each block.
+
+    A set is the bits of a number, one for each register or place that is needed by another block.
+
+    :param effects: what an item reads, and what it then writes.
     """
-    needs, sets = {}, {}
+    needs: dict[MBlock, set[P]] = {}
+    sets: dict[MBlock, set[P]] = {}
     for block in function.blocks:
-        needs[block], sets[block] = _effects(block)
-    across = sorted(set().union(*needs.values()))
+        needs[block], sets[block] = _effects(block, effects)
+    across: list[P] = sorted(set().union(*needs.values()))
     bit = {reg: 1 << index for index, reg in enumerate(across)}
     gen = {block: sum(bit[reg] for reg in regs) for block, regs in needs.items()}
     keep = {block: ~sum(bit[reg] for reg in regs if reg in bit) for block, regs in sets.items()}
@@ -36,16 +49,15 @@ def live_out(function: MFunction) -> dict[MBlock, list[int]]:
     return {block: [across[index] for index in _bits(out)] for block, out in behind.items()}
 
 
-def _effects(block: MBlock) -> tuple[set[int], set[int]]:
-    """The registers that a block reads before it sets them, and those that it sets."""
-    reads: set[int] = set()
-    writes: set[int] = set()
+def _effects(block: MBlock, effects: Callable[[Item], tuple[Iterable[P], Iterable[P]]]) -> tuple[set[P], set[P]]:
+    """What a block reads before it writes it, and what it writes."""
+    needed: set[P] = set()
+    written: set[P] = set()
     for item in block.items:
-        for reg in item.reads:
-            if reg not in writes:
-                reads.add(reg)
-        writes.update(item.writes)
-    return reads, writes
+        reads, writes = effects(item)
+        needed.update(each for each in reads if each not in written)
+        written.update(writes)
+    return needed, written
 
 
 def _bits(number: int) -> list[int]:

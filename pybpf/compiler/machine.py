@@ -7,7 +7,7 @@ registers are :class:`Copies`, which happen at once; they become moves when ever
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Union
+from typing import Union
 
 from pybpf.asm import Insn, Ref, SourceLine
 from pybpf.asm.insn import LD_IMM64
@@ -16,8 +16,8 @@ from pybpf.compiler.ir import signed64
 
 __all__ = [
     "ARGUMENTS", "CLOBBERED", "FP", "REGISTERS", "VIRTUAL", "Copies", "FrameAddress", "Imm", "Item", "MBlock",
-    "MFunction", "MInsn", "Place", "Recipe", "SetCond", "Source", "Spill", "Wide", "call", "fits32", "load_spill",
-    "materialise", "move", "store_spill",
+    "MFunction", "MInsn", "Place", "Recipe", "SetCond", "Source", "Spill", "Wide", "call", "fits32", "format_machine",
+    "load_spill", "materialise", "move", "store_spill",
 ]  # fmt: skip
 
 #: The frame pointer, which no value is kept in.
@@ -36,26 +36,30 @@ _MOV, _ADD, _NEG, _END = 0xB0, 0x00, 0x80, 0xD0
 _CALL, _EXIT = 0x85, 0x95
 
 
-class Imm(NamedTuple):
+@dataclass(frozen=True)
+class Imm:
     """A constant."""
 
     value: int
 
 
-class FrameAddress(NamedTuple):
+@dataclass(frozen=True)
+class FrameAddress:
     """The frame pointer plus a number."""
 
     offset: int
 
 
-class Wide(NamedTuple):
+@dataclass(frozen=True)
+class Wide:
     """The address of a map, of a map's value or of a function: fields of a ``ld_imm64``."""
 
     src: int
     ref: Ref
 
 
-class Spill(NamedTuple):
+@dataclass(frozen=True, order=True)
+class Spill:
     """A place in the frame for a value that has no register."""
 
     number: int
@@ -273,3 +277,21 @@ def store_spill(offset: int, src: int) -> MInsn:
 def call(imm: int = 0, src: int = 0, ref: Ref | None = None, args: int = 0) -> MInsn:
     """A call that takes its first ``args`` arguments from registers."""
     return MInsn(_CALL, 0, src, 0, imm, ref, args)
+
+
+def format_machine(function: MFunction) -> str:
+    """A function as text: virtual registers have numbers from :data:`VIRTUAL` on."""
+    lines = [f"{function.name}:"]
+    same = list(range(function.registers))
+    for block in function.blocks:
+        lines.append(f"{block.name}: -> {', '.join(each.name for each in block.successors)}".rstrip(" ->"))
+        for item in block.items:
+            if isinstance(item, Copies):
+                lines.append("\t" + ", ".join(f"{_shown(place)} <- {_shown(source)}" for place, source in item.pairs))
+            else:
+                lines += [f"\t{insn}" for insn in item.insns(same)]
+    return "\n".join(lines)
+
+
+def _shown(each: Source) -> str:
+    return f"r{each}" if isinstance(each, int) else str(each)

@@ -5,34 +5,33 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from pybpf.asm import Code, Item, Label
 from pybpf.asm.code import check_label
+from pybpf.compiler.callgraph import CallGraph
+from pybpf.compiler.check import check as check_unit
 from pybpf.compiler.emit import emit
 from pybpf.compiler.frame import STACK, SpillFrame, plan_frame
 from pybpf.compiler.ir import Function, Unit
+from pybpf.compiler.machine import format_machine
+from pybpf.compiler.midend import PASSES_MID
 from pybpf.compiler.regalloc import allocate
 from pybpf.compiler.select import select
+from pybpf.compiler.sharing import share_places
 from pybpf.compiler.target import Target
+from pybpf.compiler.text import format_unit
 from pybpf.errors import CompileError
 from pybpf.maps import MapSpec
 from pybpf.prog import ProgramSpec
 from pybpf.sys.bpf import MapType
 from pybpf.types import char, u32
 
-__all__ = ["PASSES", "Compiled", "Pass", "compile_unit"]
+__all__ = ["PASSES", "Compiled", "compile_unit"]
 
 
-class Pass(NamedTuple):
-    """A step that turns a unit into a better or lower one, in place."""
-
-    name: str
-    run: Callable[[Unit, Target], None]
-
-
-#: In the order in which they run; after the last one every operation is of level ``machine``.
-PASSES: tuple[Pass, ...] = ()
+#: Name, as dumps ask for it, and what changes the unit. After the last one every operation is of level ``machine``.
+PASSES: tuple[tuple[str, Callable[[Unit, Target], None]], ...] = (*PASSES_MID,)
 
 
 @dataclass(frozen=True)
@@ -41,23 +40,29 @@ class Compiled:
 
     :ivar spec: the program.
     :ivar maps: the maps that its code names, among them one that the compiler may have added for large slots.
+    :ivar stages: name of a stage -> the program as text behind it, in order, when that was asked for.
     """
 
     spec: ProgramSpec
     maps: dict[str, MapSpec] = field(default_factory=dict)
+    stages: dict[str, str] = field(default_factory=dict)
 
 
-def compile_unit(unit: Unit, target: Target, *, after: Callable[[str, Unit], None] | None = None) -> Compiled:
+def compile_unit(unit: Unit, target: Target, *, check: bool = False, stages: bool = False) -> Compiled:
     """Compile a unit, which is changed on the way.
 
-    :param after: is told the name of each pass when it is done, and the unit as it is then.
+    :param check: check the unit before each pass and behind the last one.
+    :param stages: keep the text of each stage: ``source``, the passes by their names, ``select``, ``code``.
     :raises CompileError: the target cannot do what is asked for, or the program needs too much stack.
     """
-    for each in PASSES:
-        each.run(unit, target)
-        if after:
-            after(each.name, unit)
-    linker = _Linker(unit, target)
+    texts: dict[str, str] = {}
+    for name, run in (("source", _nothing), *PASSES):
+        run(unit, target)
+        if check:
+            check_unit(unit)
+        if stages:
+            texts[name] = format_unit(unit)
+    linker = _Linker(unit, target, stages)
     code = linker.link()
     spec = ProgramSpec(
         unit.type,
@@ -66,16 +71,24 @@ def compile_unit(unit: Unit, target: Target, *, after: Callable[[str, Unit], Non
         expected_attach_type=unit.expected_attach_type,
         attach_btf=unit.attach_btf,
     )
-    return Compiled(spec, {**unit.maps, **linker.scratch_map()})
+    if stages:
+        texts["select"] = "\n".join(linker.selected)
+        texts["code"] = str(code)
+    return Compiled(spec, {**unit.maps, **linker.scratch_map()}, texts)
+
+
+def _nothing(unit: Unit, target: Target) -> None:
+    """The unit as the front end made it."""
 
 
 class _Linker:
     """Puts the functions of a unit into one piece of code."""
 
-    def __init__(self, unit: Unit, target: Target) -> None:
+    def __init__(self, unit: Unit, target: Target, stages: bool) -> None:
         self.unit = unit
+        self.stages = stages
+        self.selected: list[str] = []
         self.target = target
-        self.functions = {function.name: function for function in unit.functions}
         self.scratch_name = f"{unit.name}_scratch"
         self.scratch_size = 0
         self.used: set[str] = set()
@@ -83,28 +96,37 @@ class _Linker:
 
     def link(self) -> Code:
         """The code of the program and of the functions that it needs."""
-        needed, depth = _reached(self.functions, self.unit.functions[0])
-        room = STACK // depth // 32 * 32
+        calls = CallGraph(self.unit)
+        parts: dict[Function, list[Item]] = {}
+        deep: dict[Function, int] = {}
+        for function in calls.order:  # what is called comes first: then it is known how much stack is left
+            below = max((deep[each] for each in calls.callees[function]), default=0)
+            room = (STACK - below) // (1 + calls.above[function]) // 32 * 32
+            parts[function], size = self.function(function, room)
+            deep[function] = below + max(32, (size + 31) // 32 * 32)
         items: list[Item] = []
-        for index, function in enumerate(needed):
-            if index:
+        for function in reversed(calls.order):
+            if items:
                 items.append(Label(self.function_label(function.name)))
-            items += self.function(function, room)
+            items += parts[function]
         return Code(items)
 
-    def function(self, function: Function, room: int) -> list[Item]:
-        """The items of one function; slots give way to spills where both are too many."""
+    def function(self, function: Function, room: int) -> tuple[list[Item], int]:
+        """The items of one function, and the size of its frame; slots give way to spills where both are too many."""
         prefix = "" if function is self.unit.functions[0] else f"{function.name}."
         slots = room
         while True:
             plan = plan_frame(function, slots, self.scratch_name, self.scratch_size)
             made = select(function, self.target, plan, self.function_label)
-            frame = SpillFrame(plan.size)
+            if self.stages:
+                self.selected.append(format_machine(made))
+            colours = allocate(made)
+            frame = SpillFrame(plan.size, share_places(made))
             used = set(self.used)
-            items = emit(made, allocate(made), frame, lambda name: self.new_label(prefix + name))
+            items = emit(made, colours, frame, lambda name: self.new_label(prefix + name))
             if frame.size <= room:
                 self.scratch_size = plan.scratch_end
-                return items
+                return items, frame.size
             if not plan.offsets:
                 raise CompileError(
                     f"function {function.name} needs {frame.size} bytes of stack for values, and has {room}; "
@@ -138,30 +160,3 @@ class _Linker:
             made = f"{name}.{number}"
         self.used.add(made)
         return made
-
-
-def _reached(functions: dict[str, Function], program: Function) -> tuple[list[Function], int]:
-    """The functions that a program needs, itself first, and the most that are active at once.
-
-    :raises CompileError: a function calls itself.
-    """
-    depths: dict[Function, int] = {}
-    active: list[Function] = []
-
-    def visit(function: Function) -> int:
-        if function in active:
-            raise CompileError(f"function {function.name} calls itself; the kernel has no recursion")
-        if function not in depths:
-            active.append(function)
-            names = {
-                instr.attrs["func"]
-                for block in function.blocks
-                for instr in block.instrs
-                if instr.op in ("callfunc", "func")
-            }
-            depths[function] = 1 + max((visit(functions[name]) for name in sorted(names)), default=0)
-            active.remove(function)
-        return depths[function]
-
-    depth = visit(program)
-    return sorted(depths, key=lambda each: each is not program), depth

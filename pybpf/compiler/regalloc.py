@@ -49,9 +49,13 @@ def allocate(function: MFunction) -> list[int]:
 
 def _victim(graph: Graph, reg: int, name: str) -> int:
     """What goes to the frame because a register could not be coloured: itself, or else its cheapest neighbour."""
-    found = min((graph.cost[each], each) for each in (reg, *graph.neighbours[reg])) if graph.cost[reg] >= _NEVER else (
-        graph.cost[reg],
-        reg,
+    found = (
+        min((graph.cost[each], each) for each in (reg, *graph.neighbours[reg]))
+        if graph.cost[reg] >= _NEVER
+        else (
+            graph.cost[reg],
+            reg,
+        )
     )
     if found[0] >= _NEVER:
         raise CompileError(f"function {name} needs more registers at once than there are")
