@@ -1,0 +1,163 @@
+"""``char[N]`` and ``u8[N]`` in a probe: text and bytes in memory, compared with constants by words."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pybpf.lang import raw
+from pybpf.lang.arrays import element
+from pybpf.lang.constants import Const
+from pybpf.lang.ints import Test
+from pybpf.lang.memory import RECORD, Ref, place, read
+from pybpf.lang.values import Val
+from pybpf.types import array_of, char, sizeof, u8
+
+if TYPE_CHECKING:
+    from pybpf.compiler.ir import Block, Operand
+    from pybpf.lang.gen import Gen
+
+__all__ = ["Chars"]
+
+#: bytes of text that are compared at most
+_LONGEST = 1024
+
+
+class Chars(Ref):
+    """Text of at most N bytes that ends at the first NUL (``char[N]``), or exactly N bytes (``u8[N]``)."""
+
+    @property
+    def is_text(self) -> bool:
+        return self.kind.element is char
+
+    def _bytes(self, gen: Gen, value: Any, at: ast.AST) -> bytes:
+        """A constant as the bytes that are compared."""
+        if isinstance(value, str):
+            if "\0" in value:
+                gen.fail(at, "text in the kernel ends at its first NUL: a constant that has one never matches")
+            return value.encode("utf-8", "surrogateescape")
+        if isinstance(value, (bytes, bytearray)):
+            return bytes(value)
+        gen.fail(at, f"{self.what} can be compared with text of Python, not with {value!r}")
+
+    def equals_at(self, gen: Gen, offset: int, data: bytes) -> Iterable[tuple[str, Operand, Operand]]:
+        """Comparisons that all hold where ``data`` is at ``offset``."""
+        start = self.offset + offset
+        for at, width in raw.pieces(start, len(data), self.align):
+            word = gen.b.emit("load", self.address, offset=at, size=width, signed=False)
+            yield "eq", word, int.from_bytes(data[at - start : at - start + width], "little")
+
+    def _equal(self, gen: Gen, data: bytes) -> Val:
+        size = self.size
+        if len(data) > size or (not self.is_text and len(data) != size):
+            return Const(False)
+        if len(data) < size:
+            data += b"\0"
+            if self.space != RECORD:  # zeros follow: whole words can be compared
+                data = data.ljust(min(size, len(data) + -(self.offset + len(data)) % self.align), b"\0")
+        return _all(self.equals_at(gen, 0, data))
+
+    def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
+        if op not in ("==", "!=") or (isinstance(other, Const) and other.value is None):
+            return super().compare(gen, op, other, at)
+        if isinstance(other, Const):
+            same = self._equal(gen, self._bytes(gen, other.value, at))
+        else:
+            same = self._equal_text(gen, other, at)
+        return same if op == "==" else _negated(same)
+
+    def _equal_text(self, gen: Gen, other: Val, at: ast.AST) -> Val:
+        right = place(gen, other, getattr(other, "kind", None), at) if hasattr(other, "kind") else other
+        if not isinstance(right, Chars) or right.is_text != self.is_text:
+            return super().compare(gen, "==", other, at)
+        left = place(gen, self, self.kind, at)
+        assert isinstance(left, Chars)
+        if left.size > right.size:
+            left, right = right, left
+        size = left.size
+        if size > _LONGEST:
+            gen.fail(at, f"{self.what} is too long to be compared (at most {_LONGEST} bytes): compare a slice, x[:64]")
+        if right.size > size:
+            if not self.is_text:
+                return Const(False)
+            # the longer one has its end where the shorter one ends at the latest
+            size += 1
+            left = left.widened(gen)
+        align = next(w for w in (8, 4, 2, 1) if (left.offset - right.offset) % w == 0)
+        words = [raw.words(gen, each.address, each.offset, size, min(align, each.align)) for each in (left, right)]
+        return Test("eq", raw.differs(gen, zip(*words)), 0)
+
+    def widened(self, gen: Gen) -> Chars:
+        """A copy with a NUL behind it."""
+        slot = gen.b.slot(self.size + 1)
+        raw.clear(gen, slot, self.size & ~7, self.size + 1 - (self.size & ~7))
+        raw.copy(gen, slot, 0, self.address, self.offset, self.size, self.align)
+        return Chars(slot, 0, array_of(char, self.size + 1), self.space)
+
+    def startswith(self, gen: Gen, data: bytes) -> Val:
+        return _all(self.equals_at(gen, 0, data)) if len(data) <= self.size else Const(False)
+
+    def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
+        if name not in _METHODS:
+            self.refuse(gen, at, f"has no attribute {name!r}; it has {', '.join(_METHODS)}")
+        return TextMethod(self, name)
+
+    def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
+        raise NotImplementedError
+
+    def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
+        part = gen.const(index)
+        if isinstance(part, slice):
+            start, stop, step = part.indices(self.size)
+            if step != 1 or start >= stop:
+                gen.fail(at, f"a slice of {self.what} has a first and a last byte that are constant: x[:16]")
+            return self.part(start, array_of(self.kind.element, stop - start))
+        if self.is_text:
+            return element(gen, self, index, self.size, array_of(char, 1), at)
+        return read(gen, element(gen, self, index, self.size, u8, at))
+
+    def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
+        if not self.is_text:
+            gen.b.jump(yes)
+            return
+        first = gen.b.emit("load", self.address, offset=self.offset, size=1, signed=False)
+        gen.b.branch("ne", first, 0, yes, no)
+
+    def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
+        element_kind = getattr(kind, "element", None)
+        if element_kind not in (char, u8) or (element_kind is u8 and sizeof(kind) != self.size):
+            self.refuse(gen, at, f"cannot be kept as {getattr(kind, '__name__', kind)}")
+        size = min(self.size, sizeof(kind))
+        raw.copy(gen, address, offset, self.address, self.offset, size, self.align)
+        raw.clear(gen, address, offset + size, sizeof(kind) - size)
+
+
+def _all(tests: Iterable[tuple[str, Operand, Operand]]) -> Val:
+    parts = list(tests)
+    return Test(*parts[0], *parts[1:]) if parts else Const(True)
+
+
+def _negated(test: Val) -> Val:
+    return test.negated() if isinstance(test, Test) else Const(not test.value)  # type: ignore[attr-defined]
+
+
+class TextMethod(Val):
+    """A method of text, before it is called."""
+
+    def __init__(self, text: Chars, name: str) -> None:
+        self.text = text
+        self.name = name
+
+    @property
+    def what(self) -> str:
+        return f"the method {self.name}() of {self.text.what}"
+
+    def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
+        if len(args) != 1 or named or not isinstance(args[0], Const):
+            gen.fail(at, f"{self.name}() takes one constant text")
+        return _METHODS[self.name](self.text, gen, self.text._bytes(gen, args[0].value, at))
+
+
+_METHODS: Mapping[str, Callable[[Chars, Gen, bytes], Val]] = MappingProxyType({"startswith": Chars.startswith})

@@ -1,0 +1,47 @@
+"""Which class of values stands for a type in memory, and which for the type itself."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pybpf.lang.arrays import ArrayRef, ArrayType, MadeArray
+from pybpf.lang.memory import Ref
+from pybpf.lang.strings import Chars
+from pybpf.lang.structs import MadeStruct, StructRef, StructType
+from pybpf.lang.values import Val
+from pybpf.types import Array, Layout, Struct, StructLayout, layout
+from pybpf.types.layout import BytesLayout, CharsLayout, TupleLayout
+
+if TYPE_CHECKING:
+    from pybpf.lang.gen import Gen
+
+__all__ = ["from_items", "type_val", "view_class"]
+
+_VIEWS: Mapping[type[Layout[Any]], type[Ref]] = MappingProxyType(
+    {StructLayout: StructRef, TupleLayout: ArrayRef, CharsLayout: Chars, BytesLayout: Chars}
+)
+
+
+def view_class(kind: Any) -> type[Ref]:
+    """The class of places that hold values of a type."""
+    return _VIEWS.get(type(layout(kind)), Ref)
+
+
+def from_items(gen: Gen, items: Sequence[Val], kind: Any, at: ast.AST) -> Val | None:
+    """The value of a type whose fields or elements are ``items``; None when the type has no such things."""
+    found = layout(kind)
+    if isinstance(found, StructLayout):
+        return MadeStruct.of(gen, kind, items, {}, at)
+    if isinstance(found, TupleLayout):
+        return MadeArray.of(gen, kind, items, at)
+    return None
+
+
+def type_val(kind: type) -> Val | None:
+    """What a type of :mod:`pybpf.types` is in a probe; None for integers and what is no such type."""
+    if issubclass(kind, Struct):
+        return StructType(kind)
+    return ArrayType(kind) if issubclass(kind, Array) else None
