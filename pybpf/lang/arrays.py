@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pybpf.compiler.ir import Instr
 from pybpf.lang import raw
 from pybpf.lang.constants import Const
-from pybpf.lang.ints import Int, Test, as_int
+from pybpf.lang.ints import Int, Test
 from pybpf.lang.memory import Ref, Written, converted, declared, fitting, is_integer, name_of, place, read
 from pybpf.lang.values import Val
 from pybpf.types import sizeof
@@ -34,7 +34,7 @@ def element(gen: Gen, array: Ref, index: Val, length: int, kind: Any, at: ast.AS
         if not -length <= number < length:
             gen.fail(at, f"{array.what} has elements 0 to {length - 1}, not {number}")
         return array.part(number % length * size, kind)
-    bounded = _bounded(gen, as_int(gen, index, at).operand, length)
+    bounded = _bounded(gen, index.scalar(gen, at), length)
     address = gen.b.emit("add", array.address, bounded if size == 1 else gen.b.emit("mul", bounded, size))
     return Ref.of(address, array.offset, kind, array.space, gcd(array.align, size))
 
@@ -110,20 +110,19 @@ class MadeArray(Written):
             value.store(gen, address, offset + number * size, kind.element, at)
 
 
-class ArrayType(Val):
+class ArrayType(Const):
     """An array type: ``u64[8]()`` is an array of zeros; as an annotation it says what a variable is."""
 
-    def __init__(self, kind: Any) -> None:
-        self.kind = kind
+    __slots__ = ()
 
     @property
     def what(self) -> str:
-        return f"the type {name_of(self.kind)}"
+        return f"the type {name_of(self.value)}"
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
         if named or len(args) > 1:
-            gen.fail(at, f"{name_of(self.kind)}() takes one value at most: what the array holds")
-        return declared(gen, self.kind, args[0] if args else None, at)
+            gen.fail(at, f"{name_of(self.value)}() takes one value at most: what the array holds")
+        return declared(gen, self.value, args[0] if args else None, at)
 
     def declare(self, gen: Gen, value: Val | None, at: ast.AST) -> Val:
-        return declared(gen, self.kind, value, at)
+        return declared(gen, self.value, value, at)

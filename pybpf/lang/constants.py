@@ -9,6 +9,7 @@ from types import BuiltinFunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pybpf.errors import PackError
+from pybpf.lang import raw
 from pybpf.lang.values import Val
 from pybpf.sys.near import did_you_mean
 from pybpf.types import layout
@@ -155,12 +156,7 @@ class Const(Val):
             data = layout(kind).pack(self.value)
         except (PackError, TypeError) as error:
             gen.fail(at, str(error))
-        align = layout(kind).align
-        while data:
-            size = next(size for size in (8, 4, 2, 1) if size <= len(data) and (offset % size == 0 or size <= align))
-            word = int.from_bytes(data[:size], "little")
-            gen.b.emit("store", address, word, offset=offset, size=size)
-            data, offset = data[size:], offset + size
+        raw.write(gen, address, offset, data)
 
 
 def hashable(value: object) -> bool:

@@ -12,7 +12,7 @@ from pybpf.lang.constants import Const
 from pybpf.lang.counts import element_address, global_address
 from pybpf.lang.flow import Choice, when
 from pybpf.lang.ints import Int, Test
-from pybpf.lang.memory import MAP, OWN, PER_CPU, Maybe, Ref, fitting, fitting_amount, is_integer, place, read
+from pybpf.lang.memory import MAP, OWN, PER_CPU, Maybe, Ref, fitting, is_integer, place, read
 from pybpf.lang.values import Val
 from pybpf.maps import MapSpec
 from pybpf.sys.bpf import MapType, UpdateFlags
@@ -91,8 +91,8 @@ class Method(Val):
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
         method = self.owner.methods[self.name]
-        names = method.__code__.co_varnames[3 : method.__code__.co_argcount]  # type: ignore[attr-defined]
-        needed = len(names) - len(method.__defaults__ or ())  # type: ignore[attr-defined]
+        names = method.__code__.co_varnames[3 : method.__code__.co_argcount]
+        needed = len(names) - len(method.__defaults__ or ())
         given = dict(zip(names, args))
         wrong = [name for name in named if name not in names or name in given]
         given.update(named)
@@ -223,7 +223,7 @@ class HashVal(KeyedVal):
 
     def clear(self, gen: Gen, at: ast.AST) -> Val:
         """``m.clear()`` is refused."""
-        self.refuse(gen, at, "cannot be cleared in a probe, which would have to visit all of it: call clear() in Python")
+        self.refuse(gen, at, "cannot be cleared in a probe: that would visit all of it; call clear() in Python")
 
     methods = MappingProxyType({"get": KeyedVal.get, "pop": pop, "setdefault": setdefault, "clear": clear})
 

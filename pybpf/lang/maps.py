@@ -6,7 +6,7 @@ loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +16,7 @@ from pybpf.maps import MapSpec
 from pybpf.maps.spec import NO_FLAGS
 from pybpf.sys.bpf import MapFlags, MapType
 from pybpf.types import Struct, bool_, layout, u32
+from pybpf.types.scalars import ElementType
 
 if TYPE_CHECKING:
     from pybpf.lang.entries import MapVal
@@ -33,7 +34,7 @@ ENTRIES = 10240
 
 def value_type(kind: Any) -> Any:
     """A type as maps take it: Python's ``int`` and ``bool`` have one, too. :raises TypeError: it is none."""
-    kind = {bool: bool_}.get(kind, kind) if isinstance(kind, type) else kind
+    kind = bool_ if kind is bool else kind
     layout(kind)
     return kind
 
@@ -50,7 +51,7 @@ def key_type(kind: Any) -> Any:
         raise TypeError("a key of several parts has at least one: key=(char[16], u16)")
     fields = {f"part{number}": value_type(part) for number, part in enumerate(kind)}
     # __annotations__ are what Struct makes its fields of
-    return type(Struct)("Key", (Struct,), {"__annotations__": fields, "__module__": __name__})
+    return ElementType("Key", (Struct,), {"__annotations__": fields, "__module__": __name__})
 
 
 class TracerMap:

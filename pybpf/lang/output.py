@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pybpf.compiler.ops import PTR
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
     from pybpf.compiler.target import Target
     from pybpf.lang.gen import Gen
-    from pybpf.lang.structs import MadeStruct
     from pybpf.maps import EventReader, Map
 
 __all__ = ["Events", "EventsVal"]
@@ -77,7 +75,7 @@ class Events(Generic[T]):
 
     def buffer(self, target: Target) -> _Buffer:
         """What the events go through on a kernel: an object whose ``spec`` is the map."""
-        kind = MapType.RINGBUF if target.has("map_ringbuf") else MapType.PERF_EVENT_ARRAY
+        kind = MapType.RINGBUF if target.has("ringbuf") else MapType.PERF_EVENT_ARRAY
         made = self._buffers.get(kind)
         if made is None or made.spec.name != self.name:
             size = self._pages * _PAGE

@@ -12,7 +12,7 @@ from pybpf.lang.ints import Int, Test
 from pybpf.lang.memory import Ref, Written, converted, declared, fitting, is_integer, name_of, place, read
 from pybpf.lang.values import Val
 from pybpf.sys.near import did_you_mean
-from pybpf.types import Field, StructLayout, layout
+from pybpf.types import Field, StructLayout
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
@@ -108,18 +108,17 @@ def _taken(gen: Gen, value: Val, field: Field, at: ast.AST) -> Val:
     return converted(gen, value, field.kind, at)
 
 
-class StructType(Val):
+class StructType(Const):
     """A Struct class: calling it makes one; as an annotation it says what a variable is."""
 
-    def __init__(self, kind: Any) -> None:
-        self.kind = kind
+    __slots__ = ()
 
     @property
     def what(self) -> str:
-        return f"the struct {self.kind.__name__}"
+        return f"the struct {self.value.__name__}"
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
-        return MadeStruct.of(gen, self.kind, args, named, at)
+        return MadeStruct.of(gen, self.value, args, named, at)
 
     def declare(self, gen: Gen, value: Val | None, at: ast.AST) -> Val:
-        return declared(gen, self.kind, value, at)
+        return declared(gen, self.value, value, at)

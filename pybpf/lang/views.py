@@ -40,8 +40,6 @@ def from_items(gen: Gen, items: Sequence[Val], kind: Any, at: ast.AST) -> Val | 
     return None
 
 
-def type_val(kind: type) -> Val | None:
-    """What a type of :mod:`pybpf.types` is in a probe; None for integers and what is no such type."""
-    if issubclass(kind, Struct):
-        return StructType(kind)
-    return ArrayType(kind) if issubclass(kind, Array) else None
+def type_val(kind: type[Array] | type[Struct]) -> Val:
+    """What a type of :mod:`pybpf.types` that is no integer is in a probe."""
+    return StructType(kind) if issubclass(kind, Struct) else ArrayType(kind)

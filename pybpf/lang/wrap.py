@@ -6,7 +6,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from pybpf.lang.constants import Const, hashable
-from pybpf.types import Int, bool_
+from pybpf.types import Array, Int, Struct, bool_
 
 if TYPE_CHECKING:
     from pybpf.lang.gen import Gen
@@ -29,6 +29,10 @@ def wrap(gen: Gen, value: Any) -> Val:
         from pybpf.lang.conversions import TypeVal
 
         return TypeVal(value)
+    if isinstance(value, type) and issubclass(value, (Array, Struct)):
+        from pybpf.lang.views import type_val
+
+        return type_val(value)
     if callable(value):
         from pybpf.lang.callables import CALLABLES
 
