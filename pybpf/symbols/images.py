@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Sequence
 
-from pybpf.errors import BpfError
+from pybpf.errors import BpfError, UnsupportedError
 from pybpf.symbols.addresses import identity
 from pybpf.symbols.cache import ByteCache
 from pybpf.symbols.debugfile import in_memory
@@ -36,6 +36,7 @@ class Images:
         :param path: to open.
         :param name: the path as the process sees it.
         :param roots: root directories to look for debug files in.
+        :raises UnsupportedError: pyelftools is not installed.
         """
         try:
             key = identity(os.stat(path))
@@ -47,6 +48,8 @@ class Images:
                 with ElfFile(path, name) as elf:
                     key = identity(elf.status)
                     image = read_image(elf, name, roots)
+            except UnsupportedError:
+                raise
             except BpfError:
                 image = EMPTY
             self._cache.put(key, image, image.nbytes)

@@ -40,7 +40,8 @@ _IN_MUSL_LIBC = ("c", "crypt", "dl", "m", "pthread", "resolv", "rt", "util", "xn
 #: libNAME.so, libNAME.so.6, libNAME-2.31.so, NAME.so: what follows the name
 _VERSION = re.compile(r"(?:-[0-9.]+)?\.so(?:\.[0-9.]+)?$")
 _MAPS_LINE = re.compile(
-    rb"^([0-9a-f]+)-([0-9a-f]+) (\S+) ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) ([0-9]+) *(.*)$", re.MULTILINE
+    rb"^([0-9a-f]{1,16})-([0-9a-f]{1,16}) (\S+) ([0-9a-f]{1,16}) ([0-9a-f]+:[0-9a-f]+) ([0-9]{1,20}) *(.*)$",
+    re.MULTILINE,
 )
 _DELETED = " (deleted)"
 

@@ -132,8 +132,17 @@ class ProcessSymbols(Resolver):
         """About how many bytes of memory this takes, without the symbols of files."""
         return self._map.nbytes + self._perf_map.nbytes + self.known_bytes
 
+    def refresh(self) -> None:
+        """Read the map again now."""
+        self._next_look = 0.0
+        self._prepare()
+        self._refresh(at_once=True)
+
     def load(self) -> None:
-        """Read the symbols of every file now: when the process has ended, deleted files and containers are gone."""
+        """Read the symbols of every file now: when the process has ended, deleted files and containers are gone.
+
+        The names of very large files (of more than 4 MB) are still read when they are needed.
+        """
         self._prepare()
         for index in range(len(self._map)):
             self._image(index)
@@ -187,14 +196,13 @@ class ProcessSymbols(Resolver):
         start = inside - offset if file.has_symbols else 0
         return Symbol(UNKNOWN, address - start, file.module, file.path, address, start)
 
-    def _refresh(self) -> bool:
+    def _refresh(self, *, at_once: bool = False) -> bool:
         """Read the map again, unless that was done too often; whether it has changed."""
-        if self._read_again:
+        begin = time.monotonic()
+        often = self._spent > _REREAD_PART * (begin - self._since)
+        if (self._read_again or often) and not at_once:
             return False
         self._read_again = True
-        begin = time.monotonic()
-        if self._spent > _REREAD_PART * (begin - self._since):
-            return False
         try:
             new = _Map(every_mapping(self.pid))
         except BpfError:  # it has ended
@@ -221,15 +229,17 @@ class ProcessSymbols(Resolver):
     def _open(self, index: int) -> tuple[Hashable, Image] | None:
         mapping = self._map.mapping(index)
         roots = (self._root,) if self._root == "/" else (self._root, "/")
+        paths = []
         with suppress(BpfError):
-            path = mapped_binary(self.pid, mapping, self._root).path
+            paths.append(mapped_binary(self.pid, mapping, self._root).path)
+        # When the process has ended, its files are still the same as long as they have the same inodes.
+        with suppress(OSError, ValueError):
+            if self._root == "/" and not mapping.deleted and os.stat(mapping.path).st_ino == mapping.inode:
+                paths.append(mapping.path)
+        for path in paths:
             found = self._images.of_file(path, mapping.path, roots)
             if found is not None:
                 return found
-        # The process has ended; its files are the same as long as they have the same inodes.
-        with suppress(OSError, ValueError):
-            if self._root == "/" and not mapping.deleted and os.stat(mapping.path).st_ino == mapping.inode:
-                return self._images.of_file(mapping.path, mapping.path, roots)
         return None
 
     def _vdso(self, index: int) -> tuple[Hashable, Image] | None:
@@ -247,14 +257,15 @@ class ProcessSymbols(Resolver):
 
 def _identity(pid: int) -> tuple[int, int, int] | None:
     """What changes when a process number is used again or its process calls execve(2); cheap. None when it ended."""
+    device = inode = 0
     try:
         directory = os.stat(f"/proc/{pid}").st_ino
-        program = os.stat(f"/proc/{pid}/exe")
-    except PermissionError:
-        return directory, 0, 0
+        with suppress(PermissionError):
+            program = os.stat(f"/proc/{pid}/exe")
+            device, inode = program.st_dev, program.st_ino
     except OSError:
         return None
-    return directory, program.st_dev, program.st_ino
+    return directory, device, inode
 
 
 def _start_time(pid: int) -> int | None:

@@ -55,9 +55,10 @@ class Symbolizer:
             return self._kernel.resolve_all(addresses, stack=stack)
 
     def user(self, pid: int, addresses: Iterable[int], *, stack: bool = False) -> list[Symbol]:
-        """The functions of a process at addresses. Without the process, nor :meth:`watch` before, all are unknown.
+        """The functions of a process at addresses; see :meth:`user_reason` when all are unknown.
 
         :param stack: as for :meth:`kernel`.
+        :raises UnsupportedError: pyelftools is not installed.
         """
         with self._lock:
             process = self._process(pid)
@@ -67,14 +68,29 @@ class Symbolizer:
             self._processes.put(pid, process, process.nbytes)
             return found
 
+    def user_reason(self, pid: int) -> str:
+        """Why nothing of a process has a name: it has ended or may not be looked at; ``""`` when it can be."""
+        with self._lock:
+            try:
+                if self._processes.get(pid) is None:
+                    ProcessSymbols(pid, self._images)
+            except BpfError as error:
+                return str(error)
+            return ""
+
     def watch(self, pid: int, *, load: bool = False) -> bool:
         """Remember what a process has mapped now, for when it has ended; False when it is not there any more.
 
         :param load: read the symbols of all its files too. Otherwise they are read when needed, and those of deleted
-            files and of other mount namespaces cannot be had once the process has ended.
+            files and of other mount namespaces cannot be had once the process has ended. See
+            :meth:`ProcessSymbols.load`.
         """
         with self._lock:
-            process = self._process(pid)
+            process = self._processes.get(pid)
+            if process is not None:
+                process.refresh()
+            else:
+                process = self._process(pid)
             if process is None:
                 return False
             if load:

@@ -9,16 +9,19 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from pybpf.asm import assemble
 from pybpf.attach import uprobe
-from pybpf.errors import NotFoundError
+from pybpf.errors import NotFoundError, UnsupportedError
 from pybpf.maps import StackTrace
 from pybpf.prog import Program, ProgramSpec
 from pybpf.symbols import UNKNOWN, ElfFile, ProcessSymbols, Symbol, Symbolizer, mappings
+from pybpf.symbols.images import Images
 from pybpf.symbols.library import every_mapping
 from pybpf.sys.bpf import ProgType
 from tests.attach.targets import native_program, waiting
@@ -199,6 +202,8 @@ def test_process_that_ended(tmp_path: Path) -> None:
         # the file is still there, and read only now
         assert names(symbols.user(program.pid, functions)) == list(program.functions)
         assert not late.watch(program.pid)
+        assert late.user_reason(program.pid) == f"there is no process {program.pid}"
+        assert symbols.user_reason(program.pid) == ""
         assert names(late.user(program.pid, functions)) == [UNKNOWN] * len(functions)
         with pytest.raises(NotFoundError, match="no process"):
             ProcessSymbols(program.pid)
@@ -315,6 +320,59 @@ def test_library_that_is_loaded_later(tmp_path: Path) -> None:
     while not symbols.resolve(address).known and time.monotonic() < deadline:
         time.sleep(0.01)  # it is read a few times a second only, on slow machines
     assert symbols.resolve(address) == Symbol("from_library", 0, "libwait.so", path, address, address)
+
+
+@needs_cc
+def test_watching_again_reads_the_map_again(tmp_path: Path) -> None:
+    path = build(tmp_path / "libagain.so", "-shared", "-fPIC", source=LIBRARY)
+    script = f"import ctypes; input(); ctypes.CDLL({path!r}); print('there', flush=True); input()"
+    symbols = Symbolizer()
+    with running_python(script) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert symbols.watch(process.pid)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        address = next(m.start for m in mappings(process.pid) if m.path == path and m.executable)
+        assert symbols.watch(process.pid)
+    (symbol,) = symbols.user(process.pid, [address])
+    assert (symbol.module, symbol.path) == ("libagain.so", path)
+
+
+@contextmanager
+def running_python(script: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_memory_is_bounded() -> None:
+    """The files that this process has mapped: what does not fit is forgotten, and read again."""
+    files = {mapping.path: mapping for mapping in mappings(SELF) if mapping.executable}
+    limit = 300_000
+    images, largest, total = Images(limit), 0, 0
+    for path in files:
+        found = images.of_file(path, path, ("/",))
+        assert found is not None
+        largest, total = max(largest, found[1].nbytes), total + found[1].nbytes
+        assert images.nbytes <= max(limit, largest)
+    assert total > limit
+    little, enough = Symbolizer(1), Symbolizer()
+    for mapping in files.values():
+        addresses = range(mapping.start, mapping.end, max((mapping.end - mapping.start) // 50, 1))
+        assert little.user(SELF, addresses) == enough.user(SELF, addresses)
+
+
+def test_no_pyelftools(monkeypatch: pytest.MonkeyPatch) -> None:
+    libc = ctypes.CDLL(None)
+    address = ctypes.cast(libc.getppid, ctypes.c_void_p).value or 0
+    for name in ("elftools", "elftools.elf.elffile", "elftools.common.utils"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UnsupportedError, match="pyelftools"):
+        Symbolizer().user(SELF, [address])
 
 
 def test_vdso() -> None:
