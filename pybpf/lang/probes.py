@@ -12,6 +12,7 @@ from pybpf.lang.constants import Const
 from pybpf.sys.bpf import AttachType, ProgType
 
 if TYPE_CHECKING:
+    from pybpf.attach.usdt import UsdtPlace
     from pybpf.compiler.ir import Operand
     from pybpf.compiler.target import Target
     from pybpf.lang.gen import Gen
@@ -83,8 +84,8 @@ class Probe:
     :param name: ``"system:event"`` of a tracepoint; the function of a kprobe, fentry or uprobe; the tracepoint of a raw
         one; ``"provider:name"`` of USDT; the kind of objects of an iterator; the event of a perf event.
     :param binary: the program or library of a uprobe or USDT probe.
-    :param options: what else attaching takes (``pid``, ``hz``, ...); compiling does not look at it, but for ``pid`` of
-        USDT probes and ``cookies`` (below).
+    :param options: what else attaching takes: ``pid``, ``hz``, ``cookie``, ... Compiling looks at ``pid`` and
+        ``places`` of USDT probes.
     :raises KeyError: there is no such kind.
     """
 
@@ -119,14 +120,46 @@ class Probe:
         return self.name if self.row.bound else None
 
     def chosen(self, target: Target) -> Probe:
-        """This probe, or the typed one of the same place where the target has that: compile and attach this one."""
+        """This probe, or the typed one of the same place where the target has that."""
         better = _TYPED.get(self.kind)
-        if better is None or self.options.get("cookie") is not None or not target.has(better):
+        if better is None or not target.has(better):
             return self
         types = target.types()
         if types is None or types.find("typedef", f"btf_trace_{self.name}") is None:
             return self
         return replace(self, kind=better)
+
+    def places(self) -> Sequence[UsdtPlace]:
+        """Where a USDT probe is: the option ``places``, or as found now; what is attached must be the same.
+
+        :raises NotFoundError, BpfError: as :func:`pybpf.attach.usdt`.
+        """
+        found = self.options.get("places")
+        if found is None:
+            from pybpf.attach.usdt import find_usdt_places
+
+            found = find_usdt_places(self.binary, self.name, pid=self.options.get("pid"))
+        places: Sequence[UsdtPlace] = found
+        return places
+
+    def split(self, target: Target) -> list[Probe]:
+        """The probes to compile and attach: mostly this one alone.
+
+        Of a USDT probe whose sites have their arguments in different places, one for each way where the target has no
+        cookies to tell them apart. The places of a USDT probe are settled by this.
+        """
+        chosen = self.chosen(target)
+        if self.kind != "usdt":
+            return [chosen]
+        from pybpf.lang.usdt import site_groups
+
+        places = self.places()
+        if target.has_helper(self.type, "get_attach_cookie"):
+            return [self._at(places)]
+        return [self._at([places[index] for index in indices]) for _, indices in site_groups(places)]
+
+    def _at(self, places: Sequence[UsdtPlace]) -> Probe:
+        return replace(self, options={**self.options, "places": tuple(places)})
 
     def bind(self, gen: Gen, params: Sequence[Param]) -> list[Val]:
         """The value of each parameter of the probe function, read from the context; at the program's start.

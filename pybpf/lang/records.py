@@ -1,0 +1,148 @@
+"""``args`` of a tracepoint: the fields of the record that the kernel wrote, by name, typed as its format file says."""
+
+from __future__ import annotations
+
+import ast
+import re
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from pybpf.errors import BpfError, BtfError
+from pybpf.lang.pointers import Pointer, Rows, Text, value_at
+from pybpf.lang.reading import KERNEL, USER, Where
+from pybpf.lang.shapes import Address, Elements, Number, Opaque, Shape, btf_named, integer, is_text
+from pybpf.lang.values import Val
+from pybpf.sys.near import did_you_mean
+from pybpf.types import bool_, char, u8
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pybpf.attach.fields import TracepointField
+    from pybpf.btf import Btf
+    from pybpf.lang.gen import Gen
+
+__all__ = ["Fields", "field_shape"]
+
+#: the group of tracepoints whose pointers are those that a process gave to a system call
+SYSCALLS = "syscalls"
+_QUALIFIERS = re.compile(r"\b(?:const|volatile|__user|__rcu|__percpu|__seg_gs|__seg_fs)\b")
+_ARRAY = re.compile(r"(.*)\[(\d*)\]")
+#: where dynamic data is: counted from the record's start, or from the end of the field that says it
+_DYNAMIC = MappingProxyType({"__data_loc ": False, "__rel_loc ": True})
+#: types that C knows by itself -> bytes, signed; all others are typedefs, which BTF knows
+_PLAIN = MappingProxyType({
+    "char": (1, False), "signed char": (1, True), "unsigned char": (1, False), "short": (2, True),
+    "unsigned short": (2, False), "int": (4, True), "unsigned": (4, False), "unsigned int": (4, False),
+    "long": (8, True), "unsigned long": (8, False), "long long": (8, True), "unsigned long long": (8, False),
+    "pid_t": (4, True), "uid_t": (4, False), "gid_t": (4, False), "umode_t": (2, False), "dev_t": (4, False),
+    "u8": (1, False), "u16": (2, False), "u32": (4, False), "u64": (8, False), "size_t": (8, False),
+    "s8": (1, True), "s16": (2, True), "s32": (4, True), "s64": (8, True), "ssize_t": (8, True),
+})  # fmt: skip
+
+
+def field_shape(text: str, size: int, signed: bool, types: Btf | None, user: bool = False) -> Shape:
+    """What a field is by its C type, as a format file writes it.
+
+    Fields of system calls take 8 bytes each, whatever their type: an ``int`` there is the first four.
+
+    :param size: bytes of the field.
+    :param signed: as the format file says, of which little is to be believed where the type is known.
+    :param user: pointers are those of the process.
+    """
+    text = " ".join(_QUALIFIERS.sub(" ", text).split())
+    array = _ARRAY.fullmatch(text)
+    if array is not None:
+        count = int(array[2] or 0)
+        element = field_shape(array[1].strip(), size // count if count else 0, signed, types, user)
+        return Elements(element, count)
+    if text.endswith("*"):
+        return Address(*_pointee(text[:-1].strip(), types), user=user)
+    if text == "bool":
+        return Number(bool_)
+    if text == "char" and size <= 1:
+        return Number(char)
+    plain = _PLAIN.get(text)
+    if plain is None and types is not None:
+        try:
+            known = btf_named(types, text)
+        except BtfError:
+            known = Opaque(text)
+        if isinstance(known, (Number, Address)) and known.size <= (size or known.size):
+            return known
+    if plain is not None and plain[0] <= (size or 8):
+        return Number(integer(*plain))
+    if size in (1, 2, 4, 8):
+        return Number(integer(size, signed))
+    return Elements(Number(u8), size) if size else Opaque(text)
+
+
+def _pointee(text: str, types: Btf | None) -> tuple[Btf | None, object]:
+    """What a pointer to a type refers to: the ``source`` and ``to`` of an :class:`Address`."""
+    if text == "char":
+        return None, char
+    if types is not None and text not in ("void", ""):
+        try:
+            return types, types.resolve(types.named(text))
+        except BtfError:
+            pass
+    return None, None
+
+
+class Fields(Val):
+    """The record of a tracepoint.
+
+    :ivar name: ``"system:event"``.
+    """
+
+    def __init__(self, name: str, fields: Mapping[str, TracepointField], where: Where) -> None:
+        self.name = name
+        self._fields = fields
+        self._where = where
+
+    @staticmethod
+    def of(gen: Gen, name: str, at: ast.AST) -> Fields:
+        """The record that is the program's context. :raises CompileError: the tracepoint is not known."""
+        ask = gen.target.tracepoint_fields
+        if ask is None:
+            gen.fail(at, f"the fields of tracepoint {name} are not known: the target has no format files")
+        try:
+            fields = {field.name: field for field in ask(name)}
+        except BpfError as error:
+            gen.fail(at, str(error))
+        return Fields(name, fields, Where(gen.ctx, direct=gen.ctx))
+
+    @property
+    def what(self) -> str:
+        return f"the record of tracepoint {self.name}"
+
+    def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
+        field = self._fields.get(name)
+        if field is None:
+            near = did_you_mean(name, self._fields)
+            gen.fail(at, f"tracepoint {self.name} has no field {name!r}{near or f'; it has {self._names()}'}")
+        for prefix, relative in _DYNAMIC.items():
+            if field.type.startswith(prefix):
+                return self._dynamic(gen, field, field.type[len(prefix) :], relative)
+        user = self.name.startswith(f"{SYSCALLS}:")
+        shape = field_shape(field.type, field.size, field.signed, gen.target.types(), user)
+        where = self._where.moved(field.offset)
+        if isinstance(shape, Address):
+            return Pointer(Where(where.load(gen, 8), 0, USER if user else KERNEL), shape.target)
+        return value_at(gen, where, shape, at, name)
+
+    def _names(self) -> str:
+        return ", ".join(self._fields) or "none"
+
+    def _dynamic(self, gen: Gen, field: TracepointField, text: str, relative: bool) -> Val:
+        """Data behind the fixed fields: the field has its offset in the low 16 bits, its length in the others."""
+        place = gen.b.emit("and", self._where.moved(field.offset).load(gen, 4), 0xFFFF)
+        base = field.offset + field.size if relative else 0
+        there = Where(gen.b.emit("add", self._where.address, place), base)
+        shape = field_shape(text, 0, field.signed, gen.target.types())
+        if is_text(shape):
+            return Text(there, None)
+        return Rows(there, shape if isinstance(shape, Elements) else Elements(shape, 0))
+
+    def set_attr(self, gen: Gen, name: str, value: Val, at: ast.AST) -> None:
+        gen.fail(at, f"the record of tracepoint {self.name} can be read, not written")
