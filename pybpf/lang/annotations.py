@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from pybpf.errors import BtfError
-from pybpf.lang.shapes import Shape, btf_named, type_shape
+from pybpf.lang.shapes import Address, PointerType, Shape, btf_named, type_shape
 from pybpf.sys.near import did_you_mean
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ def type_of_object(gen: Gen, given: Any, at: ast.AST) -> Shape:
     """As :func:`type_of`, of the object itself."""
     if isinstance(given, str):
         return kernel_shape(gen, given, at)
+    if isinstance(given, PointerType) and isinstance(given.to, str):
+        types = kernel_types(gen, at, repr(given.to))
+        kernel_shape(gen, given.to, at)  # whether there is one
+        return Address(types, types.resolve(types.named(given.to)), given.user)
     try:
         return type_shape(given)
     except TypeError:

@@ -14,7 +14,7 @@ from pybpf.errors import BtfError
 from pybpf.types import Array, Struct, bool_, char, layout, s8, s16, s32, s64, u8, u16, u32, u64
 
 __all__ = [
-    "Address", "Elements", "Number", "Opaque", "PlacedShape", "Record", "Shape", "UserPointer", "btf_named",
+    "Address", "Elements", "Number", "Opaque", "PlacedShape", "PointerType", "Record", "Shape", "btf_named",
     "btf_shape", "integer", "is_text", "type_shape",
 ]  # fmt: skip
 
@@ -49,14 +49,15 @@ class Number:
 
 
 @dataclass(frozen=True)
-class UserPointer:
-    """The type of a pointer into the memory of the traced process; :func:`pybpf.lang.user_ptr` makes it."""
+class PointerType:
+    """The type of a pointer, as annotations and arguments give it: ``user_ptr(T)``, ``kernel_ptr("struct sock")``."""
 
-    to: Any
+    to: Any  #: a type of :mod:`pybpf.types`, the name of one of the kernel, or another pointer
+    user: bool  #: into the memory of the traced process
 
     @property
     def __name__(self) -> str:  # as classes have it
-        return f"user_ptr({getattr(self.to, '__name__', self.to)})"
+        return f"{'user' if self.user else 'kernel'}_ptr({getattr(self.to, '__name__', repr(self.to))})"
 
 
 @dataclass(frozen=True)
@@ -160,14 +161,11 @@ def is_text(shape: Shape) -> bool:
 
 
 def type_shape(kind: Any) -> Shape:
-    """What a value of a type of :mod:`pybpf.types`, or behind a :class:`UserPointer`, is. ``None`` is void.
-
-    :raises TypeError: it is no type.
-    """
+    """What a value of a type of :mod:`pybpf.types` is; ``None`` is void. :raises TypeError: it is no type."""
     if kind is None:
         return Opaque("void")
-    if isinstance(kind, UserPointer):
-        return Address(None, kind.to, user=True)
+    if isinstance(kind, PointerType):
+        return Address(None, kind.to, kind.user)
     if isinstance(kind, type) and issubclass(kind, Struct):
         return Record(None, kind)
     if isinstance(kind, type) and issubclass(kind, Array):
