@@ -114,6 +114,8 @@ class Unit:
     """Map name, as instructions have it in ``attrs["map"]`` -> what it is."""
     expected_attach_type: AttachType = AttachType.NONE
     attach_btf: str | None = None
+    owners: dict[str, Any] = field(default_factory=dict)
+    """Map name -> the front end's object for it, which knows the map in the kernel; the compiler does not look."""
 
     @property
     def name(self) -> str:

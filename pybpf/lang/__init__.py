@@ -1,1 +1,79 @@
-"""The Python DSL."""
+"""The Python DSL: functions of Python that become probes, and what has a meaning in them.
+
+Everything here that is called in probes is a real function of Python, for editors and type checkers; called anywhere
+else it raises :class:`~pybpf.errors.BpfError`.
+"""
+
+from typing import TYPE_CHECKING
+
+from pybpf.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from pybpf.lang.actions import override_return, signal, signal_thread
+    from pybpf.lang.clock import boot_ns, cpu, jiffies64, ktime_ns, random, tai_ns
+    from pybpf.lang.process import cgroup_id, comm, gid, ns_pid, ns_tid, pid, tid, uid
+    from pybpf.lang.registers import cookie, func_ip, register, retval
+    from pybpf.lang.stacks import KernelStack, UserStack, kernel_stack, user_stack
+    from pybpf.lang.swaps import (
+        bswap16,
+        bswap32,
+        bswap64,
+        hton16,
+        hton32,
+        hton64,
+        ntoh16,
+        ntoh32,
+        ntoh64,
+    )
+    from pybpf.lang.tracer import Tracer
+
+__all__ = [
+    "KernelStack",
+    "Tracer",
+    "UserStack",
+    "boot_ns",
+    "bswap16",
+    "bswap32",
+    "bswap64",
+    "cgroup_id",
+    "comm",
+    "cookie",
+    "cpu",
+    "func_ip",
+    "gid",
+    "hton16",
+    "hton32",
+    "hton64",
+    "jiffies64",
+    "kernel_stack",
+    "ktime_ns",
+    "ns_pid",
+    "ns_tid",
+    "ntoh16",
+    "ntoh32",
+    "ntoh64",
+    "override_return",
+    "pid",
+    "random",
+    "register",
+    "retval",
+    "signal",
+    "signal_thread",
+    "tai_ns",
+    "tid",
+    "uid",
+    "user_stack",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "actions": "override_return signal signal_thread",
+        "clock": "boot_ns cpu jiffies64 ktime_ns random tai_ns",
+        "process": "cgroup_id comm gid ns_pid ns_tid pid tid uid",
+        "registers": "cookie func_ip register retval",
+        "stacks": "KernelStack UserStack kernel_stack user_stack",
+        "swaps": "bswap16 bswap32 bswap64 hton16 hton32 hton64 ntoh16 ntoh32 ntoh64",
+        "tracer": "Tracer",
+    },
+)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pybpf.lang.conditions import choose
 from pybpf.lang.constants import Const
 from pybpf.lang.ints import Test
+from pybpf.lang.printing import PrintVal
 from pybpf.lang.ranges import make_range
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ def _extreme(op: str) -> Callable[[Gen, Sequence[Val], ast.AST], Val]:
 
 
 CALLABLES: Mapping[Any, Val] = MappingProxyType({
-    function: _Callable(function, compile_call)
+    print: PrintVal(),
+    **{function: _Callable(function, compile_call)
     for function, compile_call in (
         (abs, _abs), (len, _len), (max, _extreme(">")), (min, _extreme("<")), (range, make_range),
-    )
+    )},
 })  # fmt: skip

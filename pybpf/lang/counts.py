@@ -26,6 +26,7 @@ class Counts:
         self.name = name
         self._size = 0
         self._map: Any = None
+        self._last: tuple[int, ...] = ()
 
     def counter(self) -> Counter:
         """Another counter."""
@@ -41,12 +42,18 @@ class Counts:
         """The map has been created."""
         self._map = loaded
 
+    def close(self) -> None:
+        """The map is going to be closed: counters keep what they stand at."""
+        self._last, self._map = self._values(), None
+
     def read(self, index: int) -> int:
         """What a counter stands at; 0 before there is a map."""
-        if self._map is None:
-            return 0
-        number: int = self._map[0][index]
-        return number
+        values = self._values()
+        return values[index] if index < len(values) else 0
+
+    def _values(self) -> tuple[int, ...]:
+        values: tuple[int, ...] = self._last if self._map is None else self._map[0]
+        return values
 
 
 class Counter:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pybpf.lang.conditions import bool_op, compare, conditional, negate
 from pybpf.lang.constants import Const
+from pybpf.lang.printing import formatted
 from pybpf.lang.scope import NameIsUnset, look_up
 from pybpf.lang.tuples import Tuple
 
@@ -114,6 +115,7 @@ EXPRESSIONS: Mapping[type[ast.AST], Callable[[Gen, Any], Val]] = MappingProxyTyp
     ast.Compare: compare,
     ast.Constant: _constant,
     ast.IfExp: conditional,
+    ast.JoinedStr: formatted,
     ast.List: _tuple,
     ast.Name: _name,
     ast.NamedExpr: _walrus,

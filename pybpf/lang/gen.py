@@ -46,7 +46,7 @@ class Gen:
         self.unit = unit
         self.b = b
         self.ctx: Instr = b.param(0)
-        self.objects: dict[str, Any] = {}
+        self.objects: dict[str, Any] = unit.owners
         self.facts = facts
         self.frame: Frame
         self._frames = 0

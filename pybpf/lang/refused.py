@@ -26,7 +26,6 @@ _REASONS: Mapping[str, str] = MappingProxyType({
     "Global": "'global' cannot be compiled: the globals of Python are constants in a probe; keep values in a map",
     "Import": "'import' cannot be compiled: import outside of the probe",
     "ImportFrom": "'import' cannot be compiled: import outside of the probe",
-    "JoinedStr": "an f-string can only be printed: write it as the argument of print()",
     "Lambda": f"a lambda inside of a probe cannot be compiled: {_FUNCTION}",
     "ListComp": f"a list comprehension cannot be compiled: {_COMPREHENSION}",
     "Nonlocal": "'nonlocal' cannot be compiled: what is outside of a probe is constant in it; keep values in a map",

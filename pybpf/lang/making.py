@@ -1,0 +1,88 @@
+"""The maps and event streams that a tracer makes: a method for each kind."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pybpf.lang.counts import Counts
+from pybpf.lang.maps import (
+    ENTRIES,
+    Array,
+    Hash,
+    Lpm,
+    LruHash,
+    LruPerCpuHash,
+    PerCpuArray,
+    PerCpuHash,
+    Queue,
+    Stack,
+    Variable,
+)
+from pybpf.lang.output import PAGES, Events
+
+__all__ = ["Makes"]
+
+T = TypeVar("T")
+P = TypeVar("P")
+
+
+class Makes:
+    """What a :class:`~pybpf.Tracer` makes for its probes. All methods share these parameters:
+
+    ``key``, ``value``: types; a key may be a tuple of types. ``max_entries``: how many entries fit. ``name``: what
+    other tools show, by default the name of the variable that probes use.
+    """
+
+    counts: Counts
+    parts: list[Any]
+
+    def _part(self, made: P) -> P:
+        self.parts.append(made)
+        return made
+
+    def hash(self, key: Any, value: Any, max_entries: int = ENTRIES, *, name: str = "") -> Hash:
+        """A hash table; what finds it full is counted by its ``dropped``."""
+        return self._part(Hash(key, value, max_entries, self.counts, name))
+
+    def lru_hash(self, key: Any, value: Any, max_entries: int = ENTRIES, *, name: str = "") -> LruHash:
+        """A hash table that drops what was not used for long when it is full."""
+        return self._part(LruHash(key, value, max_entries, self.counts, name))
+
+    def percpu_hash(self, key: Any, value: Any, max_entries: int = ENTRIES, *, name: str = "") -> PerCpuHash:
+        """A hash table with a value per CPU."""
+        return self._part(PerCpuHash(key, value, max_entries, self.counts, name))
+
+    def lru_percpu_hash(self, key: Any, value: Any, max_entries: int = ENTRIES, *, name: str = "") -> LruPerCpuHash:
+        """A hash table with a value per CPU that drops what was not used for long when it is full."""
+        return self._part(LruPerCpuHash(key, value, max_entries, self.counts, name))
+
+    def array(self, value: Any, length: int, *, name: str = "") -> Array:
+        """An array, zero at first."""
+        return self._part(Array(value, length, self.counts, name))
+
+    def percpu_array(self, value: Any, length: int, *, name: str = "") -> PerCpuArray:
+        """An array with a value per CPU."""
+        return self._part(PerCpuArray(value, length, self.counts, name))
+
+    def variable(self, kind: Any, initial: Any = None, *, name: str = "") -> Variable:
+        """One value that all probes and Python share: ``x.value``."""
+        return self._part(Variable(kind, self.counts, initial, name))
+
+    def queue(self, value: Any, max_entries: int = ENTRIES, *, name: str = "") -> Queue:
+        """First in, first out."""
+        return self._part(Queue(value, max_entries, self.counts, name))
+
+    def stack(self, value: Any, max_entries: int = ENTRIES, *, name: str = "") -> Stack:
+        """Last in, first out."""
+        return self._part(Stack(value, max_entries, self.counts, name))
+
+    def lpm(self, key: Any, value: Any, max_entries: int = ENTRIES, *, name: str = "") -> Lpm:
+        """A trie of prefixes, see :class:`pybpf.maps.Ipv4Prefix` for a type of keys."""
+        return self._part(Lpm(key, value, max_entries, self.counts, name))
+
+    def events(self, kind: type[T], *, pages: int = PAGES, name: str = "") -> Events[T]:
+        """A stream of events, each a ``kind``, a Struct: a ring buffer, or a perf buffer on kernels before 5.8.
+
+        :param pages: 4 KiB pages of the buffer.
+        """
+        return self._part(Events(kind, self.counts, pages, name))

@@ -1,0 +1,110 @@
+"""Builtins that say who runs: ids, name, namespace, control group, task."""
+
+from __future__ import annotations
+
+import ast
+import os
+from typing import Any
+
+from pybpf.compiler.ir import Operand
+from pybpf.errors import NotFoundError
+from pybpf.lang.builtin import Lowering, builtin, call_helper, helper_value, meant_for_probes, need_helper
+from pybpf.lang.gen import Gen
+from pybpf.lang.ints import Int
+from pybpf.lang.memory import Written, name_of
+from pybpf.lang.raw import pointer
+from pybpf.lang.values import Val
+from pybpf.types import array_of, char, layout, sizeof, u32, u64
+from pybpf.types.layout import CharsLayout
+
+__all__ = ["cgroup_id", "comm", "gid", "ns_pid", "ns_tid", "pid", "tid", "uid"]
+
+
+@builtin(helper_value("get_current_pid_tgid", u32, shift=32))
+def pid() -> u32:
+    """The id of the running process, as ``os.getpid()`` gives it there (the kernel's tgid)."""
+    meant_for_probes()
+
+
+@builtin(helper_value("get_current_pid_tgid", u32))
+def tid() -> u32:
+    """The id of the running thread, as ``threading.get_native_id()`` gives it there (the kernel's pid)."""
+    meant_for_probes()
+
+
+class _Comm(Written):
+    """The name of the running thread, which the kernel writes where it is wanted."""
+
+    kind = array_of(char, 16)
+
+    def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
+        if not isinstance(layout(kind), CharsLayout):
+            self.refuse(gen, at, f"cannot be kept as {name_of(kind)}; its type is char[16]")
+        gen.b.emit("call", pointer(gen, address, offset), sizeof(kind), helper="get_current_comm")
+
+
+@builtin(lambda gen, at: _Comm())
+def comm() -> str:
+    """The name of the running thread, a ``char[16]``, as /proc/PID/task/TID/comm has it."""
+    meant_for_probes()
+
+
+@builtin(helper_value("get_current_uid_gid", u32))
+def uid() -> u32:
+    """The real user id of the running process, in the initial user namespace."""
+    meant_for_probes()
+
+
+@builtin(helper_value("get_current_uid_gid", u32, shift=32))
+def gid() -> u32:
+    """The real group id of the running process, in the initial user namespace."""
+    meant_for_probes()
+
+
+@builtin(helper_value("get_current_cgroup_id", u64))
+def cgroup_id() -> u64:
+    """The id of the running task's control group (version 2): the inode number of its directory.
+
+    Linux 4.18.
+    """
+    meant_for_probes()
+
+
+_PIDNS_INFO = 8  # sizeof(struct bpf_pidns_info): u32 pid, u32 tgid
+
+
+def _in_namespace(offset: int) -> Lowering:
+    def lower(gen: Gen, at: ast.AST, namespace: Val) -> Val:
+        helper = "get_ns_current_pid_tgid"
+        what = "an id of a pid namespace"
+        need_helper(gen, at, what, helper, "the ids of the initial namespace are pid() and tid()")
+        path = gen.const(namespace)
+        if not isinstance(path, str):
+            gen.fail(at, "the namespace is the path of its file, as a constant: '/proc/1234/ns/pid'")
+        try:
+            found = os.stat(path)
+        except OSError as error:
+            raise NotFoundError(f"there is no pid namespace {path!r}: {error.strerror}") from None
+        device = os.major(found.st_dev) << 20 | os.minor(found.st_dev)  # the kernel's own dev_t
+        info = gen.b.slot(_PIDNS_INFO, "pidns_info")
+        # where the task is not in the namespace it fails, and clears the memory
+        call_helper(gen, at, what, helper, device, found.st_ino, info, _PIDNS_INFO)
+        return Int(gen.b.emit("load", info, offset=offset, size=4, signed=False), u32)
+
+    return lower
+
+
+@builtin(_in_namespace(4))
+def ns_pid(namespace: str = "/proc/self/ns/pid") -> u32:
+    """The id of the running process as a pid namespace knows it; 0 where it is not in that namespace. Linux 5.7.
+
+    :param namespace: the namespace's file; by default that of the process that compiles the probe.
+    :raises NotFoundError: there is no such file.
+    """
+    meant_for_probes()
+
+
+@builtin(_in_namespace(0))
+def ns_tid(namespace: str = "/proc/self/ns/pid") -> u32:
+    """The id of the running thread as a pid namespace knows it; otherwise as :func:`ns_pid`."""
+    meant_for_probes()

@@ -1,0 +1,96 @@
+"""Waiting for several event readers at once, and handing what they have to their callbacks."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+from pybpf.errors import ClosedError
+from pybpf.maps import EventReader
+
+__all__ = ["Pump"]
+
+#: seconds after which readers are asked in any case, see :meth:`EventReader.fileno`
+_TICK = 1.0
+
+Callback = Callable[[Any], object]
+
+
+class Pump:
+    """Readers, each with what is called for its events; one descriptor announces that any of them has some.
+
+    One thread at a time uses it. The readers stay the caller's.
+
+    :param callbacks: reader -> what is called with each of its events. An exception of it leaves :meth:`turn`; the
+        next turn goes on with the event behind.
+    :param ended: whether to stop, asked every second at least.
+    """
+
+    def __init__(self, callbacks: Mapping[EventReader[Any], Callback], ended: Callable[[], bool]) -> None:
+        self._callbacks = dict(callbacks)
+        self._ended = ended
+        self._epoll = select.epoll()
+        try:
+            for reader in self._callbacks:
+                self._epoll.register(reader.fileno(), select.EPOLLIN)
+        except BaseException:
+            self._epoll.close()
+            raise
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when :meth:`turn` should be called; call it every second or so too."""
+        return self._epoll.fileno()
+
+    def turn(self) -> int:
+        """Deliver what is there, a part of it if it is much; returns how many events there were.
+
+        :raises ClosedError: a reader was closed.
+        """
+        return sum(reader.drain(callback) for reader, callback in self._callbacks.items())
+
+    def wait(self, until: float | None = None) -> None:
+        """Return when there may be events, or after a tick, or at ``until`` (of ``time.monotonic``)."""
+        seconds = _TICK if until is None else min(_TICK, until - time.monotonic())
+        if seconds > 0:
+            self._epoll.poll(seconds)
+
+    def run(self, until: float | None = None) -> None:
+        """Deliver events until then, or until :attr:`ended`."""
+        while not self._ended():
+            try:
+                count = self.turn()
+            except ClosedError:
+                if not self._ended():
+                    raise
+                return
+            if until is not None and time.monotonic() >= until:
+                return
+            if not count:
+                self.wait(until)
+
+    def beside(self, reader: EventReader[Any]) -> Iterator[Any]:
+        """The events of another reader as they come, while those of the own ones are delivered too.
+
+        Ends when ``reader`` is closed.
+        """
+        self._epoll.register(reader.fileno(), select.EPOLLIN)
+        while not reader.closed:
+            yield from reader.events(timeout=0)
+            self.run(until=0)
+            if not reader.closed:
+                self.wait()
+
+    def close(self) -> None:
+        """Give the descriptor back; a second call does nothing."""
+        self._epoll.close()
+
+    def __enter__(self) -> Pump:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

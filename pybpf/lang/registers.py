@@ -1,0 +1,60 @@
+"""Builtins that look at the place of the probe: registers, instruction pointer, function, cookie."""
+
+from __future__ import annotations
+
+import ast
+
+from pybpf.lang.builtin import builtin, call_helper, meant_for_probes
+from pybpf.lang.gen import Gen
+from pybpf.lang.ints import Int
+from pybpf.lang.values import Val
+from pybpf.sys.bpf import ProgType
+from pybpf.types import u64
+
+__all__ = ["cookie", "func_ip", "register", "retval"]
+
+#: types of program whose context begins with ``struct pt_regs``
+_WITH_REGISTERS = (ProgType.KPROBE, ProgType.PERF_EVENT)
+
+
+def _load(gen: Gen, name: str) -> Val:
+    offset = gen.target.arch.registers[name]
+    return Int(gen.b.emit("load", gen.ctx, offset=offset, size=8, signed=False), u64)
+
+
+def _register(gen: Gen, at: ast.AST, name: Val) -> Val:
+    known = gen.target.arch.registers
+    wanted = gen.const(name)
+    if not isinstance(wanted, str) or wanted not in known:
+        gen.fail(at, f"register() takes the name of a register of {gen.target.arch.name}: {', '.join(known)}")
+    return _load(gen, wanted)
+
+
+@builtin(_register, *_WITH_REGISTERS)
+def register(name: str) -> u64:
+    """A register of the processor at the probe, by its name in ``struct pt_regs``: ``"di"``, ``"ip"``, ``"x0"``."""
+    meant_for_probes()
+
+
+@builtin(lambda gen, at: _load(gen, gen.target.arch.result), ProgType.KPROBE)
+def retval() -> u64:
+    """What the function returned; in a kretprobe or uretprobe. Take ``s32(retval())`` for a C ``int``."""
+    meant_for_probes()
+
+
+def _func_ip(gen: Gen, at: ast.AST) -> Val:
+    if gen.unit.type == ProgType.KPROBE and not gen.target.has_helper(gen.unit.type, "get_func_ip"):
+        return _load(gen, gen.target.arch.ip)
+    return Int(call_helper(gen, at, "func_ip()", "get_func_ip", gen.ctx), u64)
+
+
+@builtin(_func_ip, ProgType.KPROBE, ProgType.TRACING)
+def func_ip() -> u64:
+    """The address of the probed function; also at its return, from Linux 5.15 on."""
+    meant_for_probes()
+
+
+@builtin(lambda gen, at: Int(call_helper(gen, at, "cookie()", "get_attach_cookie", gen.ctx), u64))
+def cookie() -> u64:
+    """The number that was given when the probe was attached (``cookie=``); 0 without one. Linux 5.15."""
+    meant_for_probes()
