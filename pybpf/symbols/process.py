@@ -120,9 +120,9 @@ class ProcessSymbols(Resolver):
     def _begin(self) -> None:
         """Look at the process as if for the first time."""
         root, who, started = process_root(self.pid), _identity(self.pid), _start_time(self.pid)
-        self._map = _Map(every_mapping(self.pid))
-        self._perf_map = _perf_map(self.pid, root)
-        self._root, self._who, self._started = root, who, started
+        mapped, perf_map = _Map(every_mapping(self.pid)), _perf_map(self.pid, root)
+        # nothing has changed if one of these failed
+        self._root, self._who, self._started, self._map, self._perf_map = root, who, started, mapped, perf_map
         self._spent, self._since = -_REREAD_SECONDS, time.monotonic()
         self._read_again = self._perf_map_read = False  # since resolving was last asked for
         self._forget()

@@ -1,8 +1,9 @@
-"""Addresses of processes that the test starts, against what they say themselves and what nm says."""
+"""Addresses of processes that the test starts, against what they say themselves."""
 
 from __future__ import annotations
 
 import ctypes
+import lzma
 import os
 import shutil
 import subprocess
@@ -21,6 +22,8 @@ from pybpf.errors import NotFoundError, UnsupportedError
 from pybpf.maps import StackTrace
 from pybpf.prog import Program, ProgramSpec
 from pybpf.symbols import UNKNOWN, ElfFile, ProcessSymbols, Symbol, Symbolizer, mappings
+from pybpf.symbols.debugfile import in_memory
+from pybpf.symbols.image import read_image
 from pybpf.symbols.images import Images
 from pybpf.symbols.library import every_mapping
 from pybpf.sys.bpf import ProgType
@@ -150,8 +153,6 @@ def test_build_id_in_another_root(tmp_path: Path) -> None:
 @needs_objcopy
 def test_mini_debug_info(tmp_path: Path) -> None:
     """As Fedora ships programs: the symbols that are not dynamic, compressed, in a section."""
-    import lzma
-
     path = build(tmp_path / "program", "-pie", "-rdynamic")
     mini = tmp_path / "mini"
     objcopy("--strip-all", "--keep-symbol=hidden_one", path, str(mini))
@@ -380,8 +381,6 @@ def test_vdso() -> None:
     vdso = next((mapping for mapping in every_mapping(SELF) if mapping.path == "[vdso]"), None)
     if vdso is None:
         pytest.skip("there is no vdso")
-    from pybpf.symbols.debugfile import in_memory
-
     with in_memory(ctypes.string_at(vdso.start, vdso.end - vdso.start), "vdso") as elf:
         functions = {symbol.address: symbol.size for symbol in elf.functions()}
         by_address: dict[int, set[str]] = {}
@@ -475,10 +474,8 @@ def test_return_address_behind_the_last_call_of_a_function(tmp_path: Path) -> No
         assert names(resolver.user(process.pid, [address, address])) == ["next", "next"]
 
 
-def test_every_function_of_libc_is_what_nm_says() -> None:
+def test_every_function_of_libc() -> None:
     path = next(m.path for m in mappings(SELF) if os.path.basename(m.path).startswith(("libc.so", "libc-", "ld-musl")))
-    from pybpf.symbols.image import read_image
-
     with ElfFile(path) as elf:
         image = read_image(elf, path, ())
         functions = [symbol for symbol in elf.symbols() if elf.file_offset(symbol.address, executable=True)]
@@ -490,6 +487,19 @@ def test_every_function_of_libc_is_what_nm_says() -> None:
         found = image.find(address)
         assert found is not None
         assert (found.start, found.name in wanted) == (address, True)
+
+
+@needs_cc
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="needs a processor with a 32-bit mode")
+def test_file_of_32_bits(tmp_path: Path) -> None:
+    source = "static int one(int a) { return a; } int two(int a) { return one(a) + 1; } void _start(void) { two(1); }"
+    path = build(tmp_path / "program", "-m32", "-O0", "-nostdlib", "-fno-pic", "-static", source=source)
+    with ElfFile(path) as elf:
+        image = read_image(elf, path, ())
+        functions = {symbol.name: symbol for symbol in elf.symbols() if symbol.name in ("one", "two", "_start")}
+        assert (elf.bits, len(functions)) == (32, 3)
+    for name, symbol in functions.items():
+        assert image.find(symbol.address + symbol.size - 1) == (symbol.address, name)
 
 
 def test_threads_share_one() -> None:
