@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
 from typing import NamedTuple
 
 from pybpf.symbols.files import show
@@ -15,7 +13,7 @@ UNKNOWN = "[unknown]"
 
 
 class Symbol(NamedTuple):
-    """An address with its name. ``str()`` gives ``"malloc+0x1f (libc.so.6)"``, safe to print.
+    """An address with its name. ``str()`` gives ``"malloc+0x1f (libc.so.6)"``, demangled and safe to print.
 
     ``address`` is always ``start + offset``. Where no symbol covers the address its name is :data:`UNKNOWN`, and
     ``offset`` is the address as the file has it, which ``addr2line`` and ``nm`` understand; where nothing is mapped,
@@ -37,10 +35,10 @@ class Symbol(NamedTuple):
     @property
     def demangled(self) -> str:
         """The name as C++ or Rust source has it; that of other languages as it is."""
-        # most stacks are C: loaded when it is first wanted
-        demangle: Callable[[str], str] = import_module("pybpf.symbols.demangle").demangle
+        from pybpf.symbols.demangle import demangle  # most stacks are C: loaded when it is first wanted
+
         return demangle(self.name)
 
     def __str__(self) -> str:
-        name = f"{show(self.name)}+{self.offset:#x}" if self.known else UNKNOWN
+        name = f"{show(self.demangled)}+{self.offset:#x}" if self.known else UNKNOWN
         return f"{name} ({show(self.module)})" if self.module else name

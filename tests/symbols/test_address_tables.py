@@ -7,6 +7,7 @@ import lzma
 import os
 import random
 import struct
+import subprocess
 import tracemalloc
 import zlib
 from array import array
@@ -21,6 +22,7 @@ from pybpf.symbols.cache import ByteCache
 from pybpf.symbols.debugfile import debug_file, mini_debug_info
 from pybpf.symbols.image import Image, read_image
 from pybpf.symbols.perfmap import PerfMap
+from tests.symbols.compiled import NM
 from tests.symbols.elfmaker import BASE, CODE, NOTE, NOTYPE, OBJECT, PROGBITS, Elf, Sym
 
 START = BASE + CODE
@@ -158,6 +160,23 @@ def test_large_library_takes_little_memory() -> None:
     assert image.nbytes < tables
     assert kept < image.nbytes + (1 << 20)
     assert peak < 3 * tables + (4 << 20)
+
+
+@pytest.mark.skipif(not (LARGE and NM), reason="needs a large library and nm")
+def test_functions_of_a_large_library_are_those_of_nm() -> None:
+    path = LARGE[-1]
+    done = subprocess.run([NM, "-D", "--defined-only", path], capture_output=True, text=True, check=True)
+    by_address: dict[int, set[str]] = {}
+    for line in done.stdout.splitlines():
+        address, kind, name = line.split(maxsplit=2)
+        if kind in "TtWi":
+            by_address.setdefault(int(address, 16), set()).add(name.partition("@")[0])
+    image = image_of(path)
+    sample = random.Random(1).sample(sorted(by_address), min(2000, len(by_address)))
+    for address in sample:
+        found = image.find(address)
+        assert found is not None
+        assert (found.start, found.name in by_address[address]) == (address, True)
 
 
 def split(tmp_path: Path, **more: bytes) -> str:

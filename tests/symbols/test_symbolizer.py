@@ -80,6 +80,19 @@ def test_native_program(tmp_path: Path) -> None:
     assert found == Symbol("work", 3, "program", path, work.address + 3, work.address)
 
 
+def test_names_of_other_languages(tmp_path: Path) -> None:
+    code = Path(native_program(tmp_path / "native")).read_bytes()[CODE : CODE + 88]
+    mangled = ["_ZN3foo3barEi", "_RNvC4rust4main", "plain", "od\x1bd\u202e"]
+    symbols = [Sym(name, BASE + CODE + 16 * index, 16) for index, name in enumerate(mangled)]
+    path = Elf(code=code, symbols=symbols).write(tmp_path / "program")
+    with waiting([path]) as process:
+        found = Symbolizer().user(process.pid, [BASE + CODE + 16 * index for index in range(4)])
+    assert names(found) == mangled
+    assert [symbol.demangled for symbol in found] == ["foo::bar(int)", "rust::main", "plain", "od\x1bd\u202e"]
+    assert str(found[0]) == "foo::bar(int)+0x0 (program)"
+    assert str(found[3]) == r"od\x1bd\u202e+0x0 (program)"
+
+
 @needs_cc
 @pytest.mark.parametrize("options", [["-pie", "-fPIE"], ["-no-pie"], ["-static"], ["-static-pie"]], ids=lambda o: o[0])
 def test_kinds_of_executables(tmp_path: Path, options: list[str]) -> None:
