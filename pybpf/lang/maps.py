@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pybpf.errors import BpfError
@@ -105,13 +106,13 @@ class TracerMap:
         return f"the map {self.name!r}" if self.name else "this map"
 
     def __probe_value__(self, gen: Gen) -> MapVal:
-        from pybpf.lang import entries  # not needed before something is compiled
-
-        made: MapVal = getattr(entries, self._val)(gen, self)
+        # not loaded before something is compiled
+        made: MapVal = getattr(import_module(f"pybpf.lang.{self._val_module}"), self._val)(gen, self)
         return made
 
-    #: the class of :mod:`pybpf.lang.entries` that compiles operations on it
+    #: the class that compiles operations on it, and the module that has it
     _val: ClassVar[str]
+    _val_module: ClassVar[str] = "entries"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} of a tracer>"
