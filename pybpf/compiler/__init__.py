@@ -1,1 +1,13 @@
 """The compiler: typed IR, passes, register allocation, emission; shared by the Python DSL and the bpftrace language."""
+
+from typing import TYPE_CHECKING
+
+from pybpf.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from pybpf.compiler.pipeline import Compiled, compile_unit
+    from pybpf.compiler.target import Target
+
+__all__ = ["Compiled", "Target", "compile_unit"]
+
+__getattr__ = lazy_names(__name__, {"pipeline": "Compiled compile_unit", "target": "Target"})

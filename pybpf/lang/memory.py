@@ -27,6 +27,10 @@ __all__ = [
 #: Text in all but the last is clean: zeros from its end on, so that equal text has equal bytes, as keys must have.
 OWN, MAP, PER_CPU, RECORD = "own", "map", "per_cpu", "record"
 
+#: Probes that no other probe of their kind interrupts on its CPU, because the kernel does not preempt them and lets
+#: one at a time run there (``bpf_prog_active``): what is this CPU's own needs no atomic addition.
+_UNDISTURBED = frozenset({"tracepoint", "kprobe", "kretprobe", "perf_event", "profile", "interval"})
+
 
 def name_of(kind: Any) -> str:
     """A type as messages write it."""
@@ -116,8 +120,9 @@ class Ref(Val):
             converted(gen, value, self.kind, at).store(gen, self.address, self.offset, self.kind, at)
 
     def add(self, gen: Gen, op: str, value: Val, at: ast.AST) -> None:
-        """``place op= value``: ``+=`` and ``-=`` of what CPUs share are atomic, where it has 4 or 8 bytes."""
-        if self.space == MAP and op in ("+", "-") and isinstance(layout(self.kind), IntLayout) and self.size >= 4:
+        """``place op= value``: ``+=`` and ``-=`` are atomic where others write as well, if it has 4 or 8 bytes."""
+        shared = self.space == MAP or (self.space == PER_CPU and gen.probe.kind not in _UNDISTURBED)
+        if shared and op in ("+", "-") and isinstance(layout(self.kind), IntLayout) and self.size >= 4:
             amount = fitting_amount(gen, value, self.kind, op, at)
             gen.b.emit("atomic", self.address, amount, kind="add", offset=self.offset, size=self.size)
         else:

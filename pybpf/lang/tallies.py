@@ -14,7 +14,7 @@ from pybpf.lang.counts import element_address
 from pybpf.lang.entries import HashVal
 from pybpf.lang.flow import when
 from pybpf.lang.ints import Int, extended
-from pybpf.lang.memory import OWN, Ref, is_integer
+from pybpf.lang.memory import Ref, is_integer
 from pybpf.lang.structs import MadeStruct, StructRef
 from pybpf.lang.values import Val
 from pybpf.report import LinearHistogram, Log2Histogram
@@ -39,7 +39,7 @@ class TallyVal(HashVal):
 
     @property
     def what(self) -> str:
-        return f"the {type(self.owner).__name__.lower()} {self.name!r}"
+        return f"the {self.owner.way} {self.name!r}"
 
     def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
         if self.owner.key is None or self.under is not None:
@@ -127,10 +127,10 @@ class AddVal(Val):
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
         owner = self.tally.owner
-        given = [*args, *(value for name, value in named.items() if name == "value")]
-        if owner.way == "count" and not given and not named:
+        given = [*args, *named.values()]
+        if owner.way == "count" and not given:
             given = [Const(1)]
-        if len(given) != 1 or len(given) != len(args) + len(named):
+        if len(given) != 1 or named.keys() - {"value"}:
             gen.fail(at, f"{self.what} takes one value: add(value)")
         value = given[0].number(gen, at)
         if owner.shape is None:
