@@ -35,6 +35,17 @@ BETTER = [
     ("_Z1fIiEDTtlT_Li1EEES0_", "decltype (int{1}) f<int>(int)"),
     ("_Z1fIiEDTgsnw_T_EES0_", "decltype (::new int) f<int>(int)"),
     ("_Z1fIiEDTnxfp_ET_", "decltype (noexcept({parm#1})) f<int>(int)"),
+    # C++20, as newer compilers mangle it
+    ("_Z1fIiEvT_Q4trueIS0_E", "void f<int>(int) requires true<int>"),
+    ("_ZN1A1fIiQLb1EEEvT_", "void A::f<int>(int)"),
+    ("_ZZ1gvENKUlTyT_QLb1EE_clIiEEDaS_",
+     "auto g()::{lambda<typename $T0>($T0) requires true#1}::operator()<int>(int) const"),
+    ("_Z1fITk1CiEvv", "void f<int>()"),
+    ("_Z1fITpTnDaJLi1ELi2EEEvv", "void f<1, 2>()"),
+    ("_Z1fITtTyE3FooEvv", "void f<Foo>()"),
+    ("_Z1fDk1C", "f(C auto)"),
+    ("_Z1fDK1C", "f(C decltype(auto))"),
+    ("_Z1fIiEvu20__remove_reference_tIT_E", "void f<int>(__remove_reference_t<int>)"),
     # lengths are in bytes
     ("_Z5n\u00f6\u00f6v", "n\u00f6\u00f6()"),
 ]  # fmt: skip

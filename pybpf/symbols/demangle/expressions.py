@@ -21,7 +21,7 @@ from pybpf.symbols.demangle.nodes import (
     Seq,
     Template,
 )
-from pybpf.symbols.demangle.tables import OPERATORS
+from pybpf.symbols.demangle.tables import OPERATORS, OWN_FORM
 
 if TYPE_CHECKING:
     from pybpf.symbols.demangle.itanium import Itanium
@@ -50,7 +50,7 @@ def _expression(reader: Itanium) -> Node:
     code = reader.take(2)
     if code in _FORMS:
         return _FORMS[code](reader)
-    text, operands = OPERATORS.get(code, ("", 0))
+    text, operands = OPERATORS.get(code, ("", OWN_FORM))
     if operands == 1:
         return Seq(text, Operand(expression(reader)))
     if operands == 2:
@@ -228,6 +228,13 @@ def _braced(reader: Itanium) -> Node:
     return Seq(type_, "{", _until_end(reader), "}")
 
 
+def _designated(reader: Itanium, ranged: bool) -> Node:
+    """``[1]=x``, ``[1 ... 2]=x`` in braces."""
+    first = expression(reader)
+    last: tuple[str | Node, ...] = (" ... ", expression(reader)) if ranged else ()
+    return Seq("[", first, *last, "]=", Operand(expression(reader)))
+
+
 def _pack_size(reader: Itanium) -> Node:
     if reader.peek == "T":
         return PackSize(reader.template_parameter())
@@ -256,6 +263,9 @@ _FORMS: Mapping[str, _Form] = {
     "cc": lambda reader: _cast(reader, "const_cast"),
     "cl": _call,
     "cp": _call,
+    "dX": lambda reader: _designated(reader, ranged=True),
+    "di": lambda reader: Seq(".", reader.source_name(), "=", Operand(expression(reader))),
+    "dx": lambda reader: _designated(reader, ranged=False),
     "cv": _conversion,
     "dc": lambda reader: _cast(reader, "dynamic_cast"),
     "dn": lambda reader: Seq("~", _unresolved_base(reader) if reader.peek.isdigit() else reader.type()),

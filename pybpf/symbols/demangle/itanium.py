@@ -9,6 +9,7 @@ from pybpf.symbols.demangle.limits import NotUnderstood
 from pybpf.symbols.demangle.nodes import (
     NOTHING,
     Array,
+    Conversion,
     Encoding,
     Expansion,
     Function,
@@ -25,13 +26,15 @@ from pybpf.symbols.demangle.nodes import (
     Reference,
     Scoped,
     Seq,
+    Standard,
+    Structor,
     Tagged,
     Template,
+    has_result,
     last_name,
-    own_template,
 )
 from pybpf.symbols.demangle.reader import Reader, clones
-from pybpf.symbols.demangle.tables import BUILTINS, D_BUILTINS, NEVER_DECLARED, OPERATORS, QUALIFIERS, SPECIAL, STANDARD
+from pybpf.symbols.demangle.tables import BUILTINS, D_BUILTINS, OPERATORS, QUALIFIERS, STANDARD
 
 __all__ = ["Itanium", "demangle_itanium"]
 
@@ -74,9 +77,14 @@ class Itanium(Reader):
         name, qualifiers = self._name()
         if self.peek in ("", "E", "."):
             return name
-        result = self.type() if _has_result(name) else None
+        result = self.type() if has_result(name) else None
         parameters = self._until_type_end()
-        return Encoding(name, Function(result if outermost else None, parameters, qualifiers))
+        suffix = Seq(qualifiers, self._requires()) if self.peek == "Q" else qualifiers
+        return Encoding(name, Function(result if outermost else None, parameters, suffix))
+
+    def _requires(self) -> Node:
+        """A constraint, after ``Q``."""
+        return Seq(" requires ", expressions.expression(self)) if self.accept("Q") else NOTHING
 
     def _until_type_end(self) -> list[Node]:
         """Types up to the end of an encoding or function type; ``void`` alone means none."""
@@ -84,37 +92,31 @@ class Itanium(Reader):
             self.at += 1
             return []
         nodes = [self.type()]
-        while self.peek not in ("", "E", ".") and self.peek2 not in ("RE", "OE"):
+        while self.peek not in ("", "E", ".", "Q") and self.peek2 not in ("RE", "OE"):
             nodes.append(self.type())
         return nodes
 
     def _special(self) -> Node:
         code = self.take(2)
-        if code in SPECIAL:
-            text, kind = SPECIAL[code]
-            read: Mapping[str, Callable[[], Node]] = {
-                "type": self.type,
-                "argument": self.template_argument,
-                "name": lambda: self._name()[0],
-                "encoding": self.encoding,
-            }
-            return Seq(text, read[kind]())
-        return _SPECIAL_FORMS[code](self) if code in _SPECIAL_FORMS else self._odd_special(code)
+        if code not in _SPECIAL:
+            raise NotUnderstood
+        text, read = _SPECIAL[code]
+        return Seq(text, read(self))
 
-    def _odd_special(self, code: str) -> Node:
-        if code == "TC":
-            derived = self.type()
-            self.number()
-            self.expect("_")
-            return Seq("construction vtable for ", self.type(), "-in-", derived)
-        if code == "GR":
-            name = self._name()[0]
-            number = self._sequence_number() if self.peek else 0
-            return Seq(f"reference temporary #{number} for ", name)
-        if code == "GT":
-            kind = self.take(1)
-            return Seq("transaction clone for " if kind == "t" else "non-transaction clone for ", self.encoding())
-        raise NotUnderstood
+    def construction_vtable(self) -> Node:
+        derived = self.type()
+        self.number()
+        self.expect("_")
+        return Seq(self.type(), "-in-", derived)
+
+    def reference_temporary(self) -> Node:
+        name = self.name()
+        number = self._sequence_number() if self.peek else 0
+        return Seq(f"#{number} for ", name)
+
+    def transaction_clone(self) -> Node:
+        kind = self.take(1)
+        return Seq("" if kind == "t" else "non-", "transaction clone for ", self.encoding())
 
     def _offset(self, virtual: bool) -> None:
         for _ in range(2 if virtual else 1):
@@ -129,16 +131,20 @@ class Itanium(Reader):
             raise NotUnderstood
         self._offset(kind == "v")
 
-    def thunk(self, text: str, virtual: bool) -> Node:
+    def thunk(self, virtual: bool) -> Node:
         self._offset(virtual)
-        return Seq(text, self.encoding())
+        return self.encoding()
 
     def covariant_thunk(self) -> Node:
         self.call_offset()
         self.call_offset()
-        return Seq("covariant return thunk to ", self.encoding())
+        return self.encoding()
 
     # names
+
+    def name(self) -> Node:
+        """A name where nothing can come after its function's parameters."""
+        return self._name()[0]
 
     def _name(self) -> tuple[Node, Node]:
         """A name, and what is written after its function's parameters (``const``, ``&``)."""
@@ -265,7 +271,7 @@ class Itanium(Reader):
         elif code not in _CONSTRUCTORS and code not in _DESTRUCTORS:
             raise NotUnderstood
         name = last_name(scope)
-        if isinstance(name, _Standard):
+        if isinstance(name, Standard):
             name = Name(name.own)
         return Structor(name, "~" if code[0] == "D" else "")
 
@@ -273,9 +279,33 @@ class Itanium(Reader):
         if self.accept("Ut"):
             return Name(f"{{unnamed type#{self._count()}}}")
         self.expect("Ul")
+        head: list[tuple[Node, str]] = []
+        while self.peek2 in _DECLARED:
+            kind, letter = self._declaration()
+            head.append((kind, f"${letter}{len(head)}"))
         parameters = self._until_type_end()
+        suffix = self._requires()
         self.expect("E")
-        return Lambda(parameters, self._count())
+        return Lambda(head, parameters, suffix, self._count())
+
+    def _declaration(self) -> tuple[Node, str]:
+        """A template's parameter as it is declared: its kind, and what its made-up name starts with."""
+        self.budget.enter()
+        kind, letter = _DECLARED[self.take(2)](self)
+        self.budget.leave()
+        return kind, letter
+
+    def declared_template(self) -> tuple[Node, str]:
+        kinds = []
+        while self.peek2 in _DECLARED:
+            kinds.append(self._declaration()[0])
+        self._requires()
+        self.expect("E")
+        return Seq("template<", Joined(kinds), "> class"), "TT"
+
+    def declared_pack(self) -> tuple[Node, str]:
+        kind, letter = self._declaration()
+        return Seq(kind, "..."), letter
 
     def _count(self) -> int:
         """``_`` is 1, ``0_`` is 2."""
@@ -295,10 +325,9 @@ class Itanium(Reader):
             return Seq('operator"" ', self.source_name())
         if code[0] == "v" and code[1].isdigit():
             return Seq("operator ", self.source_name())
-        text, operands = OPERATORS.get(code, ("", NEVER_DECLARED))
-        text = text.rstrip()
-        if operands == NEVER_DECLARED:
+        if code not in OPERATORS:
             raise NotUnderstood
+        text = OPERATORS[code][0].rstrip()
         return Name(f"operator {text}" if text[0].isalpha() else f"operator{text}")
 
     # templates and substitutions
@@ -308,13 +337,17 @@ class Itanium(Reader):
         self.expect("I")
         saved, self._in_conversion = self._in_conversion, False
         nodes = []
-        while not self.accept("E"):
+        while self.peek not in ("E", "Q"):
             nodes.append(self.template_argument())
+        self._requires()  # not written, as it is not part of the name
+        self.expect("E")
         self._in_conversion = saved
         return nodes
 
     def template_argument(self) -> Node:
         """A type, an expression, a constant, or a pack of them."""
+        if self.peek2 in _DECLARED:  # where the argument alone does not tell which template is meant
+            self._declaration()
         next_ = self.peek
         if next_ == "L":
             return expressions.literal(self)
@@ -335,6 +368,9 @@ class Itanium(Reader):
     def template_parameter(self) -> Node:
         """``T_``, ``T0_``."""
         self.expect("T")
+        if self.accept("L"):  # of which of several lambdas around
+            self.number()
+            self.expect("_")
         return Parameter(self._count() - 1)
 
     def _substitution(self) -> Node:
@@ -342,7 +378,7 @@ class Itanium(Reader):
         self.expect("S")
         if self.peek in STANDARD:
             text, own = STANDARD[self.take(1)]
-            return _Standard(text, own)
+            return Standard(text, own)
         index = self._sequence_number()
         if index >= len(self._seen):
             raise NotUnderstood
@@ -385,9 +421,9 @@ class Itanium(Reader):
             self.at += 1
             return Name(BUILTINS[next_])
         if next_.isdigit() or next_ in ("N", "Z"):
-            return self._name()[0]
+            return self.name()
         if next_ == "S":
-            return self._name()[0] if self.peek2 == "St" else self._substituted()
+            return self.name() if self.peek2 == "St" else self._substituted()
         if next_ in QUALIFIERS:
             return self._qualified()
         if next_ not in _TYPE_FORMS:
@@ -458,7 +494,7 @@ class Itanium(Reader):
         """``T_``, or with arguments of its own; ``Ts``, ``Tu``, ``Te``: struct, union, enum."""
         if self.peek in ("s", "u", "e"):
             self.at += 1
-            return self._name()[0]
+            return self.name()
         self.at -= 1
         node = self.template_parameter()
         if self.peek != "I" or self._in_conversion:
@@ -520,54 +556,26 @@ class Itanium(Reader):
         return Seq(f"{sign}_BitInt(", size, ")")
 
 
-class _Standard(Name):
-    """An abbreviated name of the standard library."""
-
-    __slots__ = ("own",)
-
-    def __init__(self, value: str, own: str) -> None:
-        super().__init__(value)
-        self.own = own
-
-
-class Structor(Node):
-    """A constructor or destructor."""
-
-    __slots__ = ("name", "sign")
-
-    def __init__(self, name: Node, sign: str) -> None:
-        self.name = name
-        self.sign = sign
-
-    def pair(self, out: Printer) -> tuple[str, str]:
-        return self.sign + out.text(self.name), ""
-
-
-class Conversion(Node):
-    """``operator int``."""
-
-    __slots__ = ("type",)
-
-    def __init__(self, type_: Node) -> None:
-        self.type = type_
-
-    def pair(self, out: Printer) -> tuple[str, str]:
-        return f"operator {out.text(self.type)}", ""
-
-
-def _has_result(name: Node) -> bool:
-    """Whether a function's type starts with what it returns: only templates' do, as others cannot differ in it."""
-    template = own_template(name)
-    return template is not None and not isinstance(last_name(template), (Structor, Conversion))
-
-
 _STD = Name("std")
 _CONSTRUCTORS = frozenset(("C1", "C2", "C3", "C4", "C5"))
 _DESTRUCTORS = frozenset(("D0", "D1", "D2", "D4", "D5"))
-_SPECIAL_FORMS: Mapping[str, Callable[[Itanium], Node]] = {
-    "Th": lambda reader: reader.thunk("non-virtual thunk to ", virtual=False),
-    "Tv": lambda reader: reader.thunk("virtual thunk to ", virtual=True),
-    "Tc": Itanium.covariant_thunk,
+#: what compilers make for a type, a variable or a function: what is written before it, and how to read it
+_SPECIAL: Mapping[str, tuple[str, Callable[[Itanium], Node]]] = {
+    "GA": ("hidden alias for ", Itanium.encoding),
+    "GR": ("reference temporary ", Itanium.reference_temporary),
+    "GT": ("", Itanium.transaction_clone),
+    "GV": ("guard variable for ", Itanium.name),
+    "TA": ("template parameter object for ", Itanium.template_argument),
+    "TC": ("construction vtable for ", Itanium.construction_vtable),
+    "TH": ("TLS init function for ", Itanium.name),
+    "TI": ("typeinfo for ", Itanium.type),
+    "TS": ("typeinfo name for ", Itanium.type),
+    "TT": ("VTT for ", Itanium.type),
+    "TV": ("vtable for ", Itanium.type),
+    "TW": ("TLS wrapper function for ", Itanium.name),
+    "Tc": ("covariant return thunk to ", Itanium.covariant_thunk),
+    "Th": ("non-virtual thunk to ", lambda reader: reader.thunk(virtual=False)),
+    "Tv": ("virtual thunk to ", lambda reader: reader.thunk(virtual=True)),
 }
 _TYPE_FORMS: Mapping[str, Callable[[Itanium], Node]] = {
     "A": Itanium.array,
@@ -583,12 +591,22 @@ _TYPE_FORMS: Mapping[str, Callable[[Itanium], Node]] = {
     "U": Itanium.vendor_qualified,
     "u": Itanium.vendor_type,
 }
+#: declarations of template parameters
+_DECLARED: Mapping[str, Callable[[Itanium], tuple[Node, str]]] = {
+    "Tk": lambda reader: (reader.name(), "T"),
+    "Tn": lambda reader: (reader.type(), "N"),
+    "Tp": Itanium.declared_pack,
+    "Tt": Itanium.declared_template,
+    "Ty": lambda reader: (Name("typename"), "T"),
+}
 _D_FORMS: Mapping[str, Callable[[Itanium], Node]] = {
     "B": lambda reader: reader.bit_int("signed "),
+    "K": lambda reader: Seq(reader.name(), " decltype(auto)"),
     "F": Itanium.float_type,
     "O": Itanium.function_with_exceptions,
     "T": Itanium.decltype,
     "U": lambda reader: reader.bit_int("unsigned "),
+    "k": lambda reader: Seq(reader.name(), " auto"),
     "o": Itanium.function_with_exceptions,
     "p": lambda reader: Expansion(reader.type()),
     "t": Itanium.decltype,

@@ -13,6 +13,7 @@ from pybpf.symbols.demangle.limits import Budget, NotUnderstood
 __all__ = [
     "NOTHING",
     "Array",
+    "Conversion",
     "Encoding",
     "Expansion",
     "Function",
@@ -32,10 +33,12 @@ __all__ = [
     "Reference",
     "Scoped",
     "Seq",
+    "Standard",
+    "Structor",
     "Tagged",
     "Template",
+    "has_result",
     "last_name",
-    "own_template",
 ]
 
 _Pair = tuple[str, str]
@@ -70,8 +73,8 @@ class Printer:
         self.element: int | None = None
         #: how many elements the packs of this expansion have, once one was seen
         self.elements: int | None = None
-        #: inside a lambda's parameters its own template parameters are called auto
-        self.in_lambda = False
+        #: inside a lambda's parameters: names of its own template parameters, which have no arguments
+        self.lambda_names: Sequence[str] | None = None
 
     def pair(self, node: Node) -> _Pair:
         self._budget.enter()
@@ -90,7 +93,7 @@ class Printer:
     def resolve(self, node: Node) -> tuple[Node, _Scope, int | None]:
         """What stands for a template's parameter, of a pack its element; the scope and element to print it in."""
         scope, element = self.scope, self.element
-        while isinstance(node, Parameter) and not self.in_lambda:
+        while isinstance(node, Parameter) and self.lambda_names is None:
             if scope is None or node.index >= len(scope[0]):
                 raise NotUnderstood
             node, scope = scope[0][node.index], scope[1]
@@ -242,7 +245,7 @@ class PackSize(Node):
 
 
 class Parameter(Node):
-    """A template's parameter, by its number; in a generic lambda it has no argument: ``auto:1``."""
+    """A template's parameter, by its number; in a generic lambda it has no argument, and often no name: ``auto:1``."""
 
     __slots__ = ("index",)
 
@@ -250,23 +253,32 @@ class Parameter(Node):
         self.index = index
 
     def pair(self, out: Printer) -> _Pair:
-        return (f"auto:{self.index + 1}", "") if out.in_lambda else out.resolved_pair(out.resolve(self), out.pair)
+        names = out.lambda_names
+        if names is None:
+            return out.resolved_pair(out.resolve(self), out.pair)
+        return names[self.index] if self.index < len(names) else f"auto:{self.index + 1}", ""
 
 
 class Lambda(Node):
-    """``{lambda(int)#1}``."""
+    """``{lambda(int)#1}``, or ``{lambda<typename $T0>($T0)#1}``.
 
-    __slots__ = ("number", "parameters")
+    :ivar head: what kind each of its declared template parameters is, and a name for it.
+    """
 
-    def __init__(self, parameters: Sequence[Node], number: int) -> None:
+    __slots__ = ("head", "number", "parameters", "suffix")
+
+    def __init__(self, head: Sequence[tuple[Node, str]], parameters: Sequence[Node], suffix: Node, number: int) -> None:
+        self.head = head
         self.parameters = parameters
+        self.suffix = suffix
         self.number = number
 
     def pair(self, out: Printer) -> _Pair:
-        saved, out.in_lambda = out.in_lambda, True
-        parameters = out.joined(self.parameters)
-        out.in_lambda = saved
-        return f"{{lambda({parameters})#{self.number}}}", ""
+        saved, out.lambda_names = out.lambda_names, [name for _, name in self.head]
+        head = ", ".join(f"{out.text(kind)} {name}" for kind, name in self.head)
+        text = f"{f'<{head}>' if head else ''}({out.joined(self.parameters)}){out.text(self.suffix)}"
+        out.lambda_names = saved
+        return f"{{lambda{text}#{self.number}}}", ""
 
 
 class Qualified(Node):
@@ -393,7 +405,7 @@ class Encoding(Node):
         return Encoding(self.name, Function(None, self.type.parameters, self.type.suffix))
 
     def pair(self, out: Printer) -> _Pair:
-        template = own_template(self.name)
+        template = _own_template(self.name)
         if template is None:
             return self._pair(out)
         saved, out.scope = out.scope, (template.arguments, out.scope)
@@ -448,6 +460,41 @@ class Operand(Node):
         return text if isinstance(out.resolve(self.node)[0], (Name, Scoped)) else f"({text})", ""
 
 
+class Standard(Name):
+    """An abbreviated name of the standard library."""
+
+    __slots__ = ("own",)
+
+    def __init__(self, value: str, own: str) -> None:
+        super().__init__(value)
+        self.own = own
+
+
+class Structor(Node):
+    """A constructor or destructor."""
+
+    __slots__ = ("name", "sign")
+
+    def __init__(self, name: Node, sign: str) -> None:
+        self.name = name
+        self.sign = sign
+
+    def pair(self, out: Printer) -> _Pair:
+        return self.sign + out.text(self.name), ""
+
+
+class Conversion(Node):
+    """``operator int``."""
+
+    __slots__ = ("type",)
+
+    def __init__(self, type_: Node) -> None:
+        self.type = type_
+
+    def pair(self, out: Printer) -> _Pair:
+        return f"operator {out.text(self.type)}", ""
+
+
 def last_name(node: Node) -> Node:
     """The class's own name, of which constructors and destructors are made: ``b`` of ``a::b<int>``."""
     while isinstance(node, (Scoped, Template, Tagged)):
@@ -455,8 +502,14 @@ def last_name(node: Node) -> Node:
     return node
 
 
-def own_template(name: Node) -> Template | None:
+def _own_template(name: Node) -> Template | None:
     """The template that a function itself is an instance of, not a class around it."""
     while isinstance(name, Scoped):
         name = name.name
     return name if isinstance(name, Template) else None
+
+
+def has_result(name: Node) -> bool:
+    """Whether a function's type starts with what it returns: only templates' do, as others cannot differ in it."""
+    template = _own_template(name)
+    return template is not None and not isinstance(last_name(template), (Structor, Conversion))

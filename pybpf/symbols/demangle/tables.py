@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["BUILTINS", "D_BUILTINS", "NEVER_DECLARED", "OPERATORS", "QUALIFIERS", "SPECIAL", "STANDARD"]
+__all__ = ["BUILTINS", "D_BUILTINS", "OPERATORS", "QUALIFIERS", "STANDARD"]
 
 BUILTINS: Mapping[str, str] = {
     "a": "signed char",
@@ -53,8 +53,8 @@ STANDARD: Mapping[str, tuple[str, str]] = {
     "o": (f"std::basic_ostream{_CHARS}", "basic_ostream"),
     "d": (f"std::basic_iostream{_CHARS}", "basic_iostream"),
 }
-#: in place of a number of operands: an operator with a form of its own in expressions; and one that is only used there
-OWN_FORM, NEVER_DECLARED = -1, -2
+#: in place of a number of operands: an operator that has a form of its own in expressions
+OWN_FORM = 0
 #: code to (text, number of operands)
 OPERATORS: Mapping[str, tuple[str, int]] = {
     "aN": ("&=", 2),
@@ -62,29 +62,20 @@ OPERATORS: Mapping[str, tuple[str, int]] = {
     "aa": ("&&", 2),
     "ad": ("&", 1),
     "an": ("&", 2),
-    "at": ("alignof ", NEVER_DECLARED),
     "aw": ("co_await ", 1),
-    "az": ("alignof ", NEVER_DECLARED),
-    "cc": ("const_cast", NEVER_DECLARED),
     "cl": ("()", OWN_FORM),
     "cm": (",", 2),
     "co": ("~", 1),
     "dV": ("/=", 2),
-    "dX": ("[...]=", NEVER_DECLARED),
     "da": ("delete[] ", 1),
-    "dc": ("dynamic_cast", NEVER_DECLARED),
     "de": ("*", 1),
-    "di": ("=", NEVER_DECLARED),
     "dl": ("delete ", 1),
     "ds": (".*", 2),
-    "dt": (".", NEVER_DECLARED),
     "dv": ("/", 2),
-    "dx": ("]=", NEVER_DECLARED),
     "eO": ("^=", 2),
     "eo": ("^", 2),
     "eq": ("==", 2),
     "ge": (">=", 2),
-    "gs": ("::", NEVER_DECLARED),
     "gt": (">", 2),
     "ix": ("[]", OWN_FORM),
     "lS": ("<<=", 2),
@@ -101,7 +92,6 @@ OPERATORS: Mapping[str, tuple[str, int]] = {
     "ng": ("-", 1),
     "nt": ("!", 1),
     "nw": ("new", OWN_FORM),
-    "nx": ("noexcept", NEVER_DECLARED),
     "oR": ("|=", 2),
     "oo": ("||", 2),
     "or": ("|", 2),
@@ -114,29 +104,8 @@ OPERATORS: Mapping[str, tuple[str, int]] = {
     "qu": ("?", OWN_FORM),
     "rM": ("%=", 2),
     "rS": (">>=", 2),
-    "rc": ("reinterpret_cast", NEVER_DECLARED),
     "rm": ("%", 2),
     "rs": (">>", 2),
-    "sP": ("sizeof...", NEVER_DECLARED),
-    "sZ": ("sizeof...", NEVER_DECLARED),
-    "sc": ("static_cast", NEVER_DECLARED),
     "ss": ("<=>", 2),
-    "st": ("sizeof ", NEVER_DECLARED),
-    "sz": ("sizeof ", NEVER_DECLARED),
-    "te": ("typeid ", NEVER_DECLARED),
-    "ti": ("typeid ", NEVER_DECLARED),
-    "tr": ("throw", NEVER_DECLARED),
     "tw": ("throw ", 1),
-}
-#: what is written before a type, or before a name or function
-SPECIAL: Mapping[str, tuple[str, str]] = {
-    "TV": ("vtable for ", "type"),
-    "TT": ("VTT for ", "type"),
-    "TI": ("typeinfo for ", "type"),
-    "TS": ("typeinfo name for ", "type"),
-    "TA": ("template parameter object for ", "argument"),
-    "TH": ("TLS init function for ", "name"),
-    "TW": ("TLS wrapper function for ", "name"),
-    "GV": ("guard variable for ", "name"),
-    "GA": ("hidden alias for ", "encoding"),
 }
