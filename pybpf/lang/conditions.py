@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pybpf.lang.constants import Const
-from pybpf.lang.ints import Int, Test, join, truth
+from pybpf.lang.ints import Int, Test, join, settled, truth
 from pybpf.lang.values import Val
 
 if TYPE_CHECKING:
@@ -168,12 +168,12 @@ class _Chosen:
             kind = None
             for each in self.vals:
                 number = each.number(gen, at)
-                both = number.kind if kind is None else join(kind, number.kind)
+                both = number.narrowest if kind is None else join(kind, number.narrowest)
                 if both is None:
                     gen.fail(at, "this is a u64 or a signed value, depending on the way: convert one by u64(x) or "
                              "s64(x)")  # fmt: skip
                 kind = both
-            return Int(gen.b.read((self, 0)), kind)
+            return Int(gen.b.read((self, 0)), settled(kind))
         states = [each.ssa() for each in self.vals]
         if states[0] is not None and all(each is not None and each[0] == states[0][0] for each in states):
             return first.with_ssa([gen.b.read((self, index)) for index in range(len(states[0][1]))])

@@ -81,10 +81,11 @@ class Const(Val):
             gen.fail(at, f"{self.what} has no attribute {name!r}{did_you_mean(name, dir(self.value))}")
 
     def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
-        if not isinstance(index, Const):
+        known = gen.const(index)
+        if known is None and not isinstance(index, Const):
             self.refuse(gen, at, "is a constant of Python: its index must be constant too; put what is looked up at "
                         "run time into a map or an array")  # fmt: skip
-        return self._computed(gen, at, lambda: self.value[index.value])
+        return self._computed(gen, at, lambda: self.value[known])
 
     def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
         from pybpf.lang.ints import any_of

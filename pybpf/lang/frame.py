@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pybpf.lang.ints import join
+from pybpf.lang.ints import join, settled
 from pybpf.types import u64
 
 if TYPE_CHECKING:
@@ -110,4 +110,4 @@ class Frame:
     def kind(self, name: str) -> Any:
         """The type of an integer variable."""
         key = (self.key, name)
-        return self.annotated.get(name) or self.facts.assumed.get(key) or self.facts.found[key]
+        return self.annotated.get(name) or settled(self.facts.assumed.get(key) or self.facts.found[key])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pybpf.errors import CompileError
 from pybpf.lang.constants import Const
-from pybpf.lang.source import Source, source_of
+from pybpf.lang.source import Source
 from pybpf.lang.statements import note_annotations
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class FunctionVal(Const):
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
         try:
-            source = source_of(self.value)
+            source = gen.frame.source.of_callee(self.value)
         except CompileError as error:
             gen.fail(at, error.message)
         _refuse_recursion(gen, source, at)

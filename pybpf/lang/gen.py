@@ -99,8 +99,12 @@ class Gen:
         return wrap(self, value)
 
     def const(self, val: Val) -> Any:
-        """The object that a value is known to be, or None."""
-        return val.value if isinstance(val, Const) else None
+        """The object that a value is known to be, or None; also of an integer whose value is known here."""
+        if isinstance(val, Const):
+            return val.value
+        if isinstance(val, Int) and isinstance(val.operand, int):
+            return val.kind(val.operand)
+        return None
 
     def use_map(self, owner: Any) -> str:
         """Enter a map of the DSL into the unit: an object with a ``spec``. Gives the name that instructions use."""
@@ -202,7 +206,7 @@ class Gen:
         assert state is not None
         key, operands = state
         if isinstance(val, Int) and name not in self.frame.annotated:
-            self.frame.note_kind(name, val.kind, at)
+            self.frame.note_kind(name, val.narrowest, at)
         for index, operand in enumerate(operands):
             self.b.write((self.frame.number, name, index), operand)
         self._bind(name, Kept(key, val))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pybpf.compiler.ir import Block, Operand
     from pybpf.lang.gen import Gen
 
-__all__ = ["KINDS", "Int", "Literal", "Test", "all_of", "any_of", "convert", "join", "kind_of", "truth"]
+__all__ = ["KINDS", "Int", "Literal", "Test", "all_of", "any_of", "convert", "join", "kind_of", "settled", "truth"]
 
 #: Type -> (bits, signed).
 KINDS = MappingProxyType({
@@ -41,10 +41,17 @@ _MIRRORED = {"==": "==", "!=": "!=", "is": "is", "is not": "is not", "<": ">", "
 Kind = Any
 
 
+class _AnySign:
+    """The type of a constant that u64 and s64 both hold, and no narrower type does."""
+
+
+
 def kind_of(value: int) -> Kind:
     """The narrowest type that holds a constant; of -2**63 to 2**64 - 1."""
     if isinstance(value, bool):
         return bool_
+    if 1 << 32 <= value < 1 << 63:
+        return _AnySign
     signed = value < 0
     need = (~value if signed else value).bit_length() + signed
     return _BY_WIDTH[next(bits for bits in (8, 16, 32, 64) if need <= bits), signed]
@@ -54,11 +61,19 @@ def join(one: Kind, other: Kind) -> Kind | None:
     """The narrowest type that holds every value of both, or None when none does."""
     if one is other:
         return one
+    if one is _AnySign or other is _AnySign:
+        rest = other if one is _AnySign else one
+        return s64 if rest in KINDS and KINDS[rest][1] else u64 if rest is u64 else _AnySign
     (bits, signed), (other_bits, other_signed) = KINDS[one], KINDS[other]
     if signed == other_signed:
         return _BY_WIDTH[max(bits, other_bits), signed]
     wide = max(bits if signed else 2 * bits, other_bits if other_signed else 2 * other_bits)
     return _BY_WIDTH.get((wide, True))
+
+
+def settled(kind: Kind) -> Kind:
+    """The type of integers of which only constants are known that u64 and s64 hold: u64."""
+    return u64 if kind is _AnySign else kind
 
 
 class Int(Val):
@@ -87,6 +102,11 @@ class Int(Val):
     def wide(self) -> bool:
         """Whether it may be too large for an s64."""
         return self.kind is u64
+
+    @property
+    def narrowest(self) -> Kind:
+        """What it counts as among values of which a type must hold all, for :func:`join`."""
+        return self.kind
 
     def unary(self, gen: Gen, op: str, at: ast.AST) -> Val:
         if op == "+":
@@ -141,8 +161,12 @@ class Literal(Int):
     __slots__ = ("value",)
 
     def __init__(self, value: int) -> None:
-        super().__init__(int(value), kind_of(value))
-        self.value = int(value)
+        super().__init__(int(value), settled(kind_of(value)))
+        self.value = value
+
+    @property
+    def narrowest(self) -> Kind:
+        return kind_of(self.value)
 
     @property
     def wide(self) -> bool:
@@ -258,9 +282,8 @@ def _compare_constant(left: Int, op: str, value: int) -> Val:
     low, high = (-(1 << 63), (1 << 63) - 1) if signed else (0, (1 << bits) - 1)
     if low <= value <= high:
         return Test(_CONDITIONS[op][signed], left.operand, int(value))
-    from pybpf.lang.constants import COMPARE
-
-    return Const(COMPARE["==" if op == "is" else "!=" if op == "is not" else op](0, 1 if value > high else -1))
+    holds = op in ("!=", "is not") or (op in ("<", "<=")) == (value > high) and op not in ("==", "is")
+    return Test("eq" if holds else "ne", 0, 0)
 
 
 def _compare(left: Int, op: str, right: Int) -> Test:

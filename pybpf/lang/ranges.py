@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pybpf.lang.arithmetic import MIXED
 from pybpf.lang.constants import Const
-from pybpf.lang.ints import all_of
+from pybpf.lang.ints import Int, all_of, join, settled
 from pybpf.lang.values import Val
-from pybpf.types import s64, u64
 
 if TYPE_CHECKING:
     from pybpf.lang.gen import Gen
@@ -45,18 +44,17 @@ class Range(Val):
         return None
 
     def kind(self, gen: Gen, at: ast.AST) -> Any:
-        """The type of its numbers: u64, or s64 where one may be negative."""
-        start, stop = self.start.number(gen, at), self.stop.number(gen, at)
-        if not start.signed and not stop.signed and self.step > 0:
-            return u64
-        if start.wide or (stop.wide and start.signed):
-            gen.fail(at, f"this range may hold u64 and negative numbers: {MIXED}")
-        return s64
+        """The type of its numbers: the narrowest that holds both ends."""
+        kind = join(self.start.number(gen, at).narrowest, self.stop.number(gen, at).narrowest)
+        if kind is None:
+            gen.fail(at, f"one end of this range is a u64, the other may be negative: {MIXED}")
+        return settled(kind)
 
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         if self.constant is None:
             self.refuse(gen, at, "of run time has no fixed number of elements")
-        return [Const(each) for each in self.constant]
+        kind = self.kind(gen, at)
+        return [Int(each, kind) for each in self.constant]
 
     def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
         if abs(self.step) != 1:

@@ -26,6 +26,7 @@ class Source:
     :ivar node: its definition.
     :ivar file: the file, as messages give it.
     :ivar lines: all lines of the file.
+    :ivar given: the text, where there is no file; it is also that of other functions that were made from it.
     """
 
     function: FunctionType
@@ -33,6 +34,13 @@ class Source:
     node: FunctionNode
     file: str
     lines: tuple[str, ...]
+    given: str | None = None
+
+    def of_callee(self, function: Any) -> Source:
+        """The source of a function that this one calls. :raises CompileError: as :func:`source_of`."""
+        code = getattr(getattr(function, "__func__", function), "__code__", None)
+        same = code is not None and code.co_filename == self.function.__code__.co_filename
+        return source_of(function, self.given if same else None)
 
     @property
     def name(self) -> str:
@@ -88,7 +96,7 @@ def source_of(function: Any, text: str | None = None) -> Source:
         raise CompileError(f"{function!r:.80} is not a Python function; a probe is made from `def` or `lambda`")
     code = function.__code__
     if text is not None:
-        return _found(function, bound, f"<source of {function.__name__}>", text)
+        return _found(function, bound, f"<source of {function.__name__}>", text, text)
     linecache.checkcache(code.co_filename)
     lines = linecache.getlines(code.co_filename, function.__globals__)
     if not lines:
@@ -99,7 +107,7 @@ def source_of(function: Any, text: str | None = None) -> Source:
     return _found(function, bound, code.co_filename, "".join(lines))
 
 
-def _found(function: FunctionType, bound: tuple[Any, ...], file: str, text: str) -> Source:
+def _found(function: FunctionType, bound: tuple[Any, ...], file: str, text: str, given: str | None = None) -> Source:
     try:
         definitions, lines = _definitions(text)
     except (SyntaxError, ValueError, RecursionError) as error:
@@ -107,14 +115,14 @@ def _found(function: FunctionType, bound: tuple[Any, ...], file: str, text: str)
     code = function.__code__
     same = [node for node in definitions if _is(node, code)]
     here = [node for node in same if _first_line(node) == code.co_firstlineno]
-    if file.startswith("<source of ") and not here:
+    if given is not None and not here:
         here = same[-1:]
     if len(here) == 1:
-        return Source(function, bound, here[0], file, lines)
+        return Source(function, bound, here[0], file, lines, given)
     if here:
         here = [node for node in here if _starts_at(node, code)]
         if len(here) == 1:
-            return Source(function, bound, here[0], file, lines)
+            return Source(function, bound, here[0], file, lines, given)
         raise CompileError(
             "several functions that look alike begin in this line; give each a line of its own",
             file, code.co_firstlineno, 1, 1, lines[code.co_firstlineno - 1].rstrip("\r"),
