@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from pybpf.lang.constants import Const
 from pybpf.lang.frame import Loop
-from pybpf.lang.ints import Int
+from pybpf.lang.ints import KINDS, Int
 from pybpf.lang.ranges import Range
 from pybpf.lang.variables import Kept, Known, Unset, join_bindings
+from pybpf.types import s64, u64
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Block
@@ -142,20 +143,29 @@ def _unrolled(gen: Gen, node: ast.For, values: Sequence[Val]) -> None:
 
 
 def _for_range(gen: Gen, node: ast.For, over: Range) -> None:
+    """A range counts by itself where it cannot pass its end; else its iterations are counted."""
     from pybpf.lang.statements import assign_to
 
-    b, counter = gen.b, object()
-    start, stop, kind = over.start.number(gen, node.iter), over.stop.number(gen, node.iter), over.kind(gen, node.iter)
+    b, counter, at = gen.b, object(), node.iter
+    kind = over.kind(gen, at)
+    exact = abs(over.step) == 1 or KINDS[kind][0] < 64
+    start = over.start.number(gen, at)
+    first, last = (start, over.stop.number(gen, at)) if exact else (Int(0, u64), over.count(gen, at))
+    up = over.step > 0 or not exact
+    compared = s64 if exact and abs(over.step) > 1 else u64 if not exact else kind
     body, done = b.new_block("body"), b.new_block("done")
-    b.write(counter, start.operand)
+    b.write(counter, first.operand)
 
     def begin() -> None:
-        now = Int(b.read(counter), kind)
-        gen.branch_on(now.compare(gen, "<" if over.step > 0 else ">", stop, node.iter), body, done, node.iter)
+        now = b.read(counter)
+        more = Int(now, compared).compare(gen, "<" if up else ">", Int(last.operand, compared), at)
+        gen.branch_on(more, body, done, at)
         gen.land(body)
-        assign_to(gen, node.target, now)
+        if not exact:
+            now = b.emit("add", start.operand, b.emit("mul", now, over.step))
+        assign_to(gen, node.target, Int(now, kind))
 
     def step() -> None:
-        b.write(counter, b.emit("add", b.read(counter), over.step))
+        b.write(counter, b.emit("add", b.read(counter), over.step if exact else 1))
 
     _loop(gen, node, begin, done, step)

@@ -10,6 +10,7 @@ from pybpf.lang.arithmetic import MIXED
 from pybpf.lang.constants import Const
 from pybpf.lang.ints import Int, all_of, join, settled
 from pybpf.lang.values import Val
+from pybpf.types import u64
 
 if TYPE_CHECKING:
     from pybpf.lang.gen import Gen
@@ -49,6 +50,16 @@ class Range(Val):
         if kind is None:
             gen.fail(at, f"one end of this range is a u64, the other may be negative: {MIXED}")
         return settled(kind)
+
+    def count(self, gen: Gen, at: ast.AST) -> Int:
+        """How many numbers it has: ``(last - first - 1) // step + 1``, or 0."""
+        from pybpf.lang.conditions import choose
+
+        first, last = (self.start, self.stop) if self.step > 0 else (self.stop, self.start)
+        low, high = Int(first.scalar(gen, at), self.kind(gen, at)), Int(last.scalar(gen, at), self.kind(gen, at))
+        distance = gen.b.emit("sub", high.operand, low.operand)
+        whole = gen.b.emit("add", gen.b.emit("udiv", gen.b.emit("sub", distance, 1), abs(self.step)), 1)
+        return choose(gen, low.compare(gen, "<", high, at), Int(whole, u64), Int(0, u64), at).number(gen, at)
 
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         if self.constant is None:

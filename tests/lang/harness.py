@@ -85,7 +85,7 @@ class Loaded:
 @contextmanager
 def load(function: Callable[..., Any], *, source: str | None = None, log: int = 0) -> Iterator[Loaded]:
     """Compile a function, create its maps, load it."""
-    from pybpf.compiler import compile_unit
+    from pybpf.compiler.pipeline import compile_unit
 
     target = Target.host()
     done = compile_unit(compiled(function, target, source=source), target)
