@@ -45,7 +45,6 @@ class _AnySign:
     """The type of a constant that u64 and s64 both hold, and no narrower type does."""
 
 
-
 def kind_of(value: int) -> Kind:
     """The narrowest type that holds a constant; of -2**63 to 2**64 - 1."""
     if isinstance(value, bool):
@@ -282,7 +281,7 @@ def _compare_constant(left: Int, op: str, value: int) -> Val:
     low, high = (-(1 << 63), (1 << 63) - 1) if signed else (0, (1 << bits) - 1)
     if low <= value <= high:
         return Test(_CONDITIONS[op][signed], left.operand, int(value))
-    holds = op in ("!=", "is not") or (op in ("<", "<=")) == (value > high) and op not in ("==", "is")
+    holds = op in ("!=", "is not") or ((op in ("<", "<=")) == (value > high) and op not in ("==", "is"))
     return Test("eq" if holds else "ne", 0, 0)
 
 

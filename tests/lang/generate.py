@@ -1,8 +1,8 @@
 """Random functions of the DSL, as source text: integers of every type, expressions, statements, loops, calls.
 
-What a function gives must be what :mod:`tests.lang.model` computes. Where the type of a value depends on the way that is
-taken (conditional expressions, variables without annotation), both ways are converted to one type, because the model
-runs the function and so sees one way only.
+What a function gives must be what :mod:`tests.lang.model` computes. Where the type of a value depends on the way that
+is taken (conditional expressions, variables without annotation), both ways are converted to one type, because the
+model runs the function and so sees one way only.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Generator:
         self._budget = size
         self._loops = loops
         self._number = 0
+        self.params: list[str] = []
         self._helpers: list[tuple[str, list[str], str]] = []
         self._variables: dict[str, str] = {}
         self._counters: list[str] = []
@@ -50,10 +51,9 @@ class Generator:
             self._assign, self._assign, self._declare, self._declare, self._augment, self._if, self._if,
             self._mixed, self._unpack,
         ]  # fmt: skip
-        if loops:
-            self._statements += [self._for, self._while]
         functions = [self._function(f"helper{number}") for number in range(self.rng.randrange(3))]
-        self.params: list[str] = []
+        if loops:  # not in helpers, which loops may call: the verifier walks through every iteration
+            self._statements += [self._for, self._while]
         self._budget = size
         functions.append(self._function("probe"))
         self.text = "\n\n".join(functions) + "\n"
@@ -163,9 +163,9 @@ class Generator:
             return self._assign(depth)
         name = self._new()
         if self.rng.random() < 0.5:
-            ends = self.rng.choice(["3", "2, 6", "5, 0, -2", "20", "0, 50, 7", "-3, 3"])
+            ends = self.rng.choice(["3", "2, 6", "5, 0, -2", "-3, 3", *([] if depth else ["20", "0, 50, 7"])])
         else:
-            ends = f"u64({self._running(1)}) & {self.rng.choice([3, 7, 15])}"
+            ends = f"u64({self._running(1)}) & {3 if depth else self.rng.choice([3, 7, 15])}"
         before = dict(self._variables)
         self._variables[name] = ""
         self._counters.append(name)
@@ -184,7 +184,7 @@ class Generator:
         self._variables[name] = "u32"
         self._counters.append(name)
         self._in_loop += 1
-        lines = [f"{name}: u32 = 0", f"while {name} < {self.rng.choice([3, 9, 17])}:", f"    {name} += 1"]
+        lines = [f"{name}: u32 = 0", f"while {name} < {3 if depth else self.rng.choice([3, 9, 17])}:", f"    {name} += 1"]
         lines += self._indented(depth)
         self._in_loop -= 1
         return lines
@@ -250,7 +250,8 @@ class Generator:
         return f"{self.rng.choice(['-', '~', '+', 'abs'])}({self._running(depth)})"
 
     def _conversion(self, depth: int) -> str:
-        return self._converted(self.rng.choice((*KINDS, "int")), depth) if depth else f"int({self._atom()})"
+        kind = self.rng.choice((*KINDS, "int"))
+        return f"int({self._running(depth)})" if kind == "int" else self._converted(kind, depth)
 
     def _chosen(self, depth: int) -> str:
         kind = self.rng.choice(KINDS)

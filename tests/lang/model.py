@@ -9,10 +9,11 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
+from tests.lang.generate import KINDS
+
 __all__ = ["Num", "evaluate"]
 
 _MASK = (1 << 64) - 1
-_LITERALS = (int,)
 
 
 def _wrap(value: int, kind: str) -> int:
@@ -169,8 +170,8 @@ class _Typed(ast.NodeTransformer):
                 self.kinds[each.target.id] = ast.unparse(each.annotation)
         self.generic_visit(node)
         node.body[:0] = [
-            ast.Assign([ast.Name(each.arg, ast.Store())], self._call(self.kinds[each.arg], ast.Name(each.arg, ast.Load())))
-            for each in node.args.args
+            ast.Assign([ast.Name(name, ast.Store())], self._call(self.kinds[name], ast.Name(name, ast.Load())))
+            for name in (each.arg for each in node.args.args)
         ]
         for each in node.args.args:
             each.annotation = None
@@ -209,7 +210,7 @@ class _Typed(ast.NodeTransformer):
 def evaluate(text: str) -> Callable[..., int]:
     """The function ``probe`` of a module's text, as the model runs it: integers in, 64 bits out."""
     tree = ast.fix_missing_locations(_Typed().visit(ast.parse(text)))
-    names: dict[str, Any] = {kind: _keep(kind) for kind in ("u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64", "bool")}
+    names: dict[str, Any] = {kind: _keep(kind) for kind in KINDS}
     names.update(int=_int, abs=_abs, range=_range)
     exec(compile(tree, "<model>", "exec"), names)
     return lambda *args: _parts(names["probe"](*args))[0] & _MASK

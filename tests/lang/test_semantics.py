@@ -16,7 +16,7 @@ from pybpf.compiler.check import check
 from pybpf.compiler.target import Target
 from tests.compiler.interp import Machine
 from tests.lang.generate import arguments, function_text
-from tests.lang.harness import RESULT, compiled
+from tests.lang.harness import RESULT, compiled, load
 from tests.lang.model import evaluate
 
 NEWEST = Target.described("6.12")
@@ -52,3 +52,16 @@ def test_ir_computes_what_the_rules_say(seed: int) -> None:
     for _ in range(ROUNDS):
         args = arguments(rng, kinds)
         assert interpreted(unit, args) == expected(*args), f"{text}\nprobe{tuple(args)}"
+
+
+@pytest.mark.root
+@pytest.mark.needs("map_value", "prog_raw_tracepoint")
+@settings(max_examples=40)
+@given(st.integers(0, 1 << 32))
+def test_the_kernel_computes_what_the_rules_say(seed: int) -> None:
+    text, kinds = function_text(seed)
+    expected, rng = evaluate(text), random.Random(seed)
+    with load(made(text), source=text) as program:
+        for _ in range(ROUNDS):
+            args = arguments(rng, kinds)
+            assert program(*args) == expected(*args), f"{text}\nprobe{tuple(args)}"
