@@ -116,12 +116,10 @@ def _within(reader: Itanium, scope: Node) -> Node:
 
 def _scope_resolution(reader: Itanium) -> Node:
     """``sr``: a type, or levels of names up to an ``E``, and then the name."""
-    if reader.accept("N"):
-        scope = _with_arguments(reader, reader.type())
-    elif reader.peek.isdigit():
-        scope = _unresolved(reader)
-    else:
+    if not reader.peek.isdigit():
+        # also srN, whose levels read as those of a nested name
         return _within(reader, reader.type())
+    scope = _unresolved(reader)
     while not reader.accept("E"):
         scope = _within(reader, scope)
     return _within(reader, scope)
