@@ -12,6 +12,7 @@ from pybpf.compiler.lower_division import lower_division
 from pybpf.compiler.lower_maps import lower_maps
 from pybpf.compiler.lower_memory import lower_memory
 from pybpf.compiler.lower_reads import lower_reads
+from pybpf.compiler.promote import promote
 from pybpf.compiler.target import Target
 
 __all__ = ["PASSES_MID"]
@@ -20,6 +21,7 @@ __all__ = ["PASSES_MID"]
 PASSES_MID: list[tuple[str, Callable[[Unit, Target], None]]] = [
     ("fold", fold),
     ("branches", branches),
+    ("promote", promote),
     ("dce", dce),
     ("lower_maps", lower_maps),
     ("lower_reads", lower_reads),

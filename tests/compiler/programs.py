@@ -16,6 +16,8 @@ from tests.compiler.interp import BINARY, Machine
 
 #: bytes of the context, of the object in the kernel whose address is its first word, and of slots
 CONTEXT, OBJECT, SLOT = 64, 128, 32
+#: (offset, size) of the fields of slots that are used as structs
+_FIELDS = ((0, 4), (4, 4), (8, 8), (16, 1), (17, 1), (18, 2), (20, 4), (24, 8))
 _NUMBERS = (0, 1, 2, 3, 5, 7, 8, 10, 63, 64, 255, 256, 1000, -1, -2, -8, 1 << 31, (1 << 32) - 1, 1 << 32, -1 << 63)
 
 
@@ -41,6 +43,9 @@ class Writer:
         self._slots = [self.b.slot(SLOT, f"s{number}") for number in range(2)]
         for slot in self._slots:
             self.b.emit("zero", slot, offset=0, size=SLOT)
+        self._structs = [self.b.slot(SLOT, f"struct{number}") for number in range(2)]
+        for struct in self._structs:
+            self.b.emit("zero", struct, offset=0, size=SLOT)
         self._variables = [f"x{number}" for number in range(4)]
         for variable in self._variables:
             offset, size = self._place(CONTEXT, 8)
@@ -48,7 +53,7 @@ class Writer:
         self._budget = 30
         self._statements: list[Callable[[int], None]] = [
             self._assign, self._assign, self._assign, self._store, self._store, self._if, self._if, self._loop,
-            self._copy, self._output, self._update, self._delete, self._increment, self._entry, self._time,
+            self._copy, self._field, self._field, self._copy_struct, self._output, self._update, self._delete, self._increment, self._entry, self._time,
         ]  # fmt: skip
 
     def _flip(self) -> int:
@@ -69,7 +74,7 @@ class Writer:
         if kind < 0.75:
             op = self._random.choice(sorted(BINARY))
             return self.b.emit(op, self._value(depth + 1), self._value(depth + 1))
-        return self._random.choice([self._extension, self._comparison, self._load, self._peek, self._helper])(depth)
+        return self._random.choice([self._extension, self._comparison, self._load, self._load_field, self._peek, self._helper])(depth)
 
     def _extension(self, depth: int) -> Operand:
         op = self._random.choice(["zext", "sext", "bswap"])
@@ -82,6 +87,13 @@ class Writer:
     def _load(self, depth: int) -> Operand:
         offset, size = self._place(SLOT)
         return self.b.emit("load", self._slot(), offset=offset, size=size, signed=self._flip())
+
+    def _load_field(self, depth: int) -> Operand:
+        offset, size = self._random.choice(_FIELDS)
+        return self.b.emit("load", self._struct(), offset=offset, size=size, signed=self._flip())
+
+    def _struct(self) -> Instr:
+        return self._random.choice(self._structs)
 
     def _peek(self, depth: int) -> Operand:
         offset, size = self._place(OBJECT)
@@ -123,6 +135,28 @@ class Writer:
             self.b.emit("copy", into, source, size=self._random.choice([8, 13, 16, SLOT]))
         else:
             self.b.emit("call", self._slot(), 16, helper="get_current_comm")
+
+    def _field(self, depth: int) -> None:
+        offset, size = self._random.choice(_FIELDS)
+        if self._flip():
+            pointer = self.b.emit("add", self._struct(), offset)
+            self.b.emit("store", pointer, self._value(), offset=0, size=size)
+        else:
+            self.b.emit("store", self._struct(), self._value(), offset=offset, size=size)
+
+    def _copy_struct(self, depth: int) -> None:
+        kind = self._random.randrange(5)
+        into, source = self._structs[:: self._random.choice([1, -1])]
+        if kind == 0:
+            self.b.emit("copy", into, source, size=self._random.choice([8, 16, SLOT]))
+        elif kind == 1:
+            self.b.emit("copy", into, self._slot(), size=SLOT)
+        elif kind == 2:
+            self.b.emit("copy", self._slot(), source, size=self._random.choice([8, SLOT]))
+        elif kind == 3:
+            self.b.emit("zero", into, offset=8, size=self._random.choice([8, 10, 24]))
+        elif self._random.random() < 0.2:
+            self.b.emit("update", self._key(), source, 0, map="structs")
 
     def _output(self, depth: int) -> None:
         ring = self.b.emit("map", map="ring")
@@ -176,7 +210,7 @@ class Writer:
             if self._flip():
                 self.b.emit("store", found, self._value(2), offset=offset, size=width)
             if self._flip():
-                self.b.emit("copy", self._slot(), found, size=size)
+                self.b.emit("copy", self._random.choice([self._slot(), self._struct()]), found, size=size)
 
         self._when("ne", found, 0, use, lambda: self._block(depth + 1))
 
