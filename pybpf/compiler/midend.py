@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pybpf.compiler.branches import branches
+from pybpf.compiler.checks import checks
+from pybpf.compiler.cse import cse
 from pybpf.compiler.dce import dce
 from pybpf.compiler.fold import fold
 from pybpf.compiler.ir import Unit
+from pybpf.compiler.lookups import lookups
 from pybpf.compiler.lower_division import lower_division
 from pybpf.compiler.lower_maps import lower_maps
 from pybpf.compiler.lower_memory import lower_memory
@@ -22,12 +25,17 @@ PASSES_MID: list[tuple[str, Callable[[Unit, Target], None]]] = [
     ("fold", fold),
     ("branches", branches),
     ("promote", promote),
+    ("fold_promoted", fold),
+    ("cse", cse),
+    ("lookups", lookups),
+    ("checks", checks),
     ("dce", dce),
     ("lower_maps", lower_maps),
     ("lower_reads", lower_reads),
     ("lower_memory", lower_memory),
     ("lower_division", lower_division),
     ("fold_machine", fold),
+    ("cse_machine", cse),
     ("dce_machine", dce),
     ("branches_machine", branches),
 ]

@@ -53,7 +53,8 @@ class Writer:
         self._budget = 30
         self._statements: list[Callable[[int], None]] = [
             self._assign, self._assign, self._assign, self._store, self._store, self._if, self._if, self._loop,
-            self._copy, self._field, self._field, self._copy_struct, self._output, self._update, self._delete, self._increment, self._entry, self._time,
+            self._copy, self._output, self._field, self._field, self._copy_struct,
+            self._update, self._delete, self._increment, self._entry, self._time,
         ]  # fmt: skip
 
     def _flip(self) -> int:
@@ -74,7 +75,8 @@ class Writer:
         if kind < 0.75:
             op = self._random.choice(sorted(BINARY))
             return self.b.emit(op, self._value(depth + 1), self._value(depth + 1))
-        return self._random.choice([self._extension, self._comparison, self._load, self._load_field, self._peek, self._helper])(depth)
+        kinds = [self._extension, self._comparison, self._load, self._load_field, self._peek, self._helper]
+        return self._random.choice(kinds)(depth)
 
     def _extension(self, depth: int) -> Operand:
         op = self._random.choice(["zext", "sext", "bswap"])
