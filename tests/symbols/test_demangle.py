@@ -29,9 +29,6 @@ BETTER = [
     ("_Z1fDB8_", "f(signed _BitInt(8))"),
     ("_Z1fDU8_", "f(unsigned _BitInt(8))"),
     ("_Z1fTs1A", "f(A)"),
-    # T_ of a constructor is a lambda, not the T_ of the function around the lambda
-    ("_ZZN1AC1IZ1gIlEvT_EUlvE_EERS2_ENUlvE_clEv",
-     "A::A<g<long>(long)::{lambda()#1}>(g<long>(long)::{lambda()#1}&)::{lambda()#1}::operator()()"),
     # no comma for an empty pack
     ("_Z1pIJEEv3TupIJDpPT_EEDpRS1_St17integral_constantImXsZT_EE",
      "void p<>(Tup<>, std::integral_constant<unsigned long, 0>)"),
