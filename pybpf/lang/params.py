@@ -119,7 +119,7 @@ def _unknown(gen: Gen, probe: Probe, param: Param, known: _Prototype | None) -> 
     there = f"its parameters are {', '.join(names)}" if names else "it has no parameters"
     if not names and known.arguments:
         there = f"its {len(known.arguments)} parameters have no names: annotate yours, in their order"
-    gen.fail(param.node, f"{probe.title} has no parameter {param.name!r}{did_you_mean(param.name, names)}; {there}")
+    gen.fail(param.node, f"{probe.title} has no parameter {param.name!r}{did_you_mean(param.name, names) or '; ' + there}")
 
 
 # the ways

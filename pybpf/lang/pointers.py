@@ -82,7 +82,7 @@ def _element(gen: Gen, where: Where, shape: Elements, index: Val, at: ast.AST, w
             number += shape.length
         there = where.moved(number * shape.element.size)
     else:
-        there = where.indexed(gen, index.scalar(gen, at), shape.element.size)
+        there = where.indexed(gen, index.scalar(gen, at), shape.element.size, shape.length)
     return value_at(gen, there, shape.element, at, "element")
 
 
@@ -184,7 +184,8 @@ class Pointer(_Foreign):
 
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
         if kind not in (u64, s64):
-            self.refuse(gen, at, f"cannot be kept as {name_of(kind)}; an address takes a u64")
+            read = f"what is there is read_{self.where.space}(pointer)" if isinstance(self.shape, Record) else ""
+            self.refuse(gen, at, f"cannot be kept as {name_of(kind)}; {read or 'an address takes a u64'}")
         gen.b.emit("store", address, self.where.pointer(gen), offset=offset, size=8)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pybpf.compiler.ops import PTR
+from pybpf.lang.flow import Choice, when
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
@@ -15,6 +16,8 @@ __all__ = ["KERNEL", "USER", "Where", "probe_read"]
 #: Whose memory an address is of: the kernel's, or that of the process that runs.
 KERNEL, USER = "kernel", "user"
 _SIZE_OF_POINTER = 8
+#: BPF_MAX_VAR_OFF of the verifier is twice that, in bytes
+_FARTHEST = 1 << 28
 
 
 class Where(NamedTuple):
@@ -34,10 +37,25 @@ class Where(NamedTuple):
         """So many bytes further on."""
         return self._replace(offset=self.offset + offset)
 
-    def indexed(self, gen: Gen, index: Operand, size: int) -> Where:
-        """An element further on, at an index that the program computes: the verifier lets no program load there."""
-        step = gen.b.emit("mul", index, size) if size != 1 else index
-        return self._replace(address=gen.b.emit("add", self.address, step), direct=None, typed=False)
+    def indexed(self, gen: Gen, index: Operand, size: int, length: int) -> Where:
+        """An element at an index that the program computes; of an array of known length, nowhere where it has none.
+
+        :param length: of the array; 0: it is not known, and any index counts.
+        """
+        if isinstance(index, int):
+            return self.moved(index * size)
+        b = gen.b
+        address = Choice(b, 0)
+        if length:
+            with when(b, "ult", index, length, "inside"):
+                address.set(self._element(gen, index, size))
+            return self._replace(address=address.value, direct=None, typed=False)
+        if self.direct is not None:  # the verifier wants to see how far at most an address is from a pointer it knows
+            index = b.emit("and", index, (1 << (_FARTHEST // size).bit_length() - 1) - 1)
+        return self._replace(address=self._element(gen, index, size), direct=None, typed=False)
+
+    def _element(self, gen: Gen, index: Operand, size: int) -> Operand:
+        return gen.b.emit("add", self.address, gen.b.emit("mul", index, size) if size != 1 else index)
 
     def pointer(self, gen: Gen) -> Operand:
         """The address, for helpers."""

@@ -1,0 +1,138 @@
+"""Types of the kernel in probes: ``cast``, ``container_of``, ``has_field``, ``sizeof``, ``offsetof``, ``enum``."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from pybpf.errors import BtfError
+from pybpf.lang.annotations import kernel_shape, kernel_types, type_of
+from pybpf.lang.builtin import builtin, meant_for_probes
+from pybpf.lang.constants import Const
+from pybpf.lang.gen import Gen
+from pybpf.lang.pointers import Place, Pointer
+from pybpf.lang.reading import Where
+from pybpf.lang.shapes import Shape
+from pybpf.lang.values import Val
+
+__all__ = ["cast", "container_of", "enum", "has_field", "offsetof", "sizeof", "where_of"]
+
+
+def _text(gen: Gen, val: Val, at: ast.AST, what: str) -> str:
+    """A constant string."""
+    found = gen.const(val)
+    if not isinstance(found, str):
+        gen.fail(at, f"{what} is a constant string, not {val.what}")
+    return found
+
+
+def where_of(gen: Gen, val: Val, at: ast.AST) -> Where:
+    """The memory that a pointer points to, that a record lies in, or whose address an integer is."""
+    if isinstance(val, (Pointer, Place)):
+        return val.where
+    return Where(val.scalar(gen, at))
+
+
+def _cast(gen: Gen, at: ast.AST, kind: Val, pointer: Val) -> Val:
+    where = where_of(gen, pointer, at)
+    # what the verifier knows of the pointer is not what the program says
+    return Pointer(where._replace(direct=None, typed=False), type_of(gen, kind, at))
+
+
+@builtin(_cast)
+def cast(kind: Any, pointer: Any) -> Any:
+    """The same address as a pointer to something else: ``cast("struct inet_sock", sk)``.
+
+    :param kind: what is there: the name of a type of the kernel, or a type of :mod:`pybpf`.
+    :param pointer: a pointer, a record in memory, or an address.
+    """
+    meant_for_probes()
+
+
+def _container_of(gen: Gen, at: ast.AST, pointer: Val, kind: Val, member: Val) -> Val:
+    name, path = _text(gen, kind, at, "the type of the container"), _text(gen, member, at, "the member")
+    shape = kernel_shape(gen, name, at)
+    where = where_of(gen, pointer, at)._replace(direct=None, typed=False)
+    return Pointer(where.moved(-_member_offset(gen, name, path, at)), shape)
+
+
+@builtin(_container_of)
+def container_of(pointer: Any, kind: str, member: str) -> Any:
+    """A pointer to the struct whose member ``pointer`` points to: ``container_of(inode, "struct socket_alloc",
+    "vfs_inode")``.
+    """
+    meant_for_probes()
+
+
+def _member_offset(gen: Gen, name: str, path: str, at: ast.AST) -> int:
+    """Bytes from a record's start to a member."""
+    types = kernel_types(gen, at, f"the place of {path!r}")
+    try:
+        found = types.member(types.named(name), path)
+    except BtfError as error:
+        gen.fail(at, str(error))
+    if found.hops or found.bits:
+        why = "lies behind a pointer" if found.hops else "is a bitfield"
+        gen.fail(at, f"{path!r} of {name} {why}: it has no offset")
+    return found.offset
+
+
+def _has_field(gen: Gen, at: ast.AST, kind: Val, path: Val) -> Val:
+    name, member = _text(gen, kind, at, "the type"), _text(gen, path, at, "the path of the member")
+    types = gen.target.types()
+    if types is None:
+        return Const(False)
+    try:
+        types.member(types.named(name), member)
+    except BtfError:
+        return Const(False)
+    return Const(True)
+
+
+@builtin(_has_field)
+def has_field(kind: str, path: str) -> bool:
+    """Whether the kernel's type has a member: ``has_field("struct task_struct", "__state")``.
+
+    Known while compiling: what is not taken is not compiled. False where the kernel has no types.
+
+    :param path: a member, or a path such as ``"mm->pgd"`` or ``"a.b"``.
+    """
+    meant_for_probes()
+
+
+def _sizeof(gen: Gen, at: ast.AST, kind: Val) -> Val:
+    shape: Shape = kind.shape if isinstance(kind, Place) else type_of(gen, kind, at)
+    if not shape.size:
+        gen.fail(at, f"a {shape.title} has no size")
+    return Const(shape.size)
+
+
+@builtin(_sizeof)
+def sizeof(kind: Any) -> int:
+    """The size of a type of the kernel or of pybpf in bytes, known while compiling: ``sizeof("struct sock")``."""
+    meant_for_probes()
+
+
+def _offsetof(gen: Gen, at: ast.AST, kind: Val, path: Val) -> Val:
+    name, member = _text(gen, kind, at, "the type"), _text(gen, path, at, "the path of the member")
+    return Const(_member_offset(gen, name, member, at))
+
+
+@builtin(_offsetof)
+def offsetof(kind: str, path: str) -> int:
+    """Bytes from the start of a struct of the kernel to a member, known while compiling."""
+    meant_for_probes()
+
+
+def _enum(gen: Gen, at: ast.AST, name: Val) -> Val:
+    wanted = _text(gen, name, at, "the name of an enum constant")
+    value = kernel_types(gen, at, f"the value of {wanted!r}").constant(wanted)
+    if value is None:
+        gen.fail(at, f"the kernel has no enum constant {wanted!r}; one that it defines by #define is not in its types")
+    return Const(value)
+
+
+@builtin(_enum)
+def enum(name: str) -> int:
+    """The value of a constant of the kernel's enums, known while compiling: ``enum("TCP_ESTABLISHED")``."""
+    meant_for_probes()
