@@ -11,6 +11,16 @@ from pybpf.lazy import lazy_names
 if TYPE_CHECKING:
     from pybpf.lang.actions import override_return, signal, signal_thread
     from pybpf.lang.clock import boot_ns, cpu, jiffies64, ktime_ns, random, tai_ns
+    from pybpf.lang.kernel import (
+        cast,
+        container_of,
+        current_task,
+        enum,
+        has_field,
+        offsetof,
+        ppid,
+        sizeof,
+    )
     from pybpf.lang.process import cgroup_id, comm, gid, ns_pid, ns_tid, pid, tid, uid
     from pybpf.lang.registers import cookie, func_ip, register, retval
     from pybpf.lang.stacks import KernelStack, UserStack, kernel_stack, user_stack
@@ -26,6 +36,7 @@ if TYPE_CHECKING:
         ntoh64,
     )
     from pybpf.lang.tracer import Tracer
+    from pybpf.lang.user import kernel_ptr, read_kernel, read_kernel_str, read_user, read_user_str, user_ptr
 
 __all__ = [
     "KernelStack",
@@ -35,16 +46,22 @@ __all__ = [
     "bswap16",
     "bswap32",
     "bswap64",
+    "cast",
     "cgroup_id",
     "comm",
+    "container_of",
     "cookie",
     "cpu",
+    "current_task",
+    "enum",
     "func_ip",
     "gid",
+    "has_field",
     "hton16",
     "hton32",
     "hton64",
     "jiffies64",
+    "kernel_ptr",
     "kernel_stack",
     "ktime_ns",
     "ns_pid",
@@ -52,16 +69,24 @@ __all__ = [
     "ntoh16",
     "ntoh32",
     "ntoh64",
+    "offsetof",
     "override_return",
     "pid",
+    "ppid",
     "random",
+    "read_kernel",
+    "read_kernel_str",
+    "read_user",
+    "read_user_str",
     "register",
     "retval",
     "signal",
     "signal_thread",
+    "sizeof",
     "tai_ns",
     "tid",
     "uid",
+    "user_ptr",
     "user_stack",
 ]
 
@@ -70,10 +95,12 @@ __getattr__ = lazy_names(
     {
         "actions": "override_return signal signal_thread",
         "clock": "boot_ns cpu jiffies64 ktime_ns random tai_ns",
+        "kernel": "cast container_of current_task enum has_field offsetof ppid sizeof",
         "process": "cgroup_id comm gid ns_pid ns_tid pid tid uid",
         "registers": "cookie func_ip register retval",
         "stacks": "KernelStack UserStack kernel_stack user_stack",
         "swaps": "bswap16 bswap32 bswap64 hton16 hton32 hton64 ntoh16 ntoh32 ntoh64",
         "tracer": "Tracer",
+        "user": "kernel_ptr read_kernel read_kernel_str read_user read_user_str user_ptr",
     },
 )

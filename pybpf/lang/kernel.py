@@ -1,21 +1,28 @@
-"""Types of the kernel in probes: ``cast``, ``container_of``, ``has_field``, ``sizeof``, ``offsetof``, ``enum``."""
+"""The kernel's own structures in probes: the running task, casts, what is known of types while compiling."""
 
 from __future__ import annotations
 
 import ast
 from typing import Any
 
+from pybpf.compiler.ops import PTR
 from pybpf.errors import BtfError
 from pybpf.lang.annotations import kernel_shape, kernel_types, type_of
 from pybpf.lang.builtin import builtin, meant_for_probes
 from pybpf.lang.constants import Const
 from pybpf.lang.gen import Gen
+from pybpf.lang.ints import convert
 from pybpf.lang.pointers import Place, Pointer
 from pybpf.lang.reading import Where
 from pybpf.lang.shapes import Shape
 from pybpf.lang.values import Val
+from pybpf.types import u32
 
-__all__ = ["cast", "container_of", "enum", "has_field", "offsetof", "sizeof", "where_of"]
+__all__ = [
+    "cast", "container_of", "current_task", "enum", "has_field", "offsetof", "ppid", "sizeof", "where_of",
+]  # fmt: skip
+
+_TASK = "struct task_struct"
 
 
 def _text(gen: Gen, val: Val, at: ast.AST, what: str) -> str:
@@ -31,6 +38,34 @@ def where_of(gen: Gen, val: Val, at: ast.AST) -> Where:
     if isinstance(val, (Pointer, Place)):
         return val.where
     return Where(val.scalar(gen, at))
+
+
+def _current_task(gen: Gen, at: ast.AST) -> Pointer:
+    shape = kernel_shape(gen, _TASK, at)
+    address, typed = gen.b.emit("call", helper="get_current_task"), None
+    if gen.target.has_helper(gen.unit.type, "get_current_task_btf"):
+        typed = gen.b.emit("call", type=PTR, helper="get_current_task_btf")  # of the two, one is used and the other not
+    return Pointer(Where(address, direct=typed, typed=typed is not None), shape)
+
+
+@builtin(_current_task)
+def current_task() -> Any:
+    """The running task, a pointer to the kernel's ``struct task_struct``: ``current_task().real_parent.tgid``.
+
+    Needs the types of the kernel (BTF).
+    """
+    meant_for_probes()
+
+
+def _ppid(gen: Gen, at: ast.AST) -> Val:
+    parent = _current_task(gen, at).attr(gen, "real_parent", at)
+    return convert(gen, parent.attr(gen, "tgid", at), u32, at)
+
+
+@builtin(_ppid)
+def ppid() -> u32:
+    """The id of the parent of the running process, as ``os.getppid()`` gives it there. Needs BTF."""
+    meant_for_probes()
 
 
 def _cast(gen: Gen, at: ast.AST, kind: Val, pointer: Val) -> Val:

@@ -119,7 +119,8 @@ def _unknown(gen: Gen, probe: Probe, param: Param, known: _Prototype | None) -> 
     there = f"its parameters are {', '.join(names)}" if names else "it has no parameters"
     if not names and known.arguments:
         there = f"its {len(known.arguments)} parameters have no names: annotate yours, in their order"
-    gen.fail(param.node, f"{probe.title} has no parameter {param.name!r}{did_you_mean(param.name, names) or '; ' + there}")
+    gen.fail(param.node, f"{probe.title} has no parameter {param.name!r}"
+             f"{did_you_mean(param.name, names) or '; ' + there}")  # fmt: skip
 
 
 # the ways
@@ -211,7 +212,7 @@ def _in_space(gen: Gen, where: Where, shape: Shape, space: str) -> Val:
 def _registers(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
     context = Context(gen.ctx)
     plain = _types_of(gen, probe.name)[1]
-    if "+" in probe.name:
+    if "+" in probe.name or probe.options.get("offset"):
         wrong = next((param for param in params if param.name != _CONTEXT), None)
         if wrong is not None:
             gen.fail(wrong.node, f"{probe.title} is inside of a function, where its parameters are no more: only ctx, "

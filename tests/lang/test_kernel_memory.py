@@ -1,4 +1,4 @@
-"""Tracepoints, raw tracepoints and typed ones, run for real: what a probe reads of the kernel is what this test knows."""
+"""Tracepoints, raw and typed ones, run for real: what a probe reads of the kernel is what this test knows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from pybpf.attach import btf_tracepoint, raw_tracepoint, tracepoint
 from pybpf.btf import Btf
-from pybpf.lang.kernel import cast, container_of, enum, has_field, offsetof, sizeof
+from pybpf.lang.kernel import cast, container_of, current_task, enum, has_field, offsetof, ppid, sizeof
 from pybpf.lang.user import kernel_ptr, read_kernel, read_kernel_str, read_user, read_user_str
 from pybpf.sys.libc import syscall
 from pybpf.types import Struct, char, s32, u64
@@ -205,7 +205,7 @@ def namespaced_id(task):
 def leaders(task):
     parent = task.real_parent
     leader = parent.group_leader
-    return leader == parent and leader is not None and not leader.mm is None
+    return leader == parent and leader is not None and leader.mm is not None
 
 
 def null_pointer(task):
@@ -341,3 +341,14 @@ def test_user_memory_by_type() -> None:
 
     assert at_tracepoint(whole, "syscalls:sys_enter_openat", act).number == 0x02020203 + 0x0101010101010101
     assert at_tracepoint(name, "syscalls:sys_enter_openat", act).text == "text"
+
+
+def test_running_task() -> None:
+    def parent(args):
+        return ppid()
+
+    def group(args):
+        return current_task().group_leader.tgid if current_task() else 0
+
+    assert at_open(parent, "/").number == os.getppid()
+    assert at_open(group, "/").number == os.getpid()
