@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from pybpf.compiler.ir import signed64
 from pybpf.lang.constants import Const
 from pybpf.lang.ints import Int, Literal
 from pybpf.types import bool_, s64, u64
@@ -69,6 +70,9 @@ def _divide(gen: Gen, op: str, left: Int, right: Int, at: ast.AST) -> Val:
 def _floor(gen: Gen, op: str, left: Operand, right: Operand) -> Operand:
     """Python's signed division and modulo, which round down, from the machine's, which round towards zero."""
     emit = gen.b.emit
+    right = signed64(right) if isinstance(right, int) else right
+    if right == 0:
+        return 0 if op == "//" else left
     if isinstance(right, int) and right > 0 and right & (right - 1) == 0:
         return emit("ashr", left, right.bit_length() - 1) if op == "//" else emit("and", left, right - 1)
     quotient = emit("sdiv", left, right)

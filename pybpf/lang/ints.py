@@ -268,10 +268,10 @@ def extended(gen: Gen, number: Int, kind: Kind) -> Operand:
     """The register that keeps the low bits of an integer as a type."""
     bits, signed = KINDS[kind]
     have, have_signed = KINDS[number.kind]
-    if bits == 64 or (have_signed == signed and have <= bits) or (signed and not have_signed and have < bits):
-        return number.operand
     if isinstance(number.operand, int):
         return int(kind(number.operand))
+    if bits == 64 or (have_signed == signed and have <= bits) or (signed and not have_signed and have < bits):
+        return number.operand
     return gen.b.emit("sext" if signed else "zext", number.operand, bits=bits)
 
 

@@ -184,7 +184,8 @@ class Generator:
         self._variables[name] = "u32"
         self._counters.append(name)
         self._in_loop += 1
-        lines = [f"{name}: u32 = 0", f"while {name} < {3 if depth else self.rng.choice([3, 9, 17])}:", f"    {name} += 1"]
+        end = 3 if depth else self.rng.choice([3, 9, 17])
+        lines = [f"{name}: u32 = 0", f"while {name} < {end}:", f"    {name} += 1"]
         lines += self._indented(depth)
         self._in_loop -= 1
         return lines
