@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from pybpf.compiler.frame import SpillFrame
 from pybpf.compiler.machine import (
     REGISTERS,
     MInsn,
@@ -20,15 +21,12 @@ from pybpf.compiler.machine import (
 __all__ = ["sequence"]
 
 
-def sequence(
-    pairs: Iterable[tuple[Place, Source]], busy: set[int], frame: Callable[[Spill], int], spare: Callable[[], Spill]
-) -> list[MInsn]:
+def sequence(pairs: Iterable[tuple[Place, Source]], busy: set[int], frame: SpillFrame) -> list[MInsn]:
     """The instructions of copies between registers of the machine and the frame.
 
     :param pairs: places, each once, and what is copied there.
     :param busy: registers that hold what is needed afterwards.
-    :param frame: offset from the frame pointer of a place in the frame.
-    :param spare: gives a place in the frame that is free.
+    :param frame: where places are; it is asked for spare ones where registers do not suffice.
     """
     computed: list[tuple[Place, Recipe]] = []
     moves: dict[Place, int | Spill] = {}
@@ -40,7 +38,7 @@ def sequence(
             computed.append((place, source))
     taken = busy | {place for place in moves if isinstance(place, int)}
     taken |= {source for source in moves.values() if isinstance(source, int)}
-    writer = _Writer(taken, frame, spare)
+    writer = _Writer(taken, frame)
     writer.move_all(moves)
     # a register that only a computed value goes to has been read by now
     writer.taken |= {place for place, _ in computed if isinstance(place, int)}
@@ -50,10 +48,10 @@ def sequence(
 
 
 class _Writer:
-    def __init__(self, taken: set[int], frame: Callable[[Spill], int], spare: Callable[[], Spill]) -> None:
+    def __init__(self, taken: set[int], frame: SpillFrame) -> None:
         self.taken = taken
         self.frame = frame
-        self.spare = spare
+        self.spares = 1  # the first one is for the register that is lent
         self.made: list[MInsn] = []
 
     def move_all(self, moves: dict[Place, int | Spill]) -> None:
@@ -82,9 +80,13 @@ class _Writer:
     def put_away(self, place: Place) -> Place:
         """Keep what a place holds, in a free register or in the frame."""
         free = self.free()
-        away: Place = self.spare() if free is None else free
-        if isinstance(away, int):
-            self.taken.add(away)
+        away: Place
+        if free is None:
+            away = self.frame.spare(self.spares)
+            self.spares += 1
+        else:
+            away = free
+            self.taken.add(free)
         self.copy(away, place)
         return away
 
@@ -96,11 +98,11 @@ class _Writer:
             if isinstance(source, int):
                 self.made.append(move(place, source))
             else:
-                self.made.append(load_spill(place, self.frame(source)))
+                self.made.append(load_spill(place, self.frame.offset(source)))
         elif isinstance(source, int):
-            self.made.append(store_spill(self.frame(place), source))
+            self.made.append(store_spill(self.frame.offset(place), source))
         else:
-            self.through_register(place, lambda reg: [load_spill(reg, self.frame(source))])
+            self.through_register(place, lambda reg: [load_spill(reg, self.frame.offset(source))])
 
     def compute(self, place: Place, recipe: Recipe) -> None:
         if isinstance(place, int):
@@ -112,9 +114,9 @@ class _Writer:
         """Fill a place in the frame; where no register is free, one is lent for it."""
         reg = self.free()
         if reg is not None:
-            self.made += [*get(reg), store_spill(self.frame(place), reg)]
+            self.made += [*get(reg), store_spill(self.frame.offset(place), reg)]
             return
-        lent, kept = REGISTERS[0], self.spare()
-        self.made.append(store_spill(self.frame(kept), lent))
-        self.made += [*get(lent), store_spill(self.frame(place), lent)]
-        self.made.append(load_spill(lent, self.frame(kept)))
+        lent, kept = REGISTERS[0], self.frame.spare(0)
+        self.made.append(store_spill(self.frame.offset(kept), lent))
+        self.made += [*get(lent), store_spill(self.frame.offset(place), lent)]
+        self.made.append(load_spill(lent, self.frame.offset(kept)))

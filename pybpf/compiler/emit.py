@@ -63,7 +63,7 @@ def _node(block: MBlock, colours: list[int], frame: SpillFrame) -> _Node:
             for place, source in item.pairs
         ]
         busy = {colours[reg] for reg in item.live}
-        for move in sequence(pairs, busy, frame.offset, frame.spare):
+        for move in sequence(pairs, busy, frame):
             move.line = item.line
             insns += move.insns(_SAME)
     jump = insns.pop() if len(block.successors) == 2 else None

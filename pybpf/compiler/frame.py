@@ -71,26 +71,27 @@ def _padded(slot: Instr) -> int:
 
 
 class SpillFrame:
-    """The part of a frame below the slots."""
+    """The part of a frame below the slots: places for spilled values, and behind them spare ones."""
 
     def __init__(self, size: int, places: int) -> None:
         """
         :param size: bytes that slots take.
-        :param places: how many places for spills there are.
+        :param places: how many places are needed for spilled values.
         """
         self._slots = size
         self._places = places
+        self._spares = 0
 
     @property
     def size(self) -> int:
         """Bytes of the whole frame so far."""
-        return self._slots + 8 * self._places
+        return self._slots + 8 * (self._places + self._spares)
 
     def offset(self, spill: Spill) -> int:
         """Offset from the frame pointer."""
         return -self._slots - 8 * (spill.number + 1)
 
-    def spare(self) -> Spill:
-        """A place that is used nowhere else."""
-        self._places += 1
-        return Spill(self._places - 1)
+    def spare(self, number: int) -> Spill:
+        """A place where no value is kept, but for a moment; they are counted from 0."""
+        self._spares = max(self._spares, number + 1)
+        return Spill(self._places + number)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pybpf.compiler.liveness import live_out, registers
 from pybpf.compiler.machine import CLOBBERED, REGISTERS, VIRTUAL, Copies, MFunction, SetCond
 
-__all__ = ["Graph", "build"]
+__all__ = ["CHOICES", "Graph", "build"]
 
 _CLOBBERED = sum(1 << reg for reg in CLOBBERED)
 _ALL = sum(1 << reg for reg in REGISTERS)
+
+#: Set of registers of the machine, as bits -> how many these are.
+CHOICES = [bin(mask).count("1") for mask in range(_ALL + 1)]
 
 
 class Graph:
@@ -41,9 +44,9 @@ class Graph:
         mask = self.allowed[reg]
         return sum(1 for each in self.neighbours[reg] if self.allowed[each] & mask)
 
-    def choices(self, reg: int) -> int:
-        """How many registers of the machine it may have."""
-        return bin(self.allowed[reg]).count("1")
+    def hard(self, reg: int) -> bool:
+        """Whether its neighbours may leave it without a colour."""
+        return len(self.neighbours[reg]) >= CHOICES[self.allowed[reg]]
 
     def clash(self, reg: int, others: set[int]) -> None:
         """A register is set while others are needed."""

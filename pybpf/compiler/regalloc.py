@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from heapq import heapify, heappop
 
-from pybpf.compiler.interference import Graph, build
+from pybpf.compiler.interference import CHOICES, Graph, build
 from pybpf.compiler.machine import VIRTUAL, MFunction
 from pybpf.compiler.order import loop_depths
 from pybpf.compiler.spill import Spiller
@@ -20,6 +20,8 @@ __all__ = ["allocate"]
 #: Registers of the machine in the order in which they are tried: arguments first, those that survive calls last.
 _PREFERRED = (1, 2, 3, 4, 5, 0, 6, 7, 8, 9)
 _NEVER = 1e30
+#: Neighbours that are looked at one by one for every copy.
+_MANY = 64
 
 
 def allocate(function: MFunction) -> list[int]:
@@ -77,18 +79,30 @@ def _merge(graph: Graph, apart: set[int]) -> None:
 
 
 def _mergeable(graph: Graph, one: int, other: int) -> bool:
-    """Briggs' test: merged, it has fewer neighbours that are hard to colour than it has colours."""
+    """Whether merging cannot cost a colour, by the test that is cheap enough."""
+    if len(graph.neighbours[one]) < len(graph.neighbours[other]):
+        one, other = other, one
+    if len(graph.neighbours[one]) > _MANY:
+        return _safe_into(graph, other, one)
     mask = graph.allowed[one] & graph.allowed[other]
-    colours = bin(mask).count("1")
+    colours = CHOICES[mask]
     if not colours:
         return False
+    # Briggs' test: it has fewer neighbours that are hard to colour than it has colours
     hard = 0
     for each in graph.neighbours[one] | graph.neighbours[other]:
-        if graph.allowed[each] & mask and len(graph.neighbours[each]) >= graph.choices(each):
+        if graph.allowed[each] & mask and graph.hard(each):
             hard += 1
             if hard >= colours:
                 return False
     return True
+
+
+def _safe_into(graph: Graph, small: int, large: int) -> bool:
+    """George's test: the neighbours that the larger one would gain are easy to colour."""
+    return graph.allowed[large] & ~graph.allowed[small] == 0 and not any(
+        graph.hard(each) for each in graph.neighbours[small] - graph.neighbours[large]
+    )
 
 
 def _merged(graph: Graph, one: int, other: int) -> None:
@@ -107,7 +121,7 @@ def _simplify(graph: Graph) -> list[int]:
     """The order in which to colour, last first: what surely gets a colour is left for the end."""
     nodes = {reg for reg in graph.present if graph.parent[reg] == reg}
     degree = {reg: graph.degree(reg) for reg in nodes}
-    choices = {reg: graph.choices(reg) for reg in nodes}
+    choices = {reg: CHOICES[graph.allowed[reg]] for reg in nodes}
     easy = [reg for reg in sorted(nodes) if degree[reg] < choices[reg]]
     hard = [(graph.cost[reg] / (1 + degree[reg]), reg) for reg in nodes if degree[reg] >= choices[reg]]
     heapify(hard)

@@ -111,6 +111,8 @@ class _Selector:
         self.blocks = {block: MBlock(block.name) for block in self.order}
         self.own = set(self.blocks.values())
         self.returns: dict[int, MBlock] = {}
+        #: block -> predecessor -> which operands of phis belong to it
+        self.columns: dict[Block, dict[Block, list[int]]] = {}
         self.params: list[Instr] = []
         self.base = -1
         # of the block at hand: items, last first; those of the instruction at hand, first first
@@ -171,9 +173,13 @@ class _Selector:
 
     def copy_phis(self, block: Block, way: int) -> None:
         target = block.successors[way]
+        if target not in self.columns:
+            columns: dict[Block, list[int]] = {}
+            for index, each in enumerate(target.predecessors):
+                columns.setdefault(each, []).append(index)
+            self.columns[target] = columns
         # a branch may have both its ways to one block, which then has two operands in each phi
-        again = block.successors[:way].count(target)
-        column = [index for index, each in enumerate(target.predecessors) if each is block][again]
+        column = self.columns[target][block][block.successors[:way].count(target)]
         self.copies([(self.result(phi), self.source(phi.args[column])) for phi in self.phis[target]])
 
     def enter(self, laid_out: list[MBlock]) -> None:
@@ -474,6 +480,10 @@ class _Selector:
         base, offset = self.memory(instr.args[0], instr.attrs["offset"])
         self.copies([(0, self.source(instr.args[1]))])
         self.put(MInsn(_STX_ATOMIC | _SIZES[instr.attrs["size"]], base, new, offset, ATOMIC_CMPXCHG))
+        if instr.attrs["size"] == 4:
+            # x86 leaves the upper half of r0 as it was where the values are equal; Linux 6.18 adds this by itself only
+            # where it sees the upper half read on the first way that it follows
+            self.put(MInsn(_ALU32 | ALU["mov"][0] | _X, 0, 0))
         self.take_result(instr)
 
     def need_atomics(self, what: str) -> None:

@@ -41,6 +41,8 @@ def run_in_kernel(compiled: Compiled, args: list[int]) -> tuple[int, bytes]:
         program = stack.enter_context(Program.load(compiled.spec, maps))
         ctx = b"".join((arg & ((1 << 64) - 1)).to_bytes(8, "little") for arg in args)
         result = program.test_run(ctx=ctx).retval
+        if "state" not in maps:
+            return result, b""
         return result, struct.pack(f"<{STATE // 8}Q", *maps["state"][0])
 
 
