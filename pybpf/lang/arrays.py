@@ -8,10 +8,9 @@ from math import gcd
 from typing import TYPE_CHECKING, Any
 
 from pybpf.compiler.ir import Instr
-from pybpf.lang import raw
 from pybpf.lang.constants import Const
 from pybpf.lang.ints import Int, Test
-from pybpf.lang.memory import Ref, Written, converted, declared, fitting, is_integer, name_of, place, read
+from pybpf.lang.memory import Ref, Written, converted, declared, differ, fitting, is_integer, name_of, place, read
 from pybpf.lang.values import Val
 from pybpf.types import sizeof
 
@@ -80,8 +79,7 @@ class ArrayRef(Ref):
         if op not in ("==", "!=") or (isinstance(other, Const) and other.value is None):
             return super().compare(gen, op, other, at)
         source = place(gen, other, self.kind, at)
-        left, right = (raw.words(gen, each.address, each.offset, self.size, each.align) for each in (self, source))
-        return Test("eq" if op == "==" else "ne", raw.differs(gen, zip(left, right)), 0)
+        return Test("eq" if op == "==" else "ne", differ(gen, self, source, self.size), 0)
 
 
 class MadeArray(Written):

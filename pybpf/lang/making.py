@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from pybpf.lang.counting import MakesAggregates
 from pybpf.lang.counts import Counts
 from pybpf.lang.maps import (
     ENTRIES,
@@ -26,7 +27,7 @@ T = TypeVar("T")
 P = TypeVar("P")
 
 
-class Makes:
+class Makes(MakesAggregates):
     """What a :class:`~pybpf.Tracer` makes for its probes. All methods share these parameters:
 
     ``key``, ``value``: types; a key may be a tuple of types. ``max_entries``: how many entries fit. ``name``: what

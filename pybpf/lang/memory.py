@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pybpf.lang.gen import Gen
 
 __all__ = [
-    "MAP", "OWN", "PER_CPU", "RECORD", "Maybe", "Ref", "Written", "converted", "declared", "fitting", "is_integer",
-    "name_of", "place", "read",
+    "MAP", "OWN", "PER_CPU", "RECORD", "Maybe", "Ref", "Written", "converted", "declared", "differ", "fitting",
+    "is_integer", "name_of", "place", "read",
 ]  # fmt: skip
 
 #: Whose memory a place is in: the function's own; a map's, shared by all CPUs; a map's, of this CPU; an event's.
@@ -199,6 +199,7 @@ class Written(Val):
 
 def place(gen: Gen, value: Val, kind: Any, at: ast.AST, name: str = "") -> Ref:
     """A value of a type that is no integer, in memory that helpers may read: where it is, or copied to there."""
+    value = converted(gen, value, kind, at)
     if isinstance(value, Ref) and value.kind is kind and value.space != RECORD and value.align == 8:
         return value
     made = Ref.of(gen.b.slot(sizeof(kind), name), 0, kind, OWN)
@@ -220,9 +221,28 @@ def converted(gen: Gen, value: Val, kind: Any, at: ast.AST) -> Val:
     """The value as one that stores itself as a type: the items of a tuple become the fields of a struct."""
     from pybpf.lang.views import from_items
 
+    if isinstance(value, Maybe):
+        value = value.use(gen, at)
     if isinstance(value, (Const, Written, Ref)) or type(value).elements is Val.elements:
         return value
     return from_items(gen, value.elements(gen, at), kind, at) or value
+
+
+def differ(gen: Gen, one: Ref, other: Ref, size: int) -> Operand:
+    """Zero if the first ``size`` bytes at two places are the same."""
+    align = min(one.align, other.align)
+    while (one.offset - other.offset) % align:
+        align //= 2
+    # the offsets may be cut differently: only widths that both have are used
+    start = one.offset % align
+    pairs = (
+        [
+            gen.b.emit("load", each.address, offset=each.offset + at - start, size=width, signed=False)
+            for each in (one, other)
+        ]
+        for at, width in raw.pieces(start, size, align)
+    )
+    return raw.differs(gen, ((left, right) for left, right in pairs))
 
 
 class Maybe(Val):

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
     from pybpf.lang.gen import Gen
 
-__all__ = ["clear", "copy", "differs", "pieces", "pointer", "words", "write"]
+__all__ = ["clear", "copy", "differs", "pieces", "pointer", "write"]
 
 #: bytes from which known zeros are cleared rather than stored
 _MOST_STORED = 64
@@ -60,12 +60,6 @@ def copy(
     for at, width in pieces(offset, size, shared):
         word = gen.b.emit("load", source, offset=at, size=width, signed=False)
         gen.b.emit("store", to, word, offset=at - offset + to_offset, size=width)
-
-
-def words(gen: Gen, address: Operand, offset: int, size: int, align: int = 8) -> Iterator[Operand]:
-    """The bytes at a place, loaded piece after piece."""
-    for at, width in pieces(offset, size, align):
-        yield gen.b.emit("load", address, offset=at, size=width, signed=False)
 
 
 def differs(gen: Gen, pairs: Iterable[tuple[Operand, Operand]]) -> Operand:

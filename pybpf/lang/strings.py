@@ -11,7 +11,7 @@ from pybpf.lang import raw
 from pybpf.lang.arrays import element
 from pybpf.lang.constants import Const
 from pybpf.lang.ints import Test
-from pybpf.lang.memory import RECORD, Ref, place, read
+from pybpf.lang.memory import RECORD, Ref, differ, place, read
 from pybpf.lang.values import Val
 from pybpf.types import array_of, char, sizeof, u8
 
@@ -85,9 +85,7 @@ class Chars(Ref):
             # the longer one has its end where the shorter one ends at the latest
             size += 1
             left = left.widened(gen)
-        align = next(w for w in (8, 4, 2, 1) if (left.offset - right.offset) % w == 0)
-        words = [raw.words(gen, each.address, each.offset, size, min(align, each.align)) for each in (left, right)]
-        return Test("eq", raw.differs(gen, zip(*words)), 0)
+        return Test("eq", differ(gen, left, right, size), 0)
 
     def widened(self, gen: Gen) -> Chars:
         """A copy with a NUL behind it."""

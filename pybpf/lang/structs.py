@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pybpf.lang import raw
 from pybpf.lang.constants import Const
 from pybpf.lang.ints import Int, Test
-from pybpf.lang.memory import Ref, Written, converted, declared, fitting, is_integer, name_of, place, read
+from pybpf.lang.memory import Ref, Written, converted, declared, differ, fitting, is_integer, name_of, place, read
 from pybpf.lang.values import Val
 from pybpf.sys.near import did_you_mean
 from pybpf.types import Field, StructLayout
@@ -54,9 +54,8 @@ class StructRef(Ref):
     def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
         if op not in ("==", "!=") or (isinstance(other, Const) and other.value is None):
             return super().compare(gen, op, other, at)
-        source = place(gen, converted(gen, other, self.kind, at), self.kind, at)
-        left, right = (raw.words(gen, each.address, each.offset, self.size, each.align) for each in (self, source))
-        return Test("eq" if op == "==" else "ne", raw.differs(gen, zip(left, right)), 0)
+        source = place(gen, other, self.kind, at)
+        return Test("eq" if op == "==" else "ne", differ(gen, self, source, self.size), 0)
 
 
 class MadeStruct(Written):

@@ -1,0 +1,46 @@
+"""Run functions of the DSL that share maps with the test: what the tests of memory, maps and events rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import harness
+
+from pybpf.lang.counts import Counts
+from pybpf.lang.output import Events
+
+__all__ = ["Shared"]
+
+
+class Shared:
+    """Maps of a test: made like those of a tracer, bound while a function is loaded.
+
+    >>> shared = Shared()
+    >>> hits = shared(Hash, u32, u64, 100)
+    >>> with shared.load(function, hits) as run:  # doctest: +SKIP
+    ...     run(7)
+    ...     dict(hits.items())
+    """
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self._number = 0
+
+    def name(self) -> str:
+        """Another name."""
+        self._number += 1
+        return f"map{self._number}"
+
+    @contextmanager
+    def load(self, function: Callable[..., Any], *parts: Any) -> Iterator[harness.Loaded]:
+        """Load a function; ``parts`` are the maps and event streams that it uses and the test reads."""
+        with harness.load(function) as program, ExitStack() as readers:
+            for part in (*parts, self.counts):
+                name = part.name
+                if name in program.maps:
+                    part.bind(program.maps[name])
+                if isinstance(part, (Counts, Events)):
+                    readers.callback(part.close)
+            yield program

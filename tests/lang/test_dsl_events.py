@@ -1,0 +1,164 @@
+"""Events of probes: what is emitted is delivered, typed and in order, or counted as lost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import harness
+import pytest
+from sharing import Shared
+
+from pybpf.compiler.target import Target
+from pybpf.errors import BpfError
+from pybpf.lang.maps import Hash
+from pybpf.lang.output import Events
+from pybpf.sys.bpf import MapType
+from pybpf.types import Struct, char, s32, u8, u32, u64
+
+shared = Shared()
+
+
+class Point(Struct):
+    x: u8
+    y: u32
+
+
+class Open(Struct):
+    pid: u32
+    ret: s32
+    comm: char[16]
+    where: Point
+    time: u64
+    path: char[256]
+    last: u8
+
+
+opens: Events[Open] = Events(Open, shared.counts, name="opens")
+few: Events[Open] = Events(Open, shared.counts, pages=1, name="few")
+points = Hash(u32, Point, 10, shared.counts, "points")
+
+
+@pytest.mark.root
+@pytest.mark.needs("ringbuf")
+def test_fields_arrive() -> None:
+    def probe(number: u32) -> None:
+        opens.emit(pid=number, ret=-number, comm="cat", where=Point(1, number), time=1 << 40, path="/etc/passwd", last=9)
+        opens.emit(Open(number, 2))
+        opens.emit(number, 3, "dog")
+        kept = Open(pid=1, path="a")
+        kept.path = "longer than before"
+        kept.where.y = number
+        opens.emit(kept)
+        opens.emit(kept.pid, where=kept.where)
+        opens.emit()
+
+    with shared.load(probe, opens) as run:
+        run(5)
+        assert opens.read() == [
+            Open(5, -5, "cat", Point(1, 5), 1 << 40, "/etc/passwd", 9),
+            Open(pid=5, ret=2),
+            Open(5, 3, "dog"),
+            Open(pid=1, path="longer than before", where=Point(0, 5)),
+            Open(pid=1, where=Point(0, 5)),
+            Open(),
+        ]
+        assert opens.lost == 0
+
+
+@pytest.mark.root
+@pytest.mark.needs("ringbuf")
+def test_emitted_is_delivered_or_lost() -> None:
+    def probe(number: u32) -> None:
+        few.emit(pid=number)
+
+    with shared.load(probe, few) as run:
+        for number in range(40):
+            run(number)
+        delivered = few.read()
+        assert [each.pid for each in delivered] == list(range(len(delivered)))
+        assert 0 < len(delivered) < 40
+        assert len(delivered) + few.lost == 40
+        run(99)
+        assert [each.pid for each in few.read()] == [99]
+
+
+@pytest.mark.root
+@pytest.mark.needs("ringbuf")
+def test_emitted_by_many_threads() -> None:
+    def probe(number: u32) -> None:
+        opens.emit(pid=number, path="x")
+
+    with shared.load(probe, opens) as run:
+        workers = [threading.Thread(target=lambda: [run(number) for number in range(300)]) for _ in range(3)]
+        got: list[int] = []
+        for each in workers:
+            each.start()
+        while any(each.is_alive() for each in workers):
+            got += [each.pid for each in opens.poll(0.01)]
+        for each in workers:
+            each.join()
+        got += [each.pid for each in opens.read()]
+        assert len(got) + opens.lost == 900
+        if not opens.lost:
+            assert sorted(got) == sorted(3 * list(range(300)))
+
+
+@pytest.mark.root
+@pytest.mark.needs("ringbuf")
+def test_ways_to_read() -> None:
+    def probe(number: u32) -> None:
+        opens.emit(pid=number)
+
+    async def first() -> int:
+        async for each in opens:
+            return each.pid
+        return -1
+
+    with shared.load(probe, opens) as run:
+        run(1)
+        assert next(iter(opens)).pid == 1
+        run(2)
+        got: list[Open] = []
+        assert opens.drain(got.append) == 1
+        assert got == [Open(pid=2)]
+        run(3)
+        assert asyncio.run(first()) == 3
+        assert opens.fileno() >= 0
+
+
+@pytest.mark.root
+@pytest.mark.needs("ringbuf")
+def test_struct_of_a_map_is_emitted() -> None:
+    def probe(key: u32) -> None:
+        found = points.get(key)
+        if found is not None:
+            opens.emit(where=found, pid=found.y)
+
+    with shared.load(probe, opens, points) as run:
+        points[4] = Point(1, 2)
+        run(3)
+        run(4)
+        assert opens.read() == [Open(pid=2, where=Point(1, 2))]
+
+
+def test_perf_buffer_where_there_is_no_ring_buffer() -> None:
+    def probe(number: u32) -> None:
+        opens.emit(pid=number)
+
+    unit = harness.compiled(probe, Target.described("5.4"))
+    assert unit.maps["opens"].type is MapType.PERF_EVENT_ARRAY
+    unit = harness.compiled(probe, Target.described("5.10"))
+    assert unit.maps["opens"].type is MapType.RINGBUF
+    assert unit.maps["opens"].max_entries == 64 * 4096
+
+
+def test_outside_of_a_probe() -> None:
+    with pytest.raises(BpfError, match=r"emit\(\) works only in a probe"):
+        opens.emit(pid=1)
+    with pytest.raises(BpfError, match="the events 'opens' cannot be read yet: use them inside 'with tracer:'"):
+        Events(Open, shared.counts, name="opens").read()
+    with pytest.raises(TypeError, match="events are of a Struct class, not"):
+        Events(int, shared.counts)
+    with pytest.raises(ValueError, match="has 1 to"):
+        Events(Open, shared.counts, pages=0)
