@@ -225,7 +225,7 @@ def test_large_slots_go_to_scratch_memory() -> None:
 
 @pytest.mark.usefixtures("only_back_end")
 def test_slots_that_fit_need_no_map() -> None:
-    made = compiled("func f(ptr):\nentry:\n  v0 = slot size=512 align=8 name=s\n  store v0, 1 offset=0 size=8\n  ret 0\n")
+    made = compiled("func f():\nentry:\n  v0 = slot size=512 align=8 name=s\n  store v0, 1 offset=0 size=8\n  ret 0\n")
     assert list(made.maps) == ["m"]
     assert "*(u64 *)(r10 -512) = 1" in str(made.spec.code)
 
@@ -283,8 +283,8 @@ def test_recursion_is_refused() -> None:
 def test_callback() -> None:
     """bpf_loop (Linux 5.17) calls a function of the unit, which gets a pointer to the caller's memory."""
     made = compiled(
-        "func f(ptr):\nentry:\n  v0 = slot size=8 align=8 name=sum\n  store v0, 0 offset=0 size=8\n  v1 = func func=step\n"
-        "  v2 = call 10, v1, v0, 0 helper=loop : int\n  v3 = load v0 offset=0 size=8 signed=0 : int\n  ret v3\n"
+        "func f(ptr):\nentry:\n  v0 = slot size=8 align=8 name=sum\n  store v0, 0 offset=0 size=8\n"
+        "  v1 = func func=step\n  v2 = call 10, v1, v0, 0 helper=loop : int\n  v3 = load v0 offset=0 size=8 signed=0 : int\n  ret v3\n"
         "func step(int, ptr):\nentry:\n  v0 = param index=0 : int\n  v1 = param index=1 : ptr\n"
         "  v2 = load v1 offset=0 size=8 signed=0 : int\n  v3 = add v2, v0\n  store v1, v3 offset=0 size=8\n  ret 0\n"
     )
@@ -292,6 +292,7 @@ def test_callback() -> None:
     assert run_in_kernel(made, [])[0] == 45
 
 
+@pytest.mark.usefixtures("only_back_end")
 def test_too_many_values_for_the_stack() -> None:
     loads = "".join(f"  v{n} = load v0 offset={n % 5 * 8} size=8 signed=0 : int\n" for n in range(1, 101))
     call = "  v101 = call helper=ktime_get_ns : int\n"
