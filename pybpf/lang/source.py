@@ -40,7 +40,7 @@ class Source:
         """The source of a function that this one calls. :raises CompileError: as :func:`source_of`."""
         code = getattr(getattr(function, "__func__", function), "__code__", None)
         same = code is not None and code.co_filename == self.function.__code__.co_filename
-        return source_of(function, self.given if same else None)
+        return source_of(function, self.given if same else None, self.file)
 
     @property
     def name(self) -> str:
@@ -83,10 +83,11 @@ class Source:
         return CompileError(message, self.file, line, column, until, text)
 
 
-def source_of(function: Any, text: str | None = None) -> Source:
+def source_of(function: Any, text: str | None = None, file: str = "") -> Source:
     """Find the definition of a function.
 
     :param text: the source text that the function was made from, for functions that have no file.
+    :param file: what messages call that text.
     :raises CompileError: the source is not to be found, is not the function's, or the object is no Python function.
     """
     bound: tuple[Any, ...] = ()
@@ -96,7 +97,7 @@ def source_of(function: Any, text: str | None = None) -> Source:
         raise CompileError(f"{function!r:.80} is not a Python function; a probe is made from `def` or `lambda`")
     code = function.__code__
     if text is not None:
-        return _found(function, bound, f"<source of {function.__name__}>", text, text)
+        return _found(function, bound, file or f"<source of {function.__name__}>", text, text)
     linecache.checkcache(code.co_filename)
     lines = linecache.getlines(code.co_filename, function.__globals__)
     if not lines:

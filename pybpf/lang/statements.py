@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from pybpf.lang.constants import Const
 from pybpf.lang.expressions import OPERATORS
 from pybpf.lang.ints import KINDS
 from pybpf.lang.loops import compile_break, compile_continue, compile_for, compile_while
+from pybpf.lang.matching import compile_match
 from pybpf.lang.variables import Unset
 from pybpf.types import bool_
 
@@ -162,4 +164,5 @@ STATEMENTS: Mapping[type[ast.AST], Callable[[Gen, Any], None]] = MappingProxyTyp
     ast.Pass: _pass,
     ast.Return: _return,
     ast.While: compile_while,
+    **({ast.Match: compile_match} if sys.version_info >= (3, 10) else {}),
 })  # fmt: skip

@@ -211,7 +211,7 @@ class Generator:
         return f"{kind}({self._literal()})"
 
     def _converted(self, kind: str, depth: int) -> str:
-        return f"{kind}({self._expression(depth)})"
+        return f"{kind}({self._running(depth) if kind == 'bool' else self._expression(depth)})"
 
     def _expression(self, depth: int) -> str:
         return self._literal() if self.rng.random() < 0.2 else self._running(depth)

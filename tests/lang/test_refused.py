@@ -1,0 +1,225 @@
+"""Probes that cannot be compiled: the exact message, and what the caret points at."""
+
+from __future__ import annotations
+
+import sys
+from types import FunctionType
+from typing import Any
+
+import pytest
+
+from pybpf import types
+from pybpf.compiler.target import Target
+from pybpf.errors import CompileError
+from tests.lang.harness import compiled
+
+TARGET = Target.described("6.12")
+#: stands before each probe
+PRELUDE = '''class LIMITS:
+    max = 5
+NUMBERS = [1, 2]
+NOTHING = 5
+def helper(x, y=1):
+    return x + y
+def recursive(x):
+    return other(x)
+def other(x):
+    return recursive(x - 1)
+def broken(x):
+    return x.missing
+'''
+#: source of the probe, what the caret points at, message; FILE stands for the name of the source
+ROWS = [
+    ("def probe(x):\n    assert x > 1", "assert x > 1",
+     "'assert' cannot be compiled: eBPF has no exceptions; write 'if not ...: return'"),
+    ("def probe(x):\n    raise ValueError(x)", "raise ValueError(x)",
+     "'raise' cannot be compiled: eBPF has no exceptions; write 'return', or emit an event that says what is wrong"),
+    ("def probe(x):\n    try:\n        return x\n    except ValueError:\n        return 0", "try:",
+     "'try' cannot be compiled: eBPF has no exceptions; test values before they are used"),
+    ("def probe(x):\n    with x:\n        return 1", "with x:",
+     "'with' cannot be compiled: nothing in a probe needs to be closed"),
+    ("def probe(x):\n    yield x", "yield x",
+     "'yield' cannot be compiled: send values by the emit() of tracer.events(...)"),
+    ("async def probe(x):\n    return x", "async def probe(x):",
+     "'async def' cannot be compiled: write a plain 'def'"),
+    ("def probe(x):\n    f = lambda y: y\n    return f(x)", "lambda y: y",
+     "a lambda inside of a probe cannot be compiled: define it outside of the probe, and call it here"),
+    ("def probe(x):\n    return sum([y for y in (x, 2)])", "[y for y in (x, 2)]",
+     "a list comprehension cannot be compiled: write a 'for' loop"),
+    ("def probe(x):\n    return {1: x}", "{1: x}",
+     "a dict cannot be made in a probe: use a map, such as tracer.hash(...)"),
+    ("def probe(x):\n    global TOTAL\n    TOTAL = x", "global TOTAL",
+     "'global' cannot be compiled: the globals of Python are constants in a probe; keep values in a map"),
+    ("def probe(x):\n    import os", "import os",
+     "'import' cannot be compiled: import outside of the probe"),
+    ("def probe(x):\n    def inner():\n        return 1\n    return inner()", "def inner():",
+     "a function inside of a probe cannot be compiled: define it outside of the probe, and call it here"),
+    ("def probe(x):\n    class Inner:\n        pass", "class Inner:",
+     "a class inside of a probe cannot be compiled: define it outside of the probe"),
+    ("def probe(*args):\n    return args", "args",
+     "parameters with '*' are not compiled: name each parameter"),
+    ("def probe(x):\n    a, *b = (1, 2, 3)", "*b",
+     "'*' among targets is not compiled: name each of them"),
+    ("def probe(x):\n    a, b = (1, 2, 3)", "a, b",
+     "2 targets for 3 values"),
+    ("def probe(x):\n    a, b = x", "a, b",
+     "a u64 cannot be iterated over"),
+    ("def probe(x):\n    return x / 2", "x / 2",
+     "'/' gives a float, which eBPF does not have: write '//' to divide integers"),
+    ("def probe(x):\n    return 2 ** x", "2 ** x",
+     "'**' by a value of run time: write '1 << n' for powers of two, or a loop"),
+    ("def probe(x):\n    return x * 1.5", "x * 1.5",
+     "eBPF has no floating point: scale to integers, such as nanoseconds or thousandths"),
+    ("def probe(x):\n    return x // 0", "x // 0",
+     "division by zero"),
+    ("def probe(x):\n    return 1 // 0", "1 // 0",
+     "Python cannot compute this: ZeroDivisionError: integer division or modulo by zero"),
+    ("def probe(x):\n    return x << 64", "x << 64",
+     "a shift by 64: integers have 64 bits, so shift by 0 to 63"),
+    ("def probe(x: u64, y: s64):\n    return x // y", "x // y",
+     "'//' of a u64 and a signed value has no 64-bit type for its result: convert one of them by u64(x) or s64(x)"),
+    ("def probe(x):\n    y: u8 = 300\n    return y", "y: u8 = 300",
+     "300 does not fit u8: its range is 0 to 255"),
+    ("def probe(x):\n    y: s8 = 1\n    y = -129\n    return y", "y",
+     "-129 does not fit s8: its range is -128 to 127"),
+    ("def probe(x):\n    y: u8 = 1\n    y: u16 = 2", "y: u16 = 2",
+     "'y' is annotated as u8 already: a variable has one type"),
+    ("def probe(x: u64, y: s64):\n    z = x\n    if y < 0:\n        z = y\n    return z", "z",
+     "'z' is assigned a u64 and a signed value: annotate it, as in 'z: s64 = ...', or convert by u64(x) or s64(x)"),
+    ("def probe(x: u64, y: s64):\n    return x if y else y", "x if y else y",
+     "this is a u64 or a signed value, depending on the way: convert one by u64(x) or s64(x)"),
+    ("def probe(x):\n    return y", "y",
+     "name 'y' is not defined"),
+    ("def probe(x):\n    return lenn(x)", "lenn",
+     "name 'lenn' is not defined; did you mean len?"),
+    ("def probe(x):\n    if x:\n        y = 1\n    return y", "y",
+     "'y' may not have been assigned here: assign it on every way that leads here"),
+    ("def probe(x):\n    z = y\n    y = 1", "y",
+     "'y' is read before it is assigned"),
+    ("def probe(x):\n    y = 1\n    del y\n    return y", "y",
+     "'y' was deleted"),
+    ("def probe(x):\n    if x:\n        s = 'a'\n    else:\n        s = 'b'\n    return s == 'a'", "s",
+     "'s' is 'a' or 'b' here, depending on the way: use two names"),
+    ("def probe(x):\n    return x.pid", "x.pid",
+     "a u64 has no attribute 'pid'"),
+    ("def probe(x):\n    return x[0]", "x[0]",
+     "a u64 cannot be indexed"),
+    ("def probe(x):\n    return x(1)", "x(1)",
+     "a u64 cannot be called"),
+    ("def probe(x):\n    return LIMITS.maxx", "LIMITS.maxx",
+     "LIMITS has no attribute 'maxx'; did you mean max?"),
+    ("def probe(x):\n    return (1, 2)[x]", "(1, 2)[x]",
+     "(1, 2) is a constant of Python: its index must be constant too; put what is looked up at run time into a map or "
+     "an array"),
+    ("def probe(x):\n    return x == 'a'", "x == 'a'",
+     "a u64 cannot be compared with 'a'"),
+    ("def probe(x):\n    return x + 'a'", "x + 'a'",
+     "'a' is not an integer"),
+    ("def probe(x):\n    return open('/etc/passwd')", "open('/etc/passwd')",
+     "'open' cannot be called in a probe"),
+    ("def probe(x):\n    for y in x:\n        pass", "x",
+     "a u64 cannot be iterated over"),
+    ("def probe(x):\n    for y in range(0, 10, x):\n        pass", "range(0, 10, x)",
+     "the step of a range is a constant other than 0"),
+    ("def probe(x):\n    return range(1, 2, 3, 4)", "range(1, 2, 3, 4)",
+     "range() takes 1 to 3 integers, and got 4"),
+    ("def probe(x):\n    return min()", "min()",
+     "Python cannot compute this: TypeError: min expected at least 1 argument, got 0"),
+    ("def probe(x):\n    return abs(x, x)", "abs(x, x)",
+     "abs() takes one value, and got 2"),
+    ("def probe(x):\n    return u8(x, x)", "u8(x, x)",
+     "u8() takes one value, and got 2"),
+    ("def probe(x):\n    return helper()", "helper()",
+     "helper() needs a value for 'x'"),
+    ("def probe(x):\n    return helper(x, 1, 2)", "helper(x, 1, 2)",
+     "helper() takes 2 positional arguments, and got 3"),
+    ("def probe(x):\n    return helper(x, z=1)", "helper(x, z=1)",
+     "helper() has no parameter 'z'"),
+    ("def probe(x):\n    return helper(x, y=1, **{})", "{}",
+     "'**' in a call is not compiled: name each argument"),
+    ("def probe(x):\n    return recursive(x)", "recursive(x - 1)",
+     "recursive() calls itself (recursive -> other -> recursive): eBPF has no recursion, write a loop (in other(), "
+     "called from FILE:8, from FILE:14)"),
+    ("def probe(x):\n    return broken(x)", "x.missing",
+     "a u64 has no attribute 'missing' (in broken(), called from FILE:14)"),
+    ("def probe(x):\n    x.y: u8 = 1", "x.y",
+     "only variables are annotated: a field or an item has the type of its struct or map"),
+    ("def probe(x):\n    del x.y", "x.y",
+     "'del' takes variables and items of maps"),
+    ("def probe(x):\n    return len(x)", "len(x)",
+     "a u64 has no length"),
+    ("def probe(x):\n    return 1 << 5000", "1 << 5000",
+     "this integer has more than 4096 bits"),
+    ("def probe(x):\n    return x + (1 << 64)", "x + (1 << 64)",
+     "18446744073709551616 does not fit 64 bits"),
+    ("def probe(x):\n    return x @ x", "x @ x",
+     "a u64 does not support '@'"),
+    ("def probe(x):\n    y: NOTHING = 1\n    return y", "y: NOTHING = 1",
+     "5 is not a type that a variable can have"),
+    ("def probe(x):\n    return NUMBERS[5]", "NUMBERS[5]",
+     "Python cannot compute this: IndexError: list index out of range"),
+    ("def probe(x):\n    return x[1:x]", "x",
+     "the ends of a slice are constants: memory has a fixed length in eBPF"),
+]  # fmt: skip
+#: the same, for syntax that Python 3.9 does not have
+NEW_ROWS = [
+    ("def probe(x):\n    match x:\n        case [1, 2]:\n            return 1", "[1, 2]",
+     "this pattern cannot be compiled: a case is a constant, constants with '|', a name or '_'"),
+    ("def probe(x):\n    match x:\n        case LIMITS():\n            return 1", "LIMITS()",
+     "this pattern cannot be compiled: a case is a constant, constants with '|', a name or '_'"),
+]  # fmt: skip
+
+
+def made(text: str) -> FunctionType:
+    names: dict[str, Any] = {name: getattr(types, name) for name in ("u8", "u16", "u32", "u64", "s8", "s16", "s64")}
+    exec(compile(text, "<rows>", "exec"), names)
+    probe: FunctionType = names["probe"]
+    return probe
+
+
+@pytest.mark.parametrize(("source", "caret", "message"), ROWS + (NEW_ROWS if sys.version_info >= (3, 10) else []))
+def test_message_says_what_and_where(source: str, caret: str, message: str) -> None:
+    text = PRELUDE + source + "\n"
+    probe = made(text)
+    with pytest.raises(CompileError) as raised:
+        compiled(probe, TARGET, source=text)
+    error = raised.value
+    assert error.message == message.replace("FILE", error.file)
+    assert error.text == text.split("\n")[error.line - 1]
+    assert error.text[error.column - 1 : error.end_column - 1] == caret
+
+
+def test_source_that_is_not_to_be_found() -> None:
+    names: dict[str, Any] = {}
+    exec("def probe(x): return x", names)
+    with pytest.raises(CompileError) as raised:
+        compiled(names["probe"], TARGET)
+    assert raised.value.message == (
+        "the source of probe() is not to be found: it was made in '<string>', not in a file that can be read; put it "
+        "into a file, or pass its text as source=..."
+    )
+    compiled(names["probe"], TARGET, source="def probe(x): return x")
+
+
+def test_source_that_was_changed() -> None:
+    names: dict[str, Any] = {}
+    exec("def probe(x): return x", names)
+    with pytest.raises(CompileError) as raised:
+        compiled(names["probe"], TARGET, source="def other(x): return x")
+    assert raised.value.message == (
+        "probe() is not in line 1 of its source; the text was changed after the function was made: load it anew"
+    )
+
+
+@pytest.mark.parametrize("what", [len, 5, "text", int, None])
+def test_only_functions_are_compiled(what: Any) -> None:
+    with pytest.raises(CompileError, match="is not a Python function; a probe is made from `def` or `lambda`"):
+        compiled(what, TARGET)
+
+
+def test_too_deep() -> None:
+    text = f"def probe(x):\n    return {'-' * 90}{'(' * 80}x{')' * 80}\n"
+    compiled(made(text), TARGET, source=text)
+    text = "def probe(x):\n    return " + " + ".join(["x"] * 700) + "\n"
+    with pytest.raises(CompileError, match="nested too deeply: split it"):
+        compiled(made(text), TARGET, source=text)
