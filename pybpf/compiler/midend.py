@@ -8,7 +8,9 @@ from pybpf.compiler.branches import branches
 from pybpf.compiler.checks import checks
 from pybpf.compiler.cse import cse
 from pybpf.compiler.dce import dce
+from pybpf.compiler.dead_stores import dead_stores
 from pybpf.compiler.fold import fold
+from pybpf.compiler.forward import forward
 from pybpf.compiler.ir import Unit
 from pybpf.compiler.lookups import lookups
 from pybpf.compiler.lower_division import lower_division
@@ -17,6 +19,7 @@ from pybpf.compiler.lower_memory import lower_memory
 from pybpf.compiler.lower_reads import lower_reads
 from pybpf.compiler.promote import promote
 from pybpf.compiler.target import Target
+from pybpf.compiler.widen import widen
 
 __all__ = ["PASSES_MID"]
 
@@ -29,13 +32,16 @@ PASSES_MID: list[tuple[str, Callable[[Unit, Target], None]]] = [
     ("cse", cse),
     ("lookups", lookups),
     ("checks", checks),
-    ("dce", dce),
     ("lower_maps", lower_maps),
     ("lower_reads", lower_reads),
+    ("forward", forward),
+    ("dead_stores", dead_stores),
+    ("dce", dce),
     ("lower_memory", lower_memory),
     ("lower_division", lower_division),
     ("fold_machine", fold),
     ("cse_machine", cse),
+    ("widen", widen),
     ("dce_machine", dce),
     ("branches_machine", branches),
 ]
