@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from pybpf.lang import raw
 from pybpf.lang.arrays import element
 from pybpf.lang.constants import Const
-from pybpf.lang.ints import Test
-from pybpf.lang.memory import RECORD, Ref, differ, place, read
+from pybpf.lang.flow import Choice
+from pybpf.lang.ints import Int, Test, any_of
+from pybpf.lang.memory import OWN, RECORD, Ref, differ, place, read
 from pybpf.lang.values import Val
-from pybpf.types import array_of, char, sizeof, u8
+from pybpf.types import array_of, bool_, char, sizeof, u8, u32
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Block, Operand
@@ -23,6 +24,8 @@ __all__ = ["Chars"]
 
 #: bytes of text that are compared at most
 _LONGEST = 1024
+#: positions that are looked at one after the other rather than in a loop
+_MOST_UNROLLED = 32
 
 
 class Chars(Ref):
@@ -94,16 +97,99 @@ class Chars(Ref):
         raw.copy(gen, slot, 0, self.address, self.offset, self.size, self.align)
         return Chars(slot, 0, array_of(char, self.size + 1), self.space)
 
-    def startswith(self, gen: Gen, data: bytes) -> Val:
+    def startswith(self, gen: Gen, data: bytes, at: ast.AST) -> Val:
+        """Whether the text starts with a constant."""
         return _all(self.equals_at(gen, 0, data)) if len(data) <= self.size else Const(False)
+
+    def endswith(self, gen: Gen, data: bytes, at: ast.AST) -> Val:
+        """Whether the text ends with a constant: it is followed by a NUL, or stands at the very end."""
+        if not data or len(data) > self.size:
+            return Const(not data)
+        text = self.clean(gen)
+        found = Choice(gen.b, 0)
+        done = gen.b.new_block("ended")
+
+        def look(here: Chars) -> None:
+            here.leave_if(gen, data + b"\0", found, done, at)
+
+        if text.is_text:
+            each_position(gen, text, self.size - len(data), look, at)
+        last = Chars(text.address, text.offset + self.size - len(data), text.kind, text.space, text.align)
+        last.leave_if(gen, data, found, done, at)
+        gen.b.jump(done)
+        gen.b.seal(done)
+        gen.b.start(done)
+        return Int(found.value, bool_)
+
+    def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
+        if not isinstance(item, Const):
+            gen.fail(at, f"'in' looks for constant text in {self.what}, not for {item.what}")
+        data = self._bytes(gen, item.value, at)
+        if not data or len(data) > self.size:
+            return Const(not data)
+        text = self.clean(gen)
+        found = Choice(gen.b, 0)
+        done = gen.b.new_block("searched")
+        each_position(gen, text, self.size - len(data) + 1, lambda here: here.leave_if(gen, data, found, done, at), at)
+        gen.b.jump(done)
+        gen.b.seal(done)
+        gen.b.start(done)
+        return Int(found.value, bool_)
+
+    def leave_if(self, gen: Gen, data: bytes, found: Choice, done: Block, at: ast.AST) -> None:
+        """Go to ``done`` with ``found`` true if these bytes are here."""
+        b = gen.b
+        yes, no = b.new_block("match"), b.new_block("differs")
+        for _, left, right in self.equals_at(gen, 0, data):
+            more = b.new_block("more")
+            b.branch("eq", left, right, more, no)
+            b.seal(more)
+            b.start(more)
+        b.jump(yes)
+        b.seal(yes)
+        b.start(yes)
+        found.set(1)
+        b.jump(done)
+        b.seal(no)
+        b.start(no)
+
+    def clean(self, gen: Gen) -> Chars:
+        """The text where zeros follow its end: itself, or a copy."""
+        if self.space != RECORD or not self.is_text:
+            return self
+        made = Chars(gen.b.slot(self.size, "text"), 0, self.kind, OWN)
+        raw.clear(gen, made.address, 0, self.size)
+        helper = next(
+            name for name in ("probe_read_kernel_str", "probe_read_str") if gen.target.has_helper(gen.unit.type, name)
+        )
+        gen.b.emit("call", made.address, self.size, self.pointer(gen), helper=helper)
+        return made
+
+    def length(self, gen: Gen, at: ast.AST) -> Val:
+        """``len(text)``: bytes up to the first NUL; of ``u8[N]`` N."""
+        if not self.is_text:
+            return Const(self.size)
+        b = gen.b
+        count, done = Choice(b, 0), b.new_block("length")
+
+        def look(here: Chars) -> None:
+            byte = b.emit("load", here.address, offset=here.offset, size=1, signed=False)
+            more = b.new_block("longer")
+            b.branch("eq", byte, 0, done, more)
+            b.seal(more)
+            b.start(more)
+            count.set(b.emit("add", count.value, 1))
+
+        each_position(gen, self, self.size, look, at)
+        b.jump(done)
+        b.seal(done)
+        b.start(done)
+        return Int(count.value, u32)
 
     def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
         if name not in _METHODS:
             self.refuse(gen, at, f"has no attribute {name!r}; it has {', '.join(_METHODS)}")
         return TextMethod(self, name)
-
-    def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
-        raise NotImplementedError
 
     def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
         part = gen.const(index)
@@ -115,6 +201,16 @@ class Chars(Ref):
         if self.is_text:
             return element(gen, self, index, self.size, array_of(char, 1), at)
         return read(gen, element(gen, self, index, self.size, u8, at))
+
+    def set_item(self, gen: Gen, index: Val, value: Val, at: ast.AST) -> None:
+        if self.is_text:
+            self.refuse(gen, at, "is text, which is assigned as a whole; a u8[N] has bytes that can be assigned")
+        element(gen, self, index, self.size, u8, at).put(gen, value, at)
+
+    def add_to_item(self, gen: Gen, index: Val, op: str, value: Val, at: ast.AST) -> None:
+        if self.is_text:
+            self.set_item(gen, index, value, at)
+        element(gen, self, index, self.size, u8, at).add(gen, op, value, at)
 
     def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
         if not self.is_text:
@@ -130,6 +226,32 @@ class Chars(Ref):
         size = min(self.size, sizeof(kind))
         raw.copy(gen, address, offset, self.address, self.offset, size, self.align)
         raw.clear(gen, address, offset + size, sizeof(kind) - size)
+
+
+def each_position(gen: Gen, text: Chars, count: int, look: Callable[[Chars], None], at: ast.AST) -> None:
+    """Call ``look`` with the rest of the text from position 0 on, 1, and so on: in a loop, or one after the other."""
+    b = gen.b
+    if count <= _MOST_UNROLLED:
+        for position in range(count):
+            look(Chars(text.address, text.offset + position, text.kind, text.space, text.align))
+        return
+    if not gen.target.has("bounded_loop"):
+        gen.fail(at, f"{text.what} is too long to be searched on this kernel, which has no loops: search a slice, "
+                 f"x[:{_MOST_UNROLLED}]")  # fmt: skip
+    current = Choice(b, 0)
+    head, body, done = (b.new_block(name) for name in ("position", "look", "end"))
+    b.jump(head)
+    b.start(head)
+    here = current.value
+    b.branch("ult", here, count, body, done)
+    b.seal(body)
+    b.start(body)
+    look(Chars(b.emit("add", text.address, here), text.offset, text.kind, text.space, 1))
+    current.set(b.emit("add", here, 1))
+    b.jump(head)
+    b.seal(head)
+    b.seal(done)
+    b.start(done)
 
 
 def _all(tests: Iterable[tuple[str, Operand, Operand]]) -> Val:
@@ -154,8 +276,13 @@ class TextMethod(Val):
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
         if len(args) != 1 or named or not isinstance(args[0], Const):
-            gen.fail(at, f"{self.name}() takes one constant text")
-        return _METHODS[self.name](self.text, gen, self.text._bytes(gen, args[0].value, at))
+            gen.fail(at, f"{self.name}() takes one constant text, or a tuple of them")
+        value = args[0].value
+        choices = value if isinstance(value, tuple) else (value,)
+        tests = [_METHODS[self.name](self.text, gen, self.text._bytes(gen, each, at), at) for each in choices]
+        return tests[0] if len(tests) == 1 else any_of(gen, tests, at)
 
 
-_METHODS: Mapping[str, Callable[[Chars, Gen, bytes], Val]] = MappingProxyType({"startswith": Chars.startswith})
+_METHODS: Mapping[str, Callable[[Chars, Gen, bytes, ast.AST], Val]] = MappingProxyType(
+    {"startswith": Chars.startswith, "endswith": Chars.endswith}
+)

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import harness
-
 from pybpf.lang.counts import Counts
 from pybpf.lang.output import Events
+from tests.lang import harness
 
 __all__ = ["Shared"]
 

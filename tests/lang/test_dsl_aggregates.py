@@ -7,12 +7,12 @@ import threading
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sharing import Shared
 
 from pybpf.errors import BpfError
 from pybpf.lang.aggregates import HistogramMap, Tally
 from pybpf.report import Histogram, LinearHistogram, Log2Histogram, Stats
 from pybpf.types import char, s64, u8, u16, u32, u64
+from tests.lang.sharing import Shared
 
 shared = Shared()
 counts = shared.counts

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-import harness
 import pytest
-from sharing import Shared
 
 from pybpf.compiler.target import Target
 from pybpf.errors import BpfError
@@ -15,6 +13,8 @@ from pybpf.lang.maps import Hash
 from pybpf.lang.output import Events
 from pybpf.sys.bpf import MapType
 from pybpf.types import Struct, char, s32, u8, u32, u64
+from tests.lang import harness
+from tests.lang.sharing import Shared
 
 shared = Shared()
 
@@ -43,7 +43,8 @@ points = Hash(u32, Point, 10, shared.counts, "points")
 @pytest.mark.needs("ringbuf")
 def test_fields_arrive() -> None:
     def probe(number: u32) -> None:
-        opens.emit(pid=number, ret=-number, comm="cat", where=Point(1, number), time=1 << 40, path="/etc/passwd", last=9)
+        here = Point(1, number)
+        opens.emit(pid=number, ret=-number, comm="cat", where=here, time=1 << 40, path="/etc/passwd", last=9)
         opens.emit(Open(number, 2))
         opens.emit(number, 3, "dog")
         kept = Open(pid=1, path="a")

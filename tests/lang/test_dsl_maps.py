@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 import pytest
-from sharing import Shared
 
 from pybpf.lang.maps import (
     Array,
@@ -19,6 +18,7 @@ from pybpf.lang.maps import (
     key_type,
 )
 from pybpf.types import Struct, char, s32, s64, u8, u16, u32, u64
+from tests.lang.sharing import Shared
 
 pytestmark = pytest.mark.root
 
