@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pybpf.compiler.ir import Function, Instr
 from pybpf.compiler.machine import Spill
+from pybpf.compiler.slots import clashes, lay_out, padded
 
 __all__ = ["STACK", "FramePlan", "SpillFrame", "plan_frame"]
 
@@ -35,7 +36,7 @@ class FramePlan:
 
 
 def plan_frame(function: Function, room: int, scratch_map: str, scratch_start: int) -> FramePlan:
-    """Lay out the slots of a function.
+    """Lay out the slots of a function; where they are too large together, those share memory that can.
 
     :param room: bytes of the frame that slots may take; the largest slots give way to scratch memory.
     :param scratch_map: the map that holds the scratch memory.
@@ -43,31 +44,26 @@ def plan_frame(function: Function, room: int, scratch_map: str, scratch_start: i
     """
     slots = [instr for instr in function.blocks[0].instrs if instr.op == "slot"]
     plan = FramePlan(scratch_map=scratch_map, scratch_end=scratch_start)
-    total = sum(_padded(slot) for slot in slots)
-    large: list[Instr] = []
-    if total > room:
-        room -= 8  # the key
+    if sum(map(padded, slots)) <= room:
+        for slot in slots:
+            plan.size += padded(slot)
+            plan.offsets[slot] = -plan.size
+        return plan
+    clashing = clashes(function)
+    kept, large = lay_out(slots, clashing), lay_out((), clashing)
+    if kept.size > room:
         plan.key_offset = -_KEY
         plan.size = 8
-        for slot in sorted(slots, key=_padded, reverse=True):
-            if total <= room:
-                break
-            large.append(slot)
-            total -= _padded(slot)
-    for slot in large:
-        plan.scratch[slot] = plan.scratch_end
-        plan.scratch_end += _padded(slot)
-    for slot in slots:
-        if slot not in plan.scratch:
-            plan.size += _padded(slot)
-            plan.offsets[slot] = -plan.size
+        by_size = sorted(slots, key=padded)
+        while by_size and kept.size > room - plan.size:
+            by_size.pop()
+            kept = lay_out(by_size, clashing)
+        large = lay_out([slot for slot in slots if slot not in kept.offsets], clashing)
+    plan.size += kept.size
+    plan.offsets = {slot: at - plan.size for slot, at in kept.offsets.items()}
+    plan.scratch = {slot: scratch_start + at for slot, at in large.offsets.items()}
+    plan.scratch_end += large.size
     return plan
-
-
-def _padded(slot: Instr) -> int:
-    """Bytes of a slot, so that the next one is aligned as well."""
-    size: int = slot.attrs["size"]
-    return (size + 7) // 8 * 8
 
 
 class SpillFrame:

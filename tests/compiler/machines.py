@@ -74,7 +74,7 @@ class Writer:
         self.helper = self.callee()
         self.kinds: list[Callable[[int], None]] = [
             self.assign, self.assign, self.assign, self.assign, self.store, self.load, self.call, self.call_function,
-            self.choose, self.choose, self.loop, self.lookup,
+            self.choose, self.choose, self.loop, self.lookup, self.local, self.local,
         ] + [self.atomic] * atomics  # fmt: skip
 
     def callee(self) -> Function:
@@ -195,6 +195,19 @@ class Writer:
         self.b.jump(done)
         self.b.seal(done)
         self.b.start(done)
+
+    def local(self, depth: int) -> None:
+        """A slot, maybe a large one, that is used here, and perhaps later."""
+        self.budget -= 2
+        slot = self.b.slot(self.random.choice((16, 40, 104, 200)), "local")
+        self.b.emit("zero", slot, offset=0, size=16)
+        others = self.slots
+        self.slots = [slot]
+        self.body(max(depth, 2))
+        self.slots = others
+        self.set(self.b.emit("load", slot, signed=0, **self.place(16)))
+        if depth == 0 and self.random.randrange(3) == 0:
+            self.slots = [*others, slot]
 
     def body(self, depth: int) -> None:
         for _ in range(self.random.randrange(1, 4)):

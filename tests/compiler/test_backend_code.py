@@ -230,6 +230,28 @@ def test_slots_that_fit_need_no_map() -> None:
     assert "*(u64 *)(r10 -512) = 1" in str(made.spec.code)
 
 
+def slots_in_turn(stored: bool) -> str:
+    """Two slots of 400 bytes, one used after the other; the address of the first may be kept."""
+    keep = "  store v3, v1 offset=0 size=8\n" if stored else ""
+    return (
+        "func f(ptr):\nentry:\n  v0 = param index=0 : ptr\n  v1 = slot size=400 align=8 name=a\n"
+        "  v2 = slot size=400 align=8 name=b\n  v3 = slot size=8 align=8 name=c\n  v4 = add v1, 16\n"
+        f"{keep}  store v4, 3 offset=0 size=8\n  v5 = load v4 offset=0 size=8 signed=0 : int\n"
+        "  store v2, 4 offset=0 size=8\n  v6 = load v2 offset=0 size=8 signed=0 : int\n"
+        "  v7 = mul v5, v6\n  ret v7\n"
+    )
+
+
+@pytest.mark.usefixtures("only_back_end")
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.needs("test_run_raw_tp")
+def test_slots_that_are_used_in_turn_share_memory(stored: bool) -> None:
+    made = compiled(slots_in_turn(stored))
+    del made.maps["m"]
+    assert len(made.maps) == stored
+    assert run_in_kernel(made, [])[0] == 12
+
+
 FUNCTIONS = """\
 func main(ptr):
 entry:
@@ -284,7 +306,8 @@ def test_callback() -> None:
     """bpf_loop (Linux 5.17) calls a function of the unit, which gets a pointer to the caller's memory."""
     made = compiled(
         "func f(ptr):\nentry:\n  v0 = slot size=8 align=8 name=sum\n  store v0, 0 offset=0 size=8\n"
-        "  v1 = func func=step\n  v2 = call 10, v1, v0, 0 helper=loop : int\n  v3 = load v0 offset=0 size=8 signed=0 : int\n  ret v3\n"
+        "  v1 = func func=step\n  v2 = call 10, v1, v0, 0 helper=loop : int\n"
+        "  v3 = load v0 offset=0 size=8 signed=0 : int\n  ret v3\n"
         "func step(int, ptr):\nentry:\n  v0 = param index=0 : int\n  v1 = param index=1 : ptr\n"
         "  v2 = load v1 offset=0 size=8 signed=0 : int\n  v3 = add v2, v0\n  store v1, v3 offset=0 size=8\n  ret 0\n"
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from unittest import mock
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pybpf.compiler import pipeline
 from pybpf.compiler.build import Builder
 from pybpf.compiler.ir import Function, Unit
 from pybpf.compiler.pipeline import compile_unit
@@ -15,9 +19,8 @@ from tests.compiler.machines import new_unit, random_arguments, random_unit, run
 SEEDS = st.integers(0, 1 << 32)
 
 
-def same(make: object, target: Target, args: list[int]) -> None:
+def same(make: Callable[[], Unit], target: Target, args: list[int]) -> None:
     """A unit, made anew for each, gives the same both ways."""
-    assert callable(make)
     expected = run_in_python(make(), args)
     assert run_in_kernel(compile_unit(make(), target, check=True), args) == expected
 
@@ -36,6 +39,19 @@ def test_random_programs(seed: int, variables: int, statements: int) -> None:
 def test_random_programs_for_old_kernels(seed: int, release: str, variables: int) -> None:
     target = Target.described(release)
     same(lambda: random_unit(seed, variables, 20, atomics=False), target, random_arguments(seed))
+
+
+#: no pass turns slots into values
+LOWERING = tuple(each for each in pipeline.PASSES if each[0].startswith("lower"))
+
+
+@pytest.mark.needs("cpu_v4", "test_run_raw_tp")
+@settings(max_examples=25)
+@given(SEEDS, st.sampled_from([3, 6, 10]), st.sampled_from([288, 384, 512]))
+def test_slots_that_share_memory_or_leave_the_stack(seed: int, variables: int, stack: int) -> None:
+    target = Target.described("6.18")
+    with mock.patch.object(pipeline, "PASSES", LOWERING), mock.patch.object(pipeline, "STACK", stack):
+        same(lambda: random_unit(seed, variables, 40), target, random_arguments(seed))
 
 
 def rotating(variables: int, step: int, calls: bool) -> Unit:
