@@ -13,8 +13,8 @@ from pybpf.lang.constants import Const
 from pybpf.lang.gen import Gen
 from pybpf.lang.ints import convert
 from pybpf.lang.pointers import Place, Pointer
-from pybpf.lang.reading import Where
-from pybpf.lang.shapes import Shape
+from pybpf.lang.reading import KERNEL, USER, Where
+from pybpf.lang.shapes import Address, Shape
 from pybpf.lang.values import Val
 from pybpf.types import u32
 
@@ -69,16 +69,20 @@ def ppid() -> u32:
 
 
 def _cast(gen: Gen, at: ast.AST, kind: Val, pointer: Val) -> Val:
-    where = where_of(gen, pointer, at)
+    shape = type_of(gen, kind, at)
     # what the verifier knows of the pointer is not what the program says
-    return Pointer(where._replace(direct=None, typed=False), type_of(gen, kind, at))
+    where = where_of(gen, pointer, at)._replace(direct=None, typed=False)
+    if isinstance(shape, Address):
+        return Pointer(where._replace(space=USER if shape.user else KERNEL), shape.target)
+    return Pointer(where, shape)
 
 
 @builtin(_cast)
 def cast(kind: Any, pointer: Any) -> Any:
     """The same address as a pointer to something else: ``cast("struct inet_sock", sk)``.
 
-    :param kind: what is there: the name of a type of the kernel, or a type of :mod:`pybpf`.
+    :param kind: what is there, of the kernel by name or a type of :mod:`pybpf`; or the type of the pointer itself:
+        ``user_ptr(T)``, ``kernel_ptr("struct NAME")``, ``"struct NAME *"``.
     :param pointer: a pointer, a record in memory, or an address.
     """
     meant_for_probes()

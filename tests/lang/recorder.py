@@ -1,6 +1,7 @@
 """Compile a probe, attach it, and keep what its function returned when one process ran it: for tests of real probes.
 
-The recorder's map has, for that process alone, the number of runs and the last result: a number, or text.
+The recorder's map has, for that process alone, the number of runs, the last result (a number, or text) and the sum of
+the results.
 """
 
 from __future__ import annotations
@@ -37,15 +38,13 @@ class Record(Struct):
 
     runs: u64
     number: s64
+    total: s64
     text: char[128]
 
 
 @dataclass(frozen=True)
 class Recorded(Probe):
-    """A probe whose result is recorded where process ``pid`` runs it.
-
-    :ivar record: the type of the map's value: a Struct that begins as :class:`Record` does.
-    """
+    """A probe whose result is recorded where process ``pid`` runs it."""
 
     pid: int = field(default_factory=os.getpid)
 
@@ -59,10 +58,11 @@ class Recorded(Probe):
         gen.unit.maps[MAP] = MapSpec(MapType.ARRAY, u32, Record, 1, MAP)
         address = b.emit("mapvalue", map=MAP, offset=0)
         if isinstance(value, (Written, Ref, Place)):
-            text = Ref.of(address, 16, char[128], "map")
-            text.put(gen, value, at)
+            Ref.of(address, 24, char[128], "map").put(gen, value, at)
         else:
-            b.emit("store", address, value.scalar(gen, at), offset=8, size=8)
+            number = value.scalar(gen, at)
+            b.emit("store", address, number, offset=8, size=8)
+            b.emit("atomic", address, number, kind="add", offset=16, size=8)
         b.emit("atomic", address, 1, kind="add", offset=0, size=8)
         b.jump(done)
         b.seal(done)
