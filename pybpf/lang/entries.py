@@ -68,12 +68,30 @@ class MapVal(Val):
         """Call a helper whose first argument is the map."""
         return gen.b.emit("call", gen.b.emit("map", map=self.name), *args, helper=name)
 
+    # the operations themselves
+
+    def find(self, gen: Gen, key: Operand) -> Operand:
+        """The address of the value under a key, or null."""
+        return gen.b.emit("lookup", key, map=self.name)
+
+    def update(self, gen: Gen, key: Operand, value: Operand, flags: UpdateFlags) -> None:
+        """Store, whatever comes of it."""
+        gen.b.emit("update", key, value, int(flags), map=self.name)
+
+    def try_update(self, gen: Gen, key: Operand, value: Operand) -> Operand:
+        """Store; 0 or the negative errno."""
+        return gen.b.emit("tryupdate", key, value, 0, map=self.name)
+
+    def delete(self, gen: Gen, key: Operand) -> None:
+        """Delete, if it is there."""
+        gen.b.emit("delete", key, map=self.name)
+
     def store_checked(self, gen: Gen, key: Operand, value: Operand) -> None:
         """Update; what finds no room is counted."""
         if self.spec.type in _MAKES_ROOM:
-            gen.b.emit("update", key, value, 0, map=self.name)
+            self.update(gen, key, value, UpdateFlags.ANY)
             return
-        failed = gen.b.emit("tryupdate", key, value, 0, map=self.name)
+        failed = self.try_update(gen, key, value)
         with when(gen.b, "ne", failed, 0, "full"):
             self.owner.counter.bump(gen)
 
@@ -122,7 +140,7 @@ class KeyedVal(MapVal):
 
     def lookup(self, gen: Gen, index: Val, at: ast.AST) -> Operand:
         """The address of the value under a key, or null."""
-        return gen.b.emit("lookup", self.key(gen, index, at), map=self.name)
+        return self.find(gen, self.key(gen, index, at))
 
     def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
         pointer = self.lookup(gen, index, at)
@@ -155,15 +173,28 @@ class KeyedVal(MapVal):
 class HashVal(KeyedVal):
     """A hash table or a trie."""
 
-    def made(self, gen: Gen, key: Operand, first: Callable[[], Operand]) -> Operand:
-        """The address of the value under a key, after storing ``first`` where there was none; null: it is full."""
+    def made(self, gen: Gen, key: Operand, first: Callable[[], Operand], change: Callable[[Ref], None]) -> Operand:
+        """Change the value under a key, after storing ``first`` where there was none; its address, null: it is full."""
         b = gen.b
-        pointer = Choice(b, b.emit("lookup", key, map=self.name))
-        with when(b, "eq", pointer.value, 0, "absent"):
-            # another CPU may be first: then this changes nothing
-            b.emit("update", key, first(), int(UpdateFlags.NOEXIST), map=self.name)
-            again = b.emit("lookup", key, map=self.name)
-            pointer.set(again)
+        pointer = Choice(b, self.find(gen, key))
+        absent, there, full, done = (b.new_block(name) for name in ("absent", "there", "full", "made"))
+        b.branch("ne", pointer.value, 0, there, absent)
+        b.seal(absent)
+        b.start(absent)
+        # another CPU may be first: then this changes nothing
+        self.update(gen, key, first(), UpdateFlags.NOEXIST)
+        pointer.set(self.find(gen, key))
+        b.branch("ne", pointer.value, 0, there, full)
+        b.seal(there)
+        b.start(there)
+        change(self.found(gen, pointer.value))
+        b.jump(done)
+        b.seal(full)
+        b.start(full)
+        self.owner.counter.bump(gen)
+        b.jump(done)
+        b.seal(done)
+        b.start(done)
         return pointer.value
 
     def add_to_item(self, gen: Gen, index: Val, op: str, value: Val, at: ast.AST) -> None:
@@ -171,42 +202,32 @@ class HashVal(KeyedVal):
         if not is_integer(kind):
             super().add_to_item(gen, index, op, value, at)
             return
-        pointer = self.made(gen, self.key(gen, index, at), lambda: 0)
-        b = gen.b
-        full, there, done = (b.new_block(name) for name in ("full", "there", "counted"))
-        b.branch("eq", pointer, 0, full, there)
-        b.seal(full)
-        b.start(full)
-        self.owner.counter.bump(gen)
-        b.jump(done)
-        b.seal(there)
-        b.start(there)
-        self.found(gen, pointer).add(gen, op, value, at)
-        b.jump(done)
-        b.seal(done)
-        b.start(done)
+        self.made(gen, self.key(gen, index, at), lambda: 0, lambda found: found.add(gen, op, value, at))
 
     def setdefault(self, gen: Gen, at: ast.AST, key: Val, default: Val) -> Val:
         """``m.setdefault(k, v)``: the value under k, after storing v if there was none."""
         kind = self.spec.value
-        pointer = self.made(gen, self.key(gen, key, at), lambda: self.keep(gen, kind, default, at, "value"))
-        with when(gen.b, "eq", pointer, 0, "full"):
-            self.owner.counter.bump(gen)
         if is_integer(kind):
-            return self.loaded(gen, pointer, fitting(gen, default, kind, at))
+            first = self.keep(gen, kind, default, at, "value")
+            number = Choice(gen.b, first)
+            self.made(gen, self.key(gen, key, at), lambda: first,
+                      lambda found: number.set(read(gen, found).scalar(gen, at)))  # fmt: skip
+            return Int(number.value, kind)
+        pointer = self.made(gen, self.key(gen, key, at), lambda: self.keep(gen, kind, default, at, "value"),
+                            lambda found: None)  # fmt: skip
         return Maybe(pointer, self.found(gen, pointer), f"{self.name}.setdefault()")
 
     def pop(self, gen: Gen, at: ast.AST, key: Val, default: Val | None = None) -> Val:
         """``m.pop(k)``: a copy of the value, which is deleted."""
         b, kind = gen.b, self.spec.value
         where = self.key(gen, key, at)
-        pointer = b.emit("lookup", where, map=self.name)
+        pointer = self.find(gen, where)
         if is_integer(kind):
             plain = default is not None and not (isinstance(default, Const) and default.value is None)
             value = Choice(b, fitting(gen, default, kind, at) if default is not None and plain else 0)
             with when(b, "ne", pointer, 0, "found"):
                 value.set(read(gen, self.found(gen, pointer)).scalar(gen, at))
-                b.emit("delete", where, map=self.name)
+                self.delete(gen, where)
             number = Int(value.value, kind)
             return number if plain else Maybe(pointer, number, f"{self.name}.pop()")
         if default is not None and not (isinstance(default, Const) and default.value is None):
@@ -215,11 +236,11 @@ class HashVal(KeyedVal):
         taken = Ref.of(b.slot(self.spec.value_size, "popped"), 0, kind, OWN)
         with when(b, "ne", pointer, 0, "found"):
             raw.copy(gen, taken.address, 0, pointer, 0, taken.size)
-            b.emit("delete", where, map=self.name)
+            self.delete(gen, where)
         return Maybe(pointer, taken, f"{self.name}.pop()")
 
     def del_item(self, gen: Gen, index: Val, at: ast.AST) -> None:
-        gen.b.emit("delete", self.key(gen, index, at), map=self.name)
+        self.delete(gen, self.key(gen, index, at))
 
     def clear(self, gen: Gen, at: ast.AST) -> Val:
         """``m.clear()`` is refused."""

@@ -61,23 +61,10 @@ class TallyVal(HashVal):
 
     def entry(self, gen: Gen, key: Operand | None, update: Callable[[Ref], None]) -> None:
         """Update this CPU's value under a key, from zeros where there is none; None: the only value."""
-        b = gen.b
         if key is None:
             update(self.found(gen, element_address(gen, self.name)))
-            return
-        pointer = self.made(gen, key, lambda: self._zeros(gen))
-        full, there, done = (b.new_block(name) for name in ("full", "there", "counted"))
-        b.branch("eq", pointer, 0, full, there)
-        b.seal(full)
-        b.start(full)
-        self.owner.counter.bump(gen)
-        b.jump(done)
-        b.seal(there)
-        b.start(there)
-        update(self.found(gen, pointer))
-        b.jump(done)
-        b.seal(done)
-        b.start(done)
+        else:
+            self.made(gen, key, lambda: self._zeros(gen), update)
 
     def _zeros(self, gen: Gen) -> Operand:
         kind = self.spec.value
