@@ -7,6 +7,9 @@ from pybpf.errors import CompileError
 
 __all__ = ["CallGraph"]
 
+#: functions that the kernel lets be active at once, MAX_CALL_FRAMES
+_FRAMES = 8
+
 
 class CallGraph:
     """The calls of a unit.
@@ -14,7 +17,7 @@ class CallGraph:
     :ivar order: the functions that the program needs, each behind those that it calls; the program is the last.
     :ivar callees: function -> the functions that it calls.
     :ivar above: function -> how many others are active, at most, when it is called.
-    :raises CompileError: a function calls itself, or one that calls it.
+    :raises CompileError: a function calls itself, or one that calls it, or calls are nested too deeply.
     """
 
     def __init__(self, unit: Unit) -> None:
@@ -30,6 +33,11 @@ class CallGraph:
     def _visit(self, function: Function, active: list[Function]) -> None:
         if function in active:
             raise CompileError(f"function {function.name} calls itself; write a loop instead: eBPF has no recursion")
+        if len(active) >= _FRAMES:
+            raise CompileError(
+                f"function {function.name} would be number {len(active) + 1} of functions that call each other, and "
+                f"the kernel allows {_FRAMES}; make it part of one that calls it"
+            )
         if function in self.callees:
             return
         called = {

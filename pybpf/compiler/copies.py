@@ -36,20 +36,24 @@ def sequence(pairs: Iterable[tuple[Place, Source]], busy: set[int], frame: Spill
                 moves[place] = source
         else:
             computed.append((place, source))
-    taken = busy | {place for place in moves if isinstance(place, int)}
-    taken |= {source for source in moves.values() if isinstance(source, int)}
-    writer = _Writer(taken, frame)
+    places = {*moves, *(place for place, _ in computed)}
+    sources = {source for source in moves.values() if isinstance(source, int)}
+    writer = _Writer({reg for reg in busy if reg not in places}, sources, frame)
     writer.move_all(moves)
-    # a register that only a computed value goes to has been read by now
-    writer.taken |= {place for place, _ in computed if isinstance(place, int)}
     for place, recipe in computed:
         writer.compute(place, recipe)
     return writer.made
 
 
 class _Writer:
-    def __init__(self, taken: set[int], frame: SpillFrame) -> None:
-        self.taken = taken
+    """
+    :ivar kept: registers that hold what is needed afterwards and stays there.
+    :ivar taken: these, those whose value is still to be copied, and those that have been written.
+    """
+
+    def __init__(self, kept: set[int], sources: set[int], frame: SpillFrame) -> None:
+        self.kept = kept
+        self.taken = kept | sources
         self.frame = frame
         self.spares = 1  # the first one is for the register that is lent
         self.made: list[MInsn] = []
@@ -74,8 +78,11 @@ class _Writer:
             source = moves.pop(place)
             self.copy(place, source)
             readers[source] -= 1
-            if not readers[source] and source in moves:
-                ready.append(source)
+            if not readers[source]:
+                if isinstance(source, int) and source not in self.kept:
+                    self.taken.discard(source)
+                if source in moves:
+                    ready.append(source)
 
     def put_away(self, place: Place) -> Place:
         """Keep what a place holds, in a free register or in the frame."""
@@ -86,7 +93,6 @@ class _Writer:
             self.spares += 1
         else:
             away = free
-            self.taken.add(free)
         self.copy(away, place)
         return away
 
@@ -95,6 +101,7 @@ class _Writer:
 
     def copy(self, place: Place, source: Place) -> None:
         if isinstance(place, int):
+            self.taken.add(place)
             if isinstance(source, int):
                 self.made.append(move(place, source))
             else:
@@ -106,12 +113,13 @@ class _Writer:
 
     def compute(self, place: Place, recipe: Recipe) -> None:
         if isinstance(place, int):
+            self.taken.add(place)
             self.made += materialise(place, recipe)
         else:
             self.through_register(place, lambda reg: materialise(reg, recipe))
 
     def through_register(self, place: Spill, get: Callable[[int], list[MInsn]]) -> None:
-        """Fill a place in the frame; where no register is free, one is lent for it."""
+        """Fill a place in the frame; where no register is free, one, which then holds a value, is lent for it."""
         reg = self.free()
         if reg is not None:
             self.made += [*get(reg), store_spill(self.frame.offset(place), reg)]

@@ -365,6 +365,8 @@ class _Selector:
             left, right = right, left
         if op in _SHIFTS and isinstance(right, int):
             right &= 63
+        if op == "and" and isinstance(right, int) and 0x7FFFFFFF < right <= 0xFFFFFFFF:
+            half = True  # it clears the upper half, as this constant does
         if op in ("udiv", "sdiv", "umod", "smod"):
             if op in ("sdiv", "smod") and not self.target.has("cpu_v4"):
                 raise CompileError(f"the target has no instruction for {op}; lower it first")

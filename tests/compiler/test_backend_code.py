@@ -48,7 +48,9 @@ LOAD0 = "r0 = *(u64 *)(r1 +0)"
         ("  v2 = add v1, 5\n  ret v2\n", [LOAD0, "r0 += 5"]),
         ("  v2 = add 5, v1\n  ret v2\n", [LOAD0, "r0 += 5"]),
         ("  v2 = sub 5, v1\n  ret v2\n", [LOAD, "r0 = 5", "r0 -= r1"]),
-        ("  v2 = and v1, 4294967295\n  ret v2\n", [LOAD0, "w1 = -1", "r0 &= r1"]),
+        ("  v2 = and v1, 4294967295\n  ret v2\n", [LOAD0, "w0 &= -1"]),
+        ("  v2 = and v1, 2147483648\n  ret v2\n", [LOAD0, "w0 &= -2147483648"]),
+        ("  v2 = or v1, 2147483648\n  ret v2\n", [LOAD0, "w1 = -2147483648", "r0 |= r1"]),
         ("  v2 = xor v1, 81985529216486895\n  ret v2\n", [LOAD0, "r1 = 0x123456789abcdef", "r0 ^= r1"]),
         ("  v2 = udiv v1, 0\n  ret v2\n", ["r0 = 0"]),
         ("  v2 = umod v1, 0\n  ret v2\n", [LOAD0]),
@@ -299,6 +301,24 @@ def test_recursion_is_refused() -> None:
     text += "func g(int):\nentry:\n  v0 = callfunc 1 func=g : int\n  ret v0\n"
     with pytest.raises(CompileError, match="g calls itself"):
         compiled(text)
+
+
+def chain(length: int) -> str:
+    """Functions each of which calls the next."""
+    texts = [
+        f"func f{n}({'ptr' if n == 0 else 'int'}):\nentry:\n  v0 = callfunc {n} func=f{n + 1} : int\n  ret v0\n"
+        for n in range(length - 1)
+    ]
+    return "".join(texts) + f"func f{length - 1}(int):\nentry:\n  v0 = param index=0 : int\n  ret v0\n"
+
+
+@pytest.mark.needs("test_run_raw_tp")
+def test_nested_calls() -> None:
+    made = compiled(chain(8))
+    del made.maps["m"]
+    assert run_in_kernel(made, [])[0] == 6
+    with pytest.raises(CompileError, match="f8 would be number 9"):
+        compiled(chain(9))
 
 
 @pytest.mark.needs("test_run_raw_tp", "kfunc")
