@@ -5,8 +5,6 @@ What other processors may change (all but slots) is remembered up to the next ca
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pybpf.compiler.addresses import address_of
 from pybpf.compiler.constants import extend
 from pybpf.compiler.effects import FILLING_HELPERS
@@ -18,24 +16,13 @@ from pybpf.compiler.target import Target
 
 __all__ = ["forward"]
 
-#: ranges of memory that are remembered at one point of a program
-_MOST = 64
+#: bases, and ranges of each, that are remembered at one point of a program
+_MOST = 16
 _CALLS = frozenset(("call", "callfunc", "kfunc", "lookup", "peek", "update", "tryupdate", "delete", "tail"))
 
 
-class _Range(NamedTuple):
-    """Bytes from a base on."""
-
-    base: Operand
-    offset: int
-    size: int
-
-    def meets(self, offset: int, size: int) -> bool:
-        return self.offset < offset + size and offset < self.offset + self.size
-
-
-#: What memory holds: a value whose low bytes are there.
-_Held = dict[_Range, Operand]
+#: What memory holds: base -> (offset, size) -> a value whose low bytes are there.
+_Held = dict[Operand, dict[tuple[int, int], Operand]]
 
 
 def forward(unit: Unit, target: Target) -> None:
@@ -70,9 +57,12 @@ class _Forwarding:
             return {}
         first, *others = (self._after[each] for each in block.predecessors)
         return {
-            place: value
-            for place, value in first.items()
-            if all(place in other and other[place] == value for other in others)
+            base: {
+                place: value
+                for place, value in ranges.items()
+                if all(other.get(base, {}).get(place) == value for other in others)
+            }
+            for base, ranges in first.items()
         }
 
     def _visit(self, instr: Instr) -> bool:
@@ -89,64 +79,63 @@ class _Forwarding:
         return True
 
     def _load(self, instr: Instr) -> bool:
-        place = _Range(*address_of(instr.args[0], instr.attrs["offset"]), instr.attrs["size"])
-        bits, signed = 8 * place.size, bool(instr.attrs["signed"])
-        value = self._held.get(place)
+        base, offset = address_of(instr.args[0], instr.attrs["offset"])
+        size, signed = instr.attrs["size"], bool(instr.attrs["signed"])
+        value = self._held.get(base, {}).get((offset, size))
         if value is None and instr.type == INT:
-            value = self._part(place)
+            value = self._part(base, offset, size)
         if value is None or (INT if isinstance(value, int) else value.type) != instr.type:
-            self._hold(place, instr)
+            self._hold(base, offset, size, instr)
             return True
         if isinstance(value, int):
-            self._replaced[instr] = extend(value, bits, signed)
-        elif place.size == 8 or (value.op == "load" and value.attrs == {**value.attrs, **_extension_of(instr)}):
+            self._replaced[instr] = extend(value, 8 * size, signed)
+        elif size == 8 or (value.op == "load" and value.attrs == {**value.attrs, "size": size, "signed": signed}):
             self._replaced[instr] = value
         else:
-            instr.op, instr.args, instr.attrs = "sext" if signed else "zext", [value], {"bits": bits}
+            instr.op, instr.args, instr.attrs = "sext" if signed else "zext", [value], {"bits": 8 * size}
             return True
         return False
 
-    def _part(self, place: _Range) -> Operand | None:
+    def _part(self, base: Operand, offset: int, size: int) -> Operand | None:
         """The constant in a part of a wider range that holds one."""
-        for size in (2, 4, 8):
-            start = place.offset - place.offset % size
-            whole = self._held.get(_Range(place.base, start, size))
-            if size > place.size and isinstance(whole, int):
-                before = place.offset - start
-                return whole >> 8 * (before if self._little else size - place.size - before)
+        for width in (2, 4, 8):
+            start = offset - offset % width
+            whole = self._held.get(base, {}).get((start, width))
+            if width > size and isinstance(whole, int):
+                before = offset - start
+                return whole >> 8 * (before if self._little else width - size - before)
         return None
 
     def _store(self, instr: Instr) -> bool:
-        place = _Range(*address_of(instr.args[0], instr.attrs["offset"]), instr.attrs["size"])
-        value = instr.args[1]
-        if place.base in self._memory.private and self._held.get(place) == value:
+        base, offset = address_of(instr.args[0], instr.attrs["offset"])
+        size, value = instr.attrs["size"], instr.args[1]
+        if base in self._memory.private and self._held.get(base, {}).get((offset, size)) == value:
             return False
-        self._forget(*place)
-        self._hold(place, value)
+        self._forget(base, offset, size)
+        self._hold(base, offset, size, value)
         return True
 
-    def _hold(self, place: _Range, value: Operand) -> None:
-        self._held[place] = value
+    def _hold(self, base: Operand, offset: int, size: int, value: Operand) -> None:
+        ranges = self._held.setdefault(base, {})
+        ranges[offset, size] = value
+        if len(ranges) > _MOST:
+            del ranges[next(iter(ranges))]
         if len(self._held) > _MOST:
             del self._held[next(iter(self._held))]
 
     def _forget(self, base: Operand, offset: int, size: int) -> None:
-        for place in list(self._held):
-            if place.meets(offset, size) if place.base is base else self._memory.may_meet(place.base, base):
-                del self._held[place]
+        """Something is written: forget what it meets, and all that may be the same memory."""
+        for other in [each for each in self._held if each is not base and self._memory.may_meet(each, base)]:
+            del self._held[other]
+        ranges = self._held.get(base, {})
+        for start, width in [each for each in ranges if each[0] < offset + size and offset < sum(each)]:
+            del ranges[start, width]
 
     def _call(self, instr: Instr) -> None:
-        filled = None
+        filled: Operand = 0
         if instr.op == "call" and instr.attrs["helper"] in FILLING_HELPERS and isinstance(instr.args[1], int):
-            filled = _Range(*address_of(instr.args[0]), instr.args[1])
-        for place in list(self._held):
-            if filled is not None and filled.base is place.base:
-                gone = place.meets(filled.offset, filled.size)
-            else:
-                gone = self._memory.is_written(place.base, instr)
-            if gone:
-                del self._held[place]
-
-
-def _extension_of(load: Instr) -> dict[str, object]:
-    return {"size": load.attrs["size"], "signed": load.attrs["signed"]}
+            filled, offset = address_of(instr.args[0])
+            self._forget(filled, offset, instr.args[1])
+        for base in list(self._held):
+            if (base is not filled or base not in self._memory.private) and self._memory.is_written(base, instr):
+                del self._held[base]
