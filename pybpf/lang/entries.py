@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pybpf.lang.gen import Gen
     from pybpf.lang.maps import TracerMap
 
-__all__ = ["ArrayVal", "HashVal", "MapVal", "Method", "QueueVal", "VariableVal"]
+__all__ = ["ArrayVal", "HashVal", "KeyedVal", "MapVal", "Method", "QueueVal", "VariableVal"]
 
 _PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH, MapType.PERCPU_ARRAY})
 _MAKES_ROOM = frozenset({MapType.LRU_HASH, MapType.LRU_PERCPU_HASH})

@@ -17,9 +17,12 @@ from pybpf.lang.maps import (
     PerCpuHash,
     Queue,
     Stack,
+    TracerMap,
     Variable,
 )
 from pybpf.lang.output import PAGES, Events
+from pybpf.lang.specials import ArrayOfMaps, Bloom, HashOfMaps, Jumps, TaskStorage
+from pybpf.maps import MapSpec
 
 __all__ = ["Makes"]
 
@@ -80,6 +83,35 @@ class Makes(MakesAggregates):
     def lpm(self, key: Any, value: Any, max_entries: int = ENTRIES, *, name: str = "") -> Lpm:
         """A trie of prefixes, see :class:`pybpf.maps.Ipv4Prefix` for a type of keys."""
         return self._part(Lpm(key, value, max_entries, self.counts, name))
+
+    def bloom(self, value: Any, max_entries: int, hashes: int = 5, *, name: str = "") -> Bloom:
+        """A set that may say yes by mistake, never no (Linux 5.16).
+
+        :param max_entries: how many values are expected.
+        :param hashes: number of hash functions, 1 to 15.
+        """
+        return self._part(Bloom(value, max_entries, self.counts, hashes, name))
+
+    def task_storage(self, value: Any, *, name: str = "") -> TaskStorage:
+        """A value per task, a Struct, which goes when the task ends (Linux 5.11)."""
+        return self._part(TaskStorage(value, self.counts, name))
+
+    def hash_of_maps(
+        self, key: Any, inner: TracerMap | MapSpec, max_entries: int = ENTRIES, *, name: str = ""
+    ) -> HashOfMaps:
+        """A hash table of maps, which Python puts in.
+
+        :param inner: what they look like: a map of the tracer, or a specification.
+        """
+        return self._part(HashOfMaps(key, inner, self.counts, max_entries, name))
+
+    def array_of_maps(self, inner: TracerMap | MapSpec, length: int, *, name: str = "") -> ArrayOfMaps:
+        """An array of maps, which Python puts in; ``inner`` as for :meth:`hash_of_maps`."""
+        return self._part(ArrayOfMaps(inner, length, self.counts, name))
+
+    def jumps(self, length: int, *, name: str = "") -> Jumps:
+        """Programs to jump to, which Python puts in."""
+        return self._part(Jumps(length, self.counts, name))
 
     def events(self, kind: type[T], *, pages: int = PAGES, name: str = "") -> Events[T]:
         """A stream of events, each a ``kind``, a Struct: a ring buffer, or a perf buffer on kernels before 5.8.

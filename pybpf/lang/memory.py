@@ -12,7 +12,7 @@ from pybpf.lang.constants import Const
 from pybpf.lang.ints import Int, Test, convert
 from pybpf.lang.values import Val
 from pybpf.types import bool_, layout, sizeof
-from pybpf.types.layout import BoolLayout, CharsLayout, IntLayout
+from pybpf.types.layout import BoolLayout, IntLayout
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Block, Operand
@@ -196,6 +196,9 @@ class Written(Val):
     def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
         self.kept(gen).branch(gen, yes, no, at)
 
+    def length(self, gen: Gen, at: ast.AST) -> Val:
+        return self.kept(gen).length(gen, at)
+
 
 def place(gen: Gen, value: Val, kind: Any, at: ast.AST, name: str = "") -> Ref:
     """A value of a type that is no integer, in memory that helpers may read: where it is, or copied to there."""
@@ -288,8 +291,8 @@ class Maybe(Val):
 
     def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
         self._asked[0] = True
-        if isinstance(self.value, Ref) and not isinstance(layout(self.value.kind), CharsLayout):
-            gen.b.branch("ne", self.there, 0, yes, no)  # a struct is true
+        if type(self.value).branch is Val.branch:
+            gen.b.branch("ne", self.there, 0, yes, no)  # what is there is true: a struct, a map
             return
         there = gen.b.new_block("there")
         gen.b.branch("ne", self.there, 0, there, no)
@@ -323,6 +326,12 @@ class Maybe(Val):
 
     def add_to_item(self, gen: Gen, index: Val, op: str, value: Val, at: ast.AST) -> None:
         self.use(gen, at).add_to_item(gen, index, op, value, at)
+
+    def del_item(self, gen: Gen, index: Val, at: ast.AST) -> None:
+        self.use(gen, at).del_item(gen, index, at)
+
+    def length(self, gen: Gen, at: ast.AST) -> Val:
+        return self.use(gen, at).length(gen, at)
 
     def unary(self, gen: Gen, op: str, at: ast.AST) -> Val:
         return self.use(gen, at).unary(gen, op, at)
