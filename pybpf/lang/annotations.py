@@ -32,12 +32,13 @@ def kernel_shape(gen: Gen, name: str, at: ast.AST) -> Shape:
     types = kernel_types(gen, at, repr(name))
     try:
         return btf_named(types, name)
-    except BtfError as error:
+    except BtfError:
         keyword, _, plain = name.rstrip("* ").rpartition(" ")
         kind = keyword if keyword in ("struct", "union", "enum") else "typedef"
-        prefix = f"{kind} " if kind != "typedef" else ""
         near = did_you_mean(plain, (each for each, _ in types.names(kind)))
-        gen.fail(at, f"{error}{near.replace('did you mean ', f'did you mean {prefix}')}")
+        if keyword:
+            near = near.replace("did you mean ", f"did you mean {keyword} ")
+        gen.fail(at, f"the kernel has no type {name!r}{near}")
 
 
 def annotated_shape(gen: Gen, param: Param) -> Shape:

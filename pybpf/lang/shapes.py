@@ -209,23 +209,13 @@ def btf_shape(btf: Btf, type_id: int) -> Shape:
 
 
 def btf_named(btf: Btf, text: str) -> Shape:
-    """What a type is by its name in C, with stars behind for pointers: ``"struct sock"``, ``"pid_t"``, ``"char *"``.
+    """What a type is by its name in C, with a star behind for a pointer: ``"struct sock"``, ``"pid_t"``, ``"char *"``.
 
     :raises BtfError: there is no such type.
     """
-    name = text.rstrip("* ")
-    stars = text.count("*", len(name))
-    if name == "void":
-        if not stars:
-            return Opaque("void")
-        found: Shape = Address(btf, 0)
-    else:
-        found = btf_shape(btf, btf.named(name))
-        if stars:
-            found = Address(btf, btf.resolve(btf.named(name)))
-    if stars > 1:
-        raise BtfError(f"{text!r} has more stars than one; a pointer to pointers is 'unsigned long *'")
-    return found
+    name = text[:-1].rstrip() if text.endswith("*") else text
+    type_id = 0 if name == "void" else btf.named(name)
+    return btf_shape(btf, type_id) if name == text else Address(btf, btf.resolve(type_id))
 
 
 def _number(name: str, size: int, signed: bool) -> Shape:
