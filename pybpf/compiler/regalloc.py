@@ -51,17 +51,12 @@ def allocate(function: MFunction) -> list[int]:
 
 def _victim(graph: Graph, reg: int, name: str) -> int:
     """What goes to the frame because a register could not be coloured: itself, or else its cheapest neighbour."""
-    found = (
-        min((graph.cost[each], each) for each in (reg, *graph.neighbours[reg]))
-        if graph.cost[reg] >= _NEVER
-        else (
-            graph.cost[reg],
-            reg,
-        )
-    )
-    if found[0] >= _NEVER:
+    if graph.cost[reg] < _NEVER:
+        return reg
+    found = min(graph.neighbours[reg], key=lambda each: (graph.cost[each], each), default=reg)
+    if graph.cost[found] >= _NEVER:
         raise CompileError(f"function {name} needs more registers at once than there are")
-    return found[1]
+    return found
 
 
 def _merge(graph: Graph, apart: set[int]) -> None:

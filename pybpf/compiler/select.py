@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from pybpf.asm import DW, HELPERS, B, H, KfuncRef, MapRef, SourceLine, W, find_helper
+from pybpf.asm import DW, HELPERS, B, H, KfuncRef, MapRef, W, find_helper
 from pybpf.asm.opcodes import ALU, ATOMIC_CMPXCHG, ATOMIC_FETCH, ATOMIC_OPS, ATOMIC_XCHG, JUMPS
 from pybpf.compiler.frame import FramePlan
 from pybpf.compiler.ir import Block, Function, Instr, Operand, signed64
@@ -19,19 +19,17 @@ from pybpf.compiler.machine import (
     Copies,
     FrameAddress,
     Imm,
-    Item,
     MBlock,
     MFunction,
     MInsn,
     Place,
-    Recipe,
     SetCond,
     Source,
     Wide,
     call,
     fits32,
-    materialise,
 )
+from pybpf.compiler.operands import MAP, Operands
 from pybpf.compiler.ops import NEGATED, OPS, SWAPPED
 from pybpf.compiler.order import postorder
 from pybpf.compiler.target import Target
@@ -44,7 +42,7 @@ _X = 0x08
 _LDX_MEM, _LDX_SIGNED, _ST_MEM, _STX_MEM, _STX_ATOMIC = 0x61, 0x81, 0x62, 0x63, 0xC3
 _NEG, _LE, _BE = 0x80, 0xD4, 0xDC
 _EXIT = 0x95
-_MAP, _MAP_VALUE, _FUNCTION, _KFUNC = 1, 2, 4, 2
+_KFUNC = 2
 _SIZES = {1: B, 2: H, 4: W, 8: DW}
 #: Operation -> name of the opcode that works in place on its first operand.
 _IN_PLACE = {
@@ -68,8 +66,6 @@ _HALF = {
     "zext": frozenset({"eq", "ne", "ult", "ule", "ugt", "uge", "set"}),
     "sext": frozenset({"eq", "ne", "slt", "sle", "sgt", "sge"}),
 }
-#: The most that an offset of a direct value address leaves to the instruction that uses it.
-_NEAR = 0x7000
 
 
 def select(function: Function, target: Target, plan: FramePlan, label: Callable[[str], str]) -> MFunction:
@@ -94,14 +90,10 @@ def _needed(blocks: list[Block]) -> set[Instr]:
     return found
 
 
-class _Selector:
+class _Selector(Operands):
     def __init__(self, function: Function, target: Target, plan: FramePlan, label: Callable[[str], str]) -> None:
+        super().__init__(MFunction(function.name), plan, label)
         self.target = target
-        self.plan = plan
-        self.label = label
-        self.made = MFunction(function.name)
-        #: the register of each value that was asked for
-        self.regs: dict[Instr, int] = {}
         self.order = postorder(function.blocks[0])
         needed = _needed(self.order)
         self.phis = {block: [phi for phi in block.phis if phi in needed] for block in self.order}
@@ -114,13 +106,6 @@ class _Selector:
         #: block -> predecessor -> which operands of phis belong to it
         self.columns: dict[Block, dict[Block, list[int]]] = {}
         self.params: list[Instr] = []
-        self.base = -1
-        # of the block at hand: items, last first; those of the instruction at hand, first first
-        self.out: list[Item] = []
-        self.now: list[Item] = []
-        self.line: SourceLine | None = None
-        #: what is kept in a register up to the next call, and where in ``out`` its first use is
-        self.shared: dict[Wide | Imm, tuple[int, int]] = {}
 
     def run(self) -> MFunction:
         laid_out: list[MBlock] = []
@@ -190,7 +175,7 @@ class _Selector:
             self.now = []
             key = self.plan.key_offset
             self.put(MInsn(_ST_MEM | W, FP, 0, key, 0))
-            self.copies([(1, Wide(_MAP, MapRef(self.plan.scratch_map))), (2, FrameAddress(key))])
+            self.copies([(1, Wide(MAP, MapRef(self.plan.scratch_map))), (2, FrameAddress(key))])
             self.put(call(HELPERS["map_lookup_elem"].id, args=2))
             self.copies([(self.base, 0)])
             self.put(MInsn(_JMP | _JUMP_BITS["eq"], self.base, imm=0))
@@ -214,128 +199,6 @@ class _Selector:
                 item.line = self.line
             self.returns[value] = made
         return self.returns[value]
-
-    # writing
-
-    def put(self, *items: Item) -> None:
-        for item in items:
-            item.line = self.line
-            self.now.append(item)
-
-    def copies(self, pairs: list[tuple[Place, Source]]) -> None:
-        if pairs:
-            self.put(Copies(pairs))
-
-    def finish(self) -> None:
-        """The instruction at hand is complete."""
-        self.now.reverse()
-        self.out += self.now
-        self.now = []
-        self.shared = {recipe: (reg, at if at >= 0 else len(self.out)) for recipe, (reg, at) in self.shared.items()}
-
-    def flush(self) -> None:
-        """Define what was shared, each in front of its first use."""
-        for recipe, (reg, at) in sorted(self.shared.items(), key=lambda each: -each[1][1]):
-            made: list[Item] = [*materialise(reg, recipe)]
-            for item in made:
-                item.line = self.out[at - 1].line
-            self.out[at:at] = made
-        self.shared = {}
-
-    # operands
-
-    def result(self, instr: Instr) -> int:
-        """The register of a value, which it has from now on."""
-        if instr not in self.regs:
-            self.regs[instr] = self.made.new()
-        return self.regs[instr]
-
-    def asked(self, instr: Instr) -> bool:
-        return instr in self.regs
-
-    def place(self, operand: Operand) -> tuple[Operand, int]:
-        """An address as a value that is not a sum with a constant, and a constant."""
-        offset = 0
-        while isinstance(operand, Instr) and operand.op == "add" and isinstance(operand.args[1], int):
-            offset += operand.args[1]
-            operand = operand.args[0]
-        return operand, offset
-
-    def recipe(self, operand: Operand) -> Recipe | None:
-        """How to compute a value anywhere, if that is possible."""
-        if isinstance(operand, int):
-            return Imm(operand)
-        base, offset = self.place(operand)
-        if not isinstance(base, Instr):
-            return None
-        if base.op == "slot" and base in self.plan.offsets:
-            return FrameAddress(self.plan.offsets[base] + offset)
-        if base.op == "mapvalue" and base.attrs["offset"] + offset >= 0:
-            return Wide(_MAP_VALUE, MapRef(base.attrs["map"], base.attrs["offset"] + offset))
-        if offset:
-            return None
-        if base.op == "map":
-            return Wide(_MAP, MapRef(base.attrs["map"]))
-        if base.op == "func":
-            return Wide(_FUNCTION, self.label(base.attrs["func"]))
-        return None
-
-    def source(self, operand: Operand) -> Source:
-        """An operand for a copy."""
-        return self.recipe(operand) or self.reg(operand)
-
-    def reg(self, operand: Operand) -> int:
-        """A register that holds an operand."""
-        recipe = self.recipe(operand)
-        if recipe is not None:
-            return self.computed(recipe)
-        assert isinstance(operand, Instr)
-        if operand.op == "slot":  # in scratch memory
-            return self.sum(self.scratch(), self.plan.scratch[operand])
-        return self.result(operand)
-
-    def sum(self, base: int, offset: int) -> int:
-        if not offset:
-            return base
-        made = self.made.new()
-        self.copies([(made, base)])
-        self.put(MInsn(_ALU64 | ALU["add"][0], made, imm=offset))
-        return made
-
-    def scratch(self) -> int:
-        """The register that holds the address of the scratch memory."""
-        if self.base < 0:
-            self.base = self.made.new()
-        return self.base
-
-    def computed(self, recipe: Recipe) -> int:
-        """A register that holds what a recipe says; what takes two slots is shared by what needs it up to a call."""
-        if isinstance(recipe, Wide) or (isinstance(recipe, Imm) and not fits32(recipe.value)):
-            if recipe not in self.shared:
-                self.shared[recipe] = (self.made.new(), 0)
-            reg = self.shared[recipe][0]
-            self.shared[recipe] = (reg, -1)  # this is its first use so far: see finish()
-            self.made.recipes[reg] = recipe
-            return reg
-        reg = self.made.new()
-        self.put(*materialise(reg, recipe))
-        return reg
-
-    def memory(self, operand: Operand, offset: int) -> tuple[int, int]:
-        """Register and offset of a memory access."""
-        base, more = self.place(operand)
-        offset += more
-        if isinstance(base, Instr) and base.op == "slot":
-            if base in self.plan.offsets:
-                return FP, self.plan.offsets[base] + offset
-            return self.scratch(), self.plan.scratch[base] + offset
-        if isinstance(base, Instr) and base.op == "mapvalue":
-            offset += base.attrs["offset"]
-            near = offset % _NEAR
-            return self.computed(Wide(_MAP_VALUE, MapRef(base.attrs["map"], offset - near))), near
-        if -0x8000 <= offset <= 0x7FFF:
-            return self.reg(base), offset
-        return self.reg(operand), offset - more
 
     # operations
 
@@ -507,7 +370,7 @@ class _Selector:
     def tail(self, instr: Instr) -> None:
         self.flush()
         context, index = (self.source(arg) for arg in instr.args)
-        self.copies([(1, context), (2, Wide(_MAP, MapRef(instr.attrs["map"]))), (3, index)])
+        self.copies([(1, context), (2, Wide(MAP, MapRef(instr.attrs["map"]))), (3, index)])
         self.put(call(HELPERS["tail_call"].id, args=3))
 
     def invoke(self, instr: Instr, args: list[Operand], made: MInsn) -> None:
