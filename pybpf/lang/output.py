@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pybpf.compiler.ops import PTR
 from pybpf.errors import BpfError
 from pybpf.lang.counts import Counts
 from pybpf.lang.values import Val
 from pybpf.maps import MapSpec
 from pybpf.sys.bpf import MapType
-from pybpf.types import Struct, layout, u32
+from pybpf.types import Struct, u32
 
 if TYPE_CHECKING:
-    from pybpf.compiler.ir import Operand
     from pybpf.compiler.target import Target
     from pybpf.lang.gen import Gen
     from pybpf.maps import EventReader, Map
 
-__all__ = ["Events", "EventsVal"]
+__all__ = ["PAGES", "Events"]
 
 T = TypeVar("T")
 
 #: pages of a ring buffer that is made without a number: 256 KiB of 4 KiB pages
 PAGES = 64
 _PAGE = 4096
-#: BPF_F_CURRENT_CPU
-_CURRENT_CPU = 0xFFFFFFFF
-_ENOSPC = -28
 
 
 class _Buffer:
@@ -144,89 +138,26 @@ class Events(Generic[T]):
         """
         raise BpfError("emit() works only in a probe, a function that a tracer's decorator compiles")
 
+    def reserve(self) -> T | None:
+        """In a probe: memory of a new event, all zero, to be filled and given to :meth:`submit` or :meth:`discard` on
+        every way from here; None where there is no room, which is counted. For events that are filled in steps.
+
+        :raises BpfError: outside of one.
+        """
+        raise BpfError("reserve() works only in a probe, a function that a tracer's decorator compiles")
+
+    def submit(self, event: T) -> None:
+        """In a probe: send an event that was reserved. :raises BpfError: outside of one."""
+        raise BpfError("submit() works only in a probe, a function that a tracer's decorator compiles")
+
+    def discard(self, event: T) -> None:
+        """In a probe: give an event that was reserved back. :raises BpfError: outside of one."""
+        raise BpfError("discard() works only in a probe, a function that a tracer's decorator compiles")
+
     def __probe_value__(self, gen: Gen) -> Val:
+        from pybpf.lang.emitting import EventsVal  # not needed before something is compiled
+
         return EventsVal(self)
 
     def __repr__(self) -> str:
         return f"<events {self.name!r} of {self.kind.__name__}>"
-
-
-class EventsVal(Val):
-    """A stream of events in a probe."""
-
-    def __init__(self, events: Events[Any]) -> None:
-        self.events = events
-
-    @property
-    def what(self) -> str:
-        return f"the events {self.events.name!r}"
-
-    def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
-        if name != "emit":
-            self.refuse(gen, at, f"has no {name!r} in a probe; it has emit(...)")
-        return EmitVal(self.events)
-
-
-class EmitVal(Val):
-    """``events.emit``"""
-
-    def __init__(self, events: Events[Any]) -> None:
-        self.events = events
-
-    @property
-    def what(self) -> str:
-        return "the method emit() of events"
-
-    def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
-        from pybpf.lang.constants import Const
-        from pybpf.lang.memory import Ref
-        from pybpf.lang.structs import MadeStruct
-
-        kind = self.events.kind
-        only = args[0] if len(args) == 1 and not named else None
-        value: Val
-        if isinstance(only, (Ref, MadeStruct)) and only.kind is kind:
-            value = only
-        else:
-            value = MadeStruct.of(gen, kind, args, named, at)
-        buffer = self.events.buffer(gen.target)
-        send = _to_ring if buffer.spec.type is MapType.RINGBUF else _to_perf_buffer
-        send(gen, self.events, gen.use_map(buffer), value, at)
-        return Const(None)
-
-
-def _to_ring(gen: Gen, events: Events[Any], name: str, value: Val, at: ast.AST) -> None:
-    """Reserve a record, fill it where it is, submit it. The kernel wakes a reader that has caught up (flags 0)."""
-    from pybpf.lang.memory import RECORD, Ref
-
-    b = gen.b
-    size = layout(events.kind).size
-    record = b.emit("call", b.emit("map", map=name), size, 0, helper="ringbuf_reserve", type=PTR)
-    full, room, done = (b.new_block(each) for each in ("full", "room", "sent"))
-    b.branch("eq", record, 0, full, room)
-    b.seal(room)
-    b.start(room)
-    Ref.of(record, 0, events.kind, RECORD).put(gen, value, at)
-    b.emit("call", record, 0, helper="ringbuf_submit")
-    b.jump(done)
-    b.seal(full)
-    b.start(full)
-    events.counter.bump(gen)
-    b.jump(done)
-    b.seal(done)
-    b.start(done)
-
-
-def _to_perf_buffer(gen: Gen, events: Events[Any], name: str, value: Val, at: ast.AST) -> None:
-    """Make the record in memory of the function and send it. What finds no room the kernel counts itself."""
-    from pybpf.lang.flow import when
-    from pybpf.lang.memory import place
-
-    b = gen.b
-    record: Operand = place(gen, value, events.kind, at, "event").pointer(gen)
-    size = layout(events.kind).size
-    failed = b.emit(
-        "call", gen.ctx, b.emit("map", map=name), _CURRENT_CPU, record, size, helper="perf_event_output"
-    )
-    with when(b, "slt", failed, 0, "failed"), when(b, "ne", failed, _ENOSPC, "unsent"):
-        events.counter.bump(gen)

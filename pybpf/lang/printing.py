@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from pybpf.errors import PackError
 from pybpf.lang.constants import Const
 from pybpf.lang.counts import Counts
+from pybpf.lang.emitting import EmitVal
 from pybpf.lang.gen import Gen
-from pybpf.lang.output import EmitVal, Events
+from pybpf.lang.output import Events
 from pybpf.lang.stacks import Stacks, bound
 from pybpf.lang.values import Val
 from pybpf.report import printable

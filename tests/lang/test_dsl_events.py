@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
+from pybpf.compiler import compile_unit
 from pybpf.compiler.target import Target
 from pybpf.errors import BpfError
 from pybpf.lang.maps import Hash
 from pybpf.lang.output import Events
+from pybpf.prog import Program
 from pybpf.sys.bpf import MapType
 from pybpf.types import Struct, char, s32, u8, u32, u64
 from tests.lang import harness
@@ -143,6 +147,33 @@ def test_struct_of_a_map_is_emitted() -> None:
         assert opens.read() == [Open(pid=2, where=Point(1, 2))]
 
 
+@pytest.mark.root
+@pytest.mark.needs("ringbuf")
+def test_events_that_are_filled_in_steps() -> None:
+    def probe(number: u32) -> u64:
+        event = few.reserve()
+        if event is None:
+            return 1
+        event.pid = number
+        event.comm = "abc"
+        event.where.y = 7
+        if number == 3:
+            few.discard(event)
+            return 2
+        if event.comm == "abc":
+            event.ret = 5
+        few.submit(event)
+        return 3
+
+    with shared.load(probe, few) as run:
+        assert [run(2), run(3)] == [3, 2]
+        assert few.read() == [Open(pid=2, ret=5, comm="abc", where=Point(0, 7))]
+        assert sum(run(4) == 1 for _ in range(40)) == few.lost > 0
+
+    unit = harness.compiled(probe, Target.described("5.4"))
+    assert unit.maps["few"].type is MapType.PERF_EVENT_ARRAY
+
+
 def test_perf_buffer_where_there_is_no_ring_buffer() -> None:
     def probe(number: u32) -> None:
         opens.emit(pid=number)
@@ -152,6 +183,34 @@ def test_perf_buffer_where_there_is_no_ring_buffer() -> None:
     unit = harness.compiled(probe, Target.described("5.10"))
     assert unit.maps["opens"].type is MapType.RINGBUF
     assert unit.maps["opens"].max_entries == 64 * 4096
+
+
+@pytest.mark.root
+def test_perf_buffer_delivers() -> None:
+    def probe(number: u32) -> None:
+        opens.emit(pid=number, path="/etc", comm="cat")
+        event = opens.reserve()
+        if event is not None:
+            event.pid = number + 1
+            opens.submit(event)
+
+    host = Target.host()
+    target = replace(host, has=lambda name: name != "ringbuf" and host.has(name))
+    done = compile_unit(harness.compiled(probe, target), target)
+    with ExitStack() as stack:
+        maps = {name: stack.enter_context(spec.create()) for name, spec in done.maps.items()}
+        program = stack.enter_context(Program.load(done.spec, maps))
+        shared.counts.bind(maps["counts"])
+        stack.callback(shared.counts.close)
+        opens.bind(maps["opens"])
+        stack.callback(opens.close)
+        for number in range(5):
+            program.test_run(ctx=number.to_bytes(8, "little") + bytes(88))
+        # the runs may have been on several CPUs, between which there is no order
+        got = sorted(opens.read(), key=lambda event: (event.pid, event.path))
+        whole = [Open(pid=number, path="/etc", comm="cat") for number in range(5)]
+        assert got == sorted([*whole, *(Open(pid=number + 1) for number in range(5))], key=lambda e: (e.pid, e.path))
+        assert opens.lost == 0
 
 
 def test_outside_of_a_probe() -> None:
