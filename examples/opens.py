@@ -1,81 +1,57 @@
-"""Print the files that one process opens: a tracepoint, a ring buffer and typed events, from the library alone.
+"""Print the files that are opened, with the time that it took: two tracepoints, a map and typed events.
 
-    sudo PYTHONPATH=. python3 examples/opens.py PID      # in a clone; PYTHONPATH is not needed after pip install
+    sudo PYTHONPATH=. python3 examples/opens.py [PID]      # in a clone; PYTHONPATH is not needed after pip install
 """
 
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 
-from pybpf.asm import assemble
-from pybpf.attach import tracepoint
-from pybpf.maps import Array, RingBuffer, RingBufferReader
-from pybpf.prog import Program, ProgramSpec, ProgType
+from pybpf import Struct, Tracer, char, s32, u32, u64
+from pybpf.lang import comm, ktime_ns, pid, read_user_str, tid
 from pybpf.report import printable
-from pybpf.types import Struct, char, layout, u32, u64
 
 
 class Open(Struct):
     pid: u32
+    ret: s32
+    latency_ns: u64
     comm: char[16]
-    path: char[236]
+    path: char[256]
 
 
-PROGRAM = """
-    r6 = r1                                 ; the tracepoint's record
-    call bpf_get_current_pid_tgid
-    r0 >>= 32
-    if r0 != {pid} goto out
-    r7 = r0
-    r1 = map[events]
-    r2 = {size}
-    r3 = 0
-    call bpf_ringbuf_reserve
-    if r0 != 0 goto reserved
-    r1 = map[lost][0]+0                     ; no room: count what is lost, the reader asks for it
-    r2 = 1
-    lock *(u64 *)(r1 +0) += r2
-    goto out
-reserved:
-    r8 = r0
-    *(u32 *)(r8 +0) = r7
-    r1 = r8
-    r1 += 4
-    r2 = 16
-    call bpf_get_current_comm
-    r1 = r8
-    r1 += 20
-    r2 = 236
-    r3 = *(u64 *)(r6 +24)                   ; filename, at its offset in the record
-    call bpf_probe_read_user_str
-    r1 = r8
-    r2 = 0
-    call bpf_ringbuf_submit
-out:
-    r0 = 0
-    exit
-"""
+class Begun(Struct):
+    time: u64
+    filename: u64
 
 
-def main(pid: int) -> None:
-    """Print what the process opens until Ctrl-C."""
-    code = assemble(PROGRAM.format(pid=pid, size=layout(Open).size))
-    spec = ProgramSpec(ProgType.TRACEPOINT, code, name="opens")
-    with (
-        RingBuffer(1 << 18, name="events") as ring,
-        Array(u64, max_entries=1, name="lost") as lost,
-        Program.load(spec, {"events": ring, "lost": lost}) as program,
-        RingBufferReader(ring, Open, lost_counter=lambda: lost[0]) as opens,
-        tracepoint(program, "syscalls:sys_enter_openat"),
-    ):
-        with suppress(KeyboardInterrupt):
-            for event in opens:
-                print(event.pid, printable(event.comm), printable(event.path), flush=True)
-        print(f"{opens.lost} events were lost")
+tracer = Tracer(pid=int(sys.argv[1]) if len(sys.argv) > 1 else None)
+begun = tracer.hash(u32, Begun, max_entries=10240)
+opens = tracer.events(Open)
+
+
+@tracer.tracepoint("syscalls:sys_enter_openat")
+def on_enter(args):  # the tracepoint's fields, typed from the kernel
+    begun[tid()] = Begun(time=ktime_ns(), filename=args.filename)
+
+
+@tracer.tracepoint("syscalls:sys_exit_openat")
+def on_exit(args):
+    start = begun.pop(tid())
+    if start is None:  # it began before we did
+        return
+    opens.emit(
+        pid=pid(), ret=args.ret, latency_ns=ktime_ns() - start.time, comm=comm(), path=read_user_str(start.filename)
+    )
+
+
+def show(event: Open) -> None:
+    """Print an event."""
+    who, path, microseconds = printable(event.comm), printable(event.path), event.latency_ns / 1000
+    print(f"{event.pid:8} {who:16} {event.ret:4} {microseconds:10.1f} us  {path}", flush=True)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or not sys.argv[1].isdecimal():
-        sys.exit("usage: opens.py PID")
-    main(int(sys.argv[1]))
+    with tracer:  # load, attach; detach and close on the way out
+        tracer.run({opens: show})  # until Ctrl-C
+        print(f"{tracer.lost} events were lost")

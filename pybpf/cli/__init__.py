@@ -28,6 +28,7 @@ COMMANDS = (
     Command("info", "pybpf.cli.info", "This host", "what the kernel and this process's privileges allow"),
     Command("list", "pybpf.cli.list", "This host", "list probes to attach to, or loaded programs, maps and links"),
     Command("asm", "pybpf.cli.asm", "Bytecode", "assemble text to eBPF bytecode"),
+    Command("dump", "pybpf.cli.dump", "Bytecode", "show what the compiler makes of a script's probes, pass by pass"),
     Command("disasm", "pybpf.cli.disasm", "Bytecode", "show the instructions of a loaded program or a bytecode file"),
 )
 

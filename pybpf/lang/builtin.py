@@ -12,6 +12,7 @@ from pybpf.asm import HELPERS
 from pybpf.asm.helpers import PROGRAM_TYPES
 from pybpf.compiler.ir import Instr, Operand
 from pybpf.compiler.ops import INT
+from pybpf.compiler.target import Target
 from pybpf.errors import BpfError
 from pybpf.lang.gen import Gen
 from pybpf.lang.ints import Int
@@ -117,8 +118,14 @@ def need_helper(gen: Gen, at: ast.AST, what: str, helper: str, advice: str = "")
     if kind in PROGRAM_TYPES and kind not in row.programs:
         reason = f"{kind} programs cannot call bpf_{helper}"
     else:
-        reason = f"it needs bpf_{helper}, which the target lacks (Linux {row.programs.get(kind, row.since)} has it)"
+        releases = (row.since, row.programs.get(kind, row.since))
+        since = next((each for each in releases if _has(each, gen.unit.type, helper)), row.since)
+        reason = f"it needs bpf_{helper}, which the target lacks (Linux {since} has it)"
     gen.fail(at, f"{what} cannot be had here: {reason}" + (f"; {advice}" if advice else ""))
+
+
+def _has(release: str, kind: ProgType, helper: str) -> bool:
+    return Target.described(release.partition("..")[0]).has_helper(kind, helper)
 
 
 def call_helper(gen: Gen, at: ast.AST, what: str, helper: str, *args: Operand, type: str = INT) -> Instr:

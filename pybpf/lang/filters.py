@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pybpf.compiler.ir import Operand
 from pybpf.errors import CompileError, NotFoundError, PackError
 from pybpf.lang.gen import Gen
+from pybpf.lang.process import NS_HELPER, namespace_ids
 
 __all__ = ["Filters"]
 
 _COMM_SIZE = 16  # TASK_COMM_LEN
+_OWN_NAMESPACE = "/proc/self/ns/pid"
+_INITIAL_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO
 _CGROUP_ROOT = "/sys/fs/cgroup"
 
 
@@ -20,8 +23,8 @@ _CGROUP_ROOT = "/sys/fs/cgroup"
 class Filters:
     """Only what all of these allow is traced; ``None`` allows everything.
 
-    :param pid: the process.
-    :param tid: the thread.
+    :param pid: the process, by the id that this process knows it by (in its pid namespace).
+    :param tid: the thread, likewise.
     :param comm: the name of the thread, whole: at most 15 bytes.
     :param uid: the user.
     :param cgroup: a control group (version 2): the path of its directory, which takes in the groups below it, or its
@@ -47,26 +50,25 @@ class Filters:
         """Let the program return at once where the running task is not wanted; nothing where everything is."""
         b = gen.b
         unwanted = b.new_block("unwanted")
-        wanted = None
         for value, constant in self._tests(gen):
-            if wanted is not None:
-                b.start(wanted)
             wanted = b.new_block("wanted")
             b.branch("eq", value, constant, wanted, unwanted)
             b.seal(wanted)
-        if wanted is not None:
-            b.seal(unwanted)
+            b.start(wanted)
+        b.seal(unwanted)
+        if unwanted.predecessors:
+            body = b.block
             b.start(unwanted)
             b.ret(0)
-            b.start(wanted)
+            b.block = body
 
     def _tests(self, gen: Gen) -> Iterator[tuple[Operand, int]]:
         """(value, what it has to be); each is computed when the ones before have passed."""
         b = gen.b
-        if self.tid is not None:
-            yield b.emit("zext", b.emit("call", helper="get_current_pid_tgid"), bits=32), self.tid
-        if self.pid is not None:
-            yield b.emit("lshr", b.emit("call", helper="get_current_pid_tgid"), 32), self.pid
+        if self.tid is not None or self.pid is not None:
+            for value, wanted in zip(_ids(gen), (self.tid, self.pid)):
+                if wanted is not None:
+                    yield value, wanted
         if self.uid is not None:
             yield b.emit("zext", b.emit("call", helper="get_current_uid_gid"), bits=32), self.uid
         if self.cgroup is not None:
@@ -90,6 +92,19 @@ class Filters:
                 "on the target; give the group's id, which is the inode number of its directory, or leave it out"
             )
         return gen.b.emit("call", *level, helper=helper), wanted
+
+
+def _ids(gen: Gen) -> tuple[Operand, Operand]:
+    """The ids of the running thread and process, as this process knows them: in its own pid namespace."""
+    if os.stat(_OWN_NAMESPACE).st_ino == _INITIAL_NAMESPACE:
+        both = gen.b.emit("call", helper="get_current_pid_tgid")
+        return gen.b.emit("zext", both, bits=32), gen.b.emit("lshr", both, 32)
+    if not gen.target.has_helper(gen.unit.type, NS_HELPER):
+        raise CompileError(
+            f"cannot trace one process only: this process is in a pid namespace (a container), and on the target "
+            f"{gen.unit.type.name.lower()} programs have no bpf_{NS_HELPER} (Linux 5.7); trace from the host"
+        )
+    return namespace_ids(gen, _OWN_NAMESPACE)
 
 
 def _group(path: str) -> tuple[list[int], int]:

@@ -32,12 +32,16 @@ class Built(NamedTuple):
     """Name of a map in the program -> the object of the tracer that it stands for."""
 
 
-def build(declared: Declared, target: Target) -> Built:
-    """Compile a probe. :raises CompileError: it cannot be."""
+def build(declared: Declared, target: Target, *, stages: bool = False) -> Built:
+    """Compile a probe.
+
+    :param stages: keep the text of each stage.
+    :raises CompileError: it cannot be compiled.
+    """
     probe = declared.probe.chosen(target)
     assert isinstance(probe, TracedProbe)
     unit = compile_probe(declared.function, probe, target, source=declared.source)
-    return Built(declared, probe, compile_unit(unit, target), dict(unit.owners))
+    return Built(declared, probe, compile_unit(unit, target, stages=stages), dict(unit.owners))
 
 
 class Live:
@@ -88,7 +92,11 @@ class Live:
         """Create the map of a part, which ``owner`` stands for in programs."""
         made = self._create(_with_stacks(owner.spec, self._session.stacks))
         self._maps[id(owner)] = made
-        part.bind(made)
+        if isinstance(part, Events):
+            kind: Any = part.kind
+            part.bind(made, bound(kind, self._session.stacks))
+        else:
+            part.bind(made)
         if hasattr(part, "close"):
             self._owned.callback(part.close)
         return made
@@ -101,7 +109,8 @@ class Live:
         if id(owner) in self._maps:
             return self._maps[id(owner)]
         if id(owner) not in self._owners:
-            raise BpfError(f"cannot load the probe {built.compiled.spec.name}: {name!r} belongs to another tracer")
+            what = f"{type(owner).__name__} {name!r}"
+            raise BpfError(f"cannot load the probe {built.compiled.spec.name}: {what} belongs to another tracer")
         return self._make(owner, owner)
 
     def _create(self, spec: MapSpec) -> Map:

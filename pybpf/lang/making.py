@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pybpf.lang.counting import MakesAggregates
@@ -22,7 +23,7 @@ from pybpf.lang.maps import (
 )
 from pybpf.lang.output import PAGES, Events
 from pybpf.lang.specials import ArrayOfMaps, Bloom, HashOfMaps, Jumps, TaskStorage
-from pybpf.maps import MapSpec
+from pybpf.maps import EventReader, MapSpec
 
 __all__ = ["Makes"]
 
@@ -118,4 +119,10 @@ class Makes(MakesAggregates):
 
         :param pages: 4 KiB pages of the buffer.
         """
-        return self._part(Events(kind, self.counts, pages, name))
+        made = self._part(Events(kind, self.counts, pages, name))
+        made.through = self._deliver_beside
+        return made
+
+    def _deliver_beside(self, reader: EventReader[T]) -> Iterator[T]:
+        """The events of a reader as they come, while everything else of the tracer is delivered too."""
+        raise NotImplementedError

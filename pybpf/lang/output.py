@@ -53,6 +53,7 @@ class Events(Generic[T]):
     :param pages: 4 KiB pages of the buffer, rounded up to a power of two; of a perf buffer, which has as much for
         each CPU, all CPUs together have that at least.
     :ivar counter: how many events a probe could not send.
+    :ivar through: how ``for`` reads, when the tracer has other things to deliver meanwhile.
     """
 
     def __init__(self, kind: type[T], counts: Counts, pages: int = PAGES, name: str = "") -> None:
@@ -66,6 +67,7 @@ class Events(Generic[T]):
         self._pages = 1 << (pages - 1).bit_length()
         self._buffers: dict[MapType, _Buffer] = {}
         self._reader: EventReader[T] | None = None
+        self.through: Callable[[EventReader[T]], Iterator[T]] | None = None
 
     def buffer(self, target: Target) -> _Buffer:
         """What the events go through on a kernel: an object whose ``spec`` is the map."""
@@ -79,16 +81,20 @@ class Events(Generic[T]):
             made = self._buffers[kind] = _Buffer(spec)
         return made
 
-    def bind(self, loaded: Map) -> None:
-        """The map has been created; the tracer calls this."""
+    def bind(self, loaded: Map, kind: Any = None) -> None:
+        """The map has been created; the tracer calls this.
+
+        :param kind: what the reader makes of records, if not :attr:`kind` itself.
+        """
         from pybpf.maps import PerfBufferReader, RingBufferReader
 
+        kind = kind or self.kind
         if loaded.spec.type is MapType.RINGBUF:
-            self._reader = RingBufferReader(loaded, self.kind, lost_counter=lambda: self.counter.value)
+            self._reader = RingBufferReader(loaded, kind, lost_counter=lambda: self.counter.value)
         else:
             size = max(self._pages * _PAGE // max(loaded.max_entries, 1), 2 * _PAGE)
             self._reader = PerfBufferReader(
-                loaded, self.kind, size=size, lost_counter=lambda: self.counter.value
+                loaded, kind, size=size, lost_counter=lambda: self.counter.value
             )
 
     @property
@@ -126,7 +132,7 @@ class Events(Generic[T]):
         return self.reader.fileno()
 
     def __iter__(self) -> Iterator[T]:
-        return iter(self.reader)
+        return iter(self.reader) if self.through is None else self.through(self.reader)
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self.reader.__aiter__()

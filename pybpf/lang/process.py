@@ -8,7 +8,7 @@ from typing import Any
 
 from pybpf.compiler.ir import Operand
 from pybpf.errors import NotFoundError
-from pybpf.lang.builtin import Lowering, builtin, call_helper, helper_value, meant_for_probes, need_helper
+from pybpf.lang.builtin import Lowering, builtin, helper_value, meant_for_probes, need_helper
 from pybpf.lang.gen import Gen
 from pybpf.lang.ints import Int
 from pybpf.lang.memory import Written, name_of
@@ -17,7 +17,7 @@ from pybpf.lang.values import Val
 from pybpf.types import array_of, char, layout, sizeof, u32, u64
 from pybpf.types.layout import CharsLayout
 
-__all__ = ["cgroup_id", "comm", "gid", "ns_pid", "ns_tid", "pid", "tid", "uid"]
+__all__ = ["NS_HELPER", "cgroup_id", "comm", "gid", "namespace_ids", "ns_pid", "ns_tid", "pid", "tid", "uid"]
 
 
 @builtin(helper_value("get_current_pid_tgid", u32, shift=32))
@@ -70,31 +70,39 @@ def cgroup_id() -> u64:
     meant_for_probes()
 
 
+NS_HELPER = "get_ns_current_pid_tgid"
 _PIDNS_INFO = 8  # sizeof(struct bpf_pidns_info): u32 pid, u32 tgid
 
 
-def _in_namespace(offset: int) -> Lowering:
+def _in_namespace(index: int) -> Lowering:
     def lower(gen: Gen, at: ast.AST, namespace: Val) -> Val:
-        helper = "get_ns_current_pid_tgid"
-        what = "an id of a pid namespace"
-        need_helper(gen, at, what, helper, "the ids of the initial namespace are pid() and tid()")
+        need_helper(gen, at, "an id of a pid namespace", NS_HELPER, "the initial namespace's are pid() and tid()")
         path = gen.const(namespace)
         if not isinstance(path, str):
             gen.fail(at, "the namespace is the path of its file, as a constant: '/proc/1234/ns/pid'")
-        try:
-            found = os.stat(path)
-        except OSError as error:
-            raise NotFoundError(f"there is no pid namespace {path!r}: {error.strerror}") from None
-        device = os.major(found.st_dev) << 20 | os.minor(found.st_dev)  # the kernel's own dev_t
-        info = gen.b.slot(_PIDNS_INFO, "pidns_info")
-        # where the task is not in the namespace it fails, and clears the memory
-        call_helper(gen, at, what, helper, device, found.st_ino, info, _PIDNS_INFO)
-        return Int(gen.b.emit("load", info, offset=offset, size=4, signed=False), u32)
+        return Int(namespace_ids(gen, path)[index], u32)
 
     return lower
 
 
-@builtin(_in_namespace(4))
+def namespace_ids(gen: Gen, path: str) -> tuple[Operand, Operand]:
+    """The ids of the running thread and process in a pid namespace; 0 where they are not in it.
+
+    :raises NotFoundError: there is no such file.
+    """
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise NotFoundError(f"there is no pid namespace {path!r}: {error.strerror}") from None
+    device = os.major(found.st_dev) << 20 | os.minor(found.st_dev)  # the kernel's own dev_t
+    info = gen.b.slot(_PIDNS_INFO, "pidns_info")
+    # where the task is not in the namespace it fails, and clears the memory
+    gen.b.emit("call", device, found.st_ino, info, _PIDNS_INFO, helper=NS_HELPER)
+    thread, process = (gen.b.emit("load", info, offset=offset, size=4, signed=False) for offset in (0, 4))
+    return thread, process
+
+
+@builtin(_in_namespace(1))
 def ns_pid(namespace: str = "/proc/self/ns/pid") -> u32:
     """The id of the running process as a pid namespace knows it; 0 where it is not in that namespace. Linux 5.7.
 

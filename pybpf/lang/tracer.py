@@ -23,9 +23,11 @@ from pybpf.lang.printing import Prints
 from pybpf.lang.pump import Pump
 from pybpf.lang.session import Session
 from pybpf.lang.stacks import Stacks
+from pybpf.maps import EventReader
 
 __all__ = ["Tracer"]
 
+E = TypeVar("E")
 T = TypeVar("T", bound="Tracer")
 
 
@@ -85,15 +87,16 @@ class Tracer(Declares, Makes):
 
     # --- life
 
-    def compile(self, target: Target | None = None) -> list[Built]:
+    def compile(self, target: Target | None = None, *, stages: bool = False) -> list[Built]:
         """Compile all probes: needs neither a kernel nor privileges.
 
         :param target: what for; by default what the tracer was made for.
+        :param stages: keep the text of each stage of the compiler.
         :raises CompileError: a probe cannot be compiled; says where, why, and what to write instead.
         """
         chosen = target or self.target or Target.host()
         name_all(self.parts, [each.function for each in self.declared])
-        return [build(each, chosen) for each in self.declared]
+        return [build(each, chosen, stages=stages) for each in self.declared]
 
     def attach(self: T) -> T:
         """Compile, create the maps, load all programs, then attach them in the order of their decorators.
@@ -225,7 +228,9 @@ class Tracer(Declares, Makes):
         else:
             sys.stdout.write(text)
 
-    def iterate(self, events: Events[Any]) -> Iterator[Any]:
-        """The events of a stream as they come, while what probes print is printed; ``for`` over a stream is this."""
+    def _deliver_beside(self, reader: EventReader[E]) -> Iterator[E]:
+        if not self.session.prints.used:
+            yield from reader
+            return
         with self._pump({}) as pump:
-            yield from pump.beside(events.reader)
+            yield from pump.beside(reader)

@@ -1,0 +1,93 @@
+"""``pybpf dump``: what the compiler makes of the probes of a script, without loading them."""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import sys
+from collections.abc import Sequence
+
+from pybpf.compiler.target import Target
+from pybpf.errors import BpfError, NotFoundError
+from pybpf.lang.loading import Built
+from pybpf.lang.source import source_of
+from pybpf.lang.tracer import Tracer
+
+__all__ = ["main"]
+
+#: characters of source beside the bytecode
+_COLUMN = 60
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="pybpf dump",
+        description="Show the source, the intermediate code after each pass and the bytecode of a script's probes. "
+        "The script runs as if it were imported: what is below `if __name__ == '__main__'` or needs root does not.",
+    )
+    parser.add_argument("file", help="a script that makes Tracers at its top level")
+    parser.add_argument("--pass", dest="stage", metavar="NAME", help="only this stage: python, source, ..., lines")
+    parser.add_argument("--probe", metavar="NAME", help="only the probe functions of this name")
+    parser.add_argument(
+        "--kernel", metavar="RELEASE", help="compile for this release (5.10, say) instead of this kernel"
+    )
+    parser.add_argument("--arch", default="", metavar="NAME", help="and for this architecture: x86_64, aarch64")
+    options = parser.parse_args(arguments)
+    target = Target.described(options.kernel, options.arch) if options.kernel else Target.host()
+    built = [each for tracer in _tracers(options.file) for each in tracer.compile(target, stages=True)]
+    texts = [_text(each, options.stage) for each in built if options.probe in (None, each.declared.function.__name__)]
+    if not texts:
+        raise NotFoundError(f"{options.file} has no probes{f' named {options.probe!r}' if options.probe else ''}")
+    print("\n\n".join(texts))
+    return 0
+
+
+def _tracers(path: str) -> list[Tracer]:
+    """The tracers among the global variables of a script. :raises BpfError: it cannot be run."""
+    before, sys.argv = sys.argv, [path]
+    try:
+        found = runpy.run_path(path, run_name="<pybpf dump>").values()
+    except (BpfError, OSError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise BpfError(f"cannot run {path}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.argv = before
+    return list(dict.fromkeys(each for each in found if isinstance(each, Tracer)))
+
+
+def _text(built: Built, stage: str | None) -> str:
+    """The stages of a probe, each under its name. :raises NotFoundError: there is no such stage."""
+    stages = {"python": _python(built), **built.compiled.stages, "lines": _side_by_side(built)}
+    if stage is not None:
+        if stage not in stages:
+            raise NotFoundError(f"there is no stage {stage!r}; the stages are {', '.join(stages)}")
+        stages = {stage: stages[stage]}
+    lines = [f"# {built.probe.title}: {built.declared.function.__name__}()"]
+    before = ""
+    for name, text in stages.items():
+        lines += [f"## {name}", "(as before)" if text == before else text.rstrip()]
+        before = text
+    return "\n".join(lines)
+
+
+def _python(built: Built) -> str:
+    source = source_of(built.declared.function, built.declared.source)
+    last = source.node.end_lineno or source.node.lineno
+    return "\n".join(f"{number:5} {source.text(number)}" for number in range(source.node.lineno, last + 1))
+
+
+def _side_by_side(built: Built) -> str:
+    """Each instruction beside the line of Python that it comes from."""
+    code = built.compiled.spec.code
+    rows, before = [], None
+    labels = {index: name for name, index in code.labels.items()}
+    for index, insn in enumerate(code.insns):
+        if index in labels:
+            rows.append(f"{'':{_COLUMN}} | {labels[index]}:")
+        place = insn.line and insn.line[:2]
+        text = f"{insn.line.line:5} {insn.line.text.strip()}" if insn.line is not None and place != before else ""
+        before = place
+        rows.append(f"{text[:_COLUMN]:<{_COLUMN}} | {code.slot(index):4}: {insn}")
+    return "\n".join(rows)
