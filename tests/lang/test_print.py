@@ -109,10 +109,8 @@ def test_a_for_over_events_prints_too(child: Caller, capsys: pytest.CaptureFixtu
 
     with tracer:
         child.call(2)
-        seen = 0
-        for event in calls:
+        for seen, event in enumerate(calls, 1):
             assert event.pid == child.pid
-            seen += 1
             if seen == 2:
                 child.call(1)
             if seen == 3:
