@@ -46,10 +46,14 @@ class Facts:
 
 @dataclass(eq=False)
 class Loop:
-    """A loop that is being compiled: where ``break`` and ``continue`` go."""
+    """A loop that is being compiled: where ``break`` and ``continue`` go.
+
+    :ivar abandon: what else must be done where ``return`` leaves it.
+    """
 
     leave: Block
     again: Block
+    abandon: Callable[[], None] | None = None
 
 
 def _nowhere(gen: Gen, value: Val, at: ast.AST) -> None:

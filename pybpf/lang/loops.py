@@ -6,9 +6,11 @@ import ast
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from pybpf.compiler.ops import NONE, PTR
+from pybpf.lang.conditions import choose
 from pybpf.lang.constants import Const
 from pybpf.lang.frame import Loop
-from pybpf.lang.ints import KINDS, Int
+from pybpf.lang.ints import KINDS, Int, Test
 from pybpf.lang.ranges import Range
 from pybpf.lang.variables import Kept, Known, Unset, join_bindings
 from pybpf.types import s64, u64
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["compile_break", "compile_continue", "compile_for", "compile_while"]
 
+#: Nodes of the syntax tree times iterations up to which the verifier may walk through every iteration of a loop over a
+#: constant range, where the kernel has iterators: it is faster than those.
+WALKED = 5_000
+#: The same where it has none: the verifier gives up after a million instructions.
+MOST_WALKED = 400_000
+#: The iterations of an iterator, BPF_MAX_LOOPS.
+MOST_ITERATIONS = 1 << 23
 #: A loop over constants is unrolled when its body, in nodes of the syntax tree, times the iterations is at most this.
 UNROLL = 400
 
@@ -43,19 +52,30 @@ def compile_while(gen: Gen, node: ast.While) -> None:
     _loop(gen, node, begin, done, lambda: None)
 
 
-def _loop(gen: Gen, node: ast.While | ast.For, begin: Callable[[], None], done: Block,
-          step: Callable[[], None]) -> None:  # fmt: skip
-    """A loop that jumps back. ``begin`` compiles what decides whether there is one more iteration, goes to ``done``
-    if not, and leads into the body; ``step`` what comes between two iterations."""
+def _loop(
+    gen: Gen,
+    node: ast.While | ast.For,
+    begin: Callable[[], None],
+    done: Block,
+    step: Callable[[], None],
+    end: Callable[[], None] | None = None,
+) -> None:
+    """A loop that jumps back.
+
+    :param begin: compiles what decides whether there is one more iteration, goes to ``done`` if not, and leads into
+        the body.
+    :param step: compiles what comes between two iterations.
+    :param end: compiles what comes whenever the loop is left.
+    """
     if not gen.target.has("bounded_loop"):
         gen.fail(node, "this kernel takes no loops (Linux 5.3 does): iterate over a short constant range, which is "
                  "unrolled")  # fmt: skip
-    top, again, leave = (gen.b.new_block(name) for name in ("loop", "next", "leave"))
+    top, again, leave, after = (gen.b.new_block(name) for name in ("loop", "next", "leave", "endloop"))
     gen.go(top)
     gen.land_open(top)
     before = gen.frame.env = _entered(gen, node, _stored(node))
     begin()
-    gen.frame.loops.append(Loop(leave, again))
+    gen.frame.loops.append(Loop(leave, again, end))
     gen.statements(node.body)
     gen.frame.loops.pop()
     gen.go(again)
@@ -65,10 +85,15 @@ def _loop(gen: Gen, node: ast.While | ast.For, begin: Callable[[], None], done: 
     gen.go(top)
     _check_steady(gen, node, before, gen.came_back(top))
     gen.b.seal(top)
-    gen.land(done)
-    gen.statements(node.orelse)
-    gen.go(leave)
-    gen.land(leave)
+    for block, rest in ((done, node.orelse), (leave, [])):
+        gen.land(block)
+        if gen.b.reachable:
+            gen.b.line = gen.frame.where(node)
+            if end is not None:
+                end()
+            gen.statements(rest)
+        gen.go(after)
+    gen.land(after)
 
 
 def _stored(node: ast.AST) -> frozenset[str]:
@@ -111,16 +136,21 @@ def _check_steady(gen: Gen, node: ast.AST, before: Env, after: list[Env]) -> Non
 
 def compile_for(gen: Gen, node: ast.For) -> None:
     over = gen.value(node.iter)
-    if isinstance(over, Range):
-        count = over.constant
-        if count is None or not _short(node, len(count)):
-            _for_range(gen, node, over)
-            return
-    _unrolled(gen, node, over.elements(gen, node.iter))
-
-
-def _short(node: ast.For, iterations: int) -> bool:
-    return iterations * sum(1 for each in node.body for _ in ast.walk(each)) <= UNROLL
+    if not isinstance(over, Range):
+        _unrolled(gen, node, over.elements(gen, node.iter))
+        return
+    known, iterators = over.constant, gen.target.has("iter_num")
+    cost = None if known is None else len(known) * sum(1 for each in node.body for _ in ast.walk(each))
+    if cost is not None and cost <= UNROLL:
+        _unrolled(gen, node, over.elements(gen, node.iter))
+    elif iterators and (cost is None or cost > WALKED):
+        _iterated(gen, node, over)
+    elif cost is not None and cost > MOST_WALKED and gen.target.has("bounded_loop"):
+        count = len(known or ())
+        gen.fail(node, f"a loop of {count} iterations is too long for the verifier of this kernel (Linux 6.4 has "
+                 "iterators): make it shorter")  # fmt: skip
+    else:
+        _for_range(gen, node, over)
 
 
 def _unrolled(gen: Gen, node: ast.For, values: Sequence[Val]) -> None:
@@ -169,3 +199,31 @@ def _for_range(gen: Gen, node: ast.For, over: Range) -> None:
         b.write(counter, b.emit("add", b.read(counter), over.step if exact else 1))
 
     _loop(gen, node, begin, done, step)
+
+
+def _iterated(gen: Gen, node: ast.For, over: Range) -> None:
+    """By the kernel's iterator of numbers, through whose body the verifier walks until it learns nothing new."""
+    from pybpf.lang.statements import assign_to
+
+    b, at, kind = gen.b, node.iter, over.kind(gen, node.iter)
+    if over.constant is not None and len(over.constant) > MOST_ITERATIONS:
+        gen.fail(at, f"a loop has at most {MOST_ITERATIONS:,} iterations: the kernel allows no more")
+    start, count = over.start.number(gen, at), over.count(gen, at)
+    most = Int(MOST_ITERATIONS, u64)
+    count = choose(gen, Test("ugt", count.operand, MOST_ITERATIONS), most, count, at).number(gen, at)
+    state = b.slot(8, "iterator")
+    b.emit("kfunc", state, 0, count.operand, name="bpf_iter_num_new")
+    body, done = b.new_block("body"), b.new_block("done")
+
+    def begin() -> None:
+        number = b.emit("kfunc", state, type=PTR, name="bpf_iter_num_next")
+        gen.branch_on(Test("ne", number, 0), body, done, at)
+        gen.land(body)
+        index = b.emit("load", number, offset=0, size=4, signed=False)
+        now = b.emit("add", start.operand, b.emit("mul", index, over.step))
+        assign_to(gen, node.target, Int(now, kind))
+
+    def end() -> None:
+        b.emit("kfunc", state, type=NONE, name="bpf_iter_num_destroy")
+
+    _loop(gen, node, begin, done, lambda: None, end)

@@ -55,6 +55,8 @@ class Range(Val):
         """How many numbers it has: ``(last - first - 1) // step + 1``, or 0."""
         from pybpf.lang.conditions import choose
 
+        if self.constant is not None:
+            return Int(len(self.constant), u64)
         first, last = (self.start, self.stop) if self.step > 0 else (self.stop, self.start)
         low, high = Int(first.scalar(gen, at), self.kind(gen, at)), Int(last.scalar(gen, at), self.kind(gen, at))
         distance = gen.b.emit("sub", high.operand, low.operand)

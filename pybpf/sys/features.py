@@ -297,6 +297,10 @@ def _instructions() -> Iterable[Feature]:
     yield Feature(
         "kfunc", "instruction", "calls of kernel functions", "5.13", partial(_kernel_function, "bpf_iter_num_new")
     )
+    yield Feature(
+        "iter_num", "instruction", "loops by an iterator of numbers", "6.4",
+        partial(_kernel_function, "bpf_iter_num_new"),
+    )  # fmt: skip
     yield Feature("jit", "instruction", "compilation to machine code", "3.18", _jit)
 
 
