@@ -19,7 +19,8 @@ from tests.lang.generate import arguments, function_text
 from tests.lang.harness import RESULT, compiled, load
 from tests.lang.model import evaluate
 
-NEWEST = Target.described("6.12")
+#: the newest without iterators, which the interpreter does not have
+TARGET = Target.described("6.3")
 ROUNDS = 4
 
 
@@ -46,7 +47,7 @@ def interpreted(unit: Any, args: list[int]) -> int:
 @given(st.integers(0, 1 << 32))
 def test_ir_computes_what_the_rules_say(seed: int) -> None:
     text, kinds = function_text(seed)
-    unit = compiled(made(text), NEWEST, source=text)
+    unit = compiled(made(text), TARGET, source=text)
     check(unit)
     expected, rng = evaluate(text), random.Random(seed)
     for _ in range(ROUNDS):

@@ -107,7 +107,7 @@ def membership(x: u32):
         return 1
     if x in range(10, 20):
         return 2
-    if x not in range(0, 100):
+    if x not in range(100):
         return 3
     return 4
 
@@ -241,7 +241,7 @@ def test_constants_fold_and_dead_branches_vanish() -> None:
             x = helper(x) * helper(x + 1)
         while DEBUG:
             x += 1
-        return x if not DEBUG and THRESHOLD > 5 or x else 3
+        return x if (not DEBUG and THRESHOLD > 5) or x else 3
 
     def short(x):
         return x
