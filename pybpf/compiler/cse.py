@@ -17,7 +17,9 @@ from pybpf.compiler.target import Target
 __all__ = ["cse"]
 
 #: never shared: slots are memory, and addresses of maps and functions are cheapest made where they are used
-_NOT_SHARED = frozenset(("slot", "map", "mapvalue", "func"))
+_NOT_SHARED = frozenset(("slot", "map", "func"))
+#: shared in one block only: phis belong to theirs, and an address is cheaper made again than kept across calls
+_IN_BLOCK = frozenset(("phi", "mapvalue"))
 _COMMUTATIVE = frozenset(("add", "mul", "and", "or", "xor"))
 
 
@@ -69,5 +71,5 @@ def _key(instr: Instr, block: Block, numbers: dict[Instr, int]) -> Hashable:
     args = [(numbers.get(arg, -1), arg) if isinstance(arg, Instr) else (-2, arg) for arg in instr.args]
     if instr.op in _COMMUTATIVE:
         args.sort(key=lambda each: each[0], reverse=True)
-    place = block if instr.op == "phi" else None
+    place = block if instr.op in _IN_BLOCK else None
     return instr.op, tuple(arg for _, arg in args), tuple(sorted(instr.attrs.items())), instr.type, place

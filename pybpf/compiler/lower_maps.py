@@ -1,18 +1,25 @@
-"""Lower map operations to helper calls, with keys and values that are integers kept in slots."""
+"""Lower map operations: values that have an address of their own are used there, others by helper calls.
+
+Keys and values that are integers are kept in slots for the helpers.
+"""
 
 from __future__ import annotations
 
 from pybpf.compiler.ir import Instr, Operand, Unit
 from pybpf.compiler.ops import INT, PTR
-from pybpf.compiler.rewrite import Rewriter, lower
+from pybpf.compiler.rewrite import KEEP, Rewriter, lower
 from pybpf.compiler.target import Target
-from pybpf.maps import MapSpec
 from pybpf.sys.bpf import MapType
 
-__all__ = ["is_direct", "lower_maps"]
+__all__ = ["direct_maps", "lower_maps"]
 
 #: flags of an update that an array cannot refuse: BPF_ANY and BPF_EXIST
 _ALWAYS_DONE = (0, 2)
+
+
+def direct_maps(unit: Unit, target: Target) -> None:
+    """Use the value of an array of one by its address: then there is no missing entry, and what tests for it folds."""
+    lower(unit, target, {"lookup": _direct_lookup, "update": _direct_update, "tryupdate": _direct_update})
 
 
 def lower_maps(unit: Unit, target: Target) -> None:
@@ -20,9 +27,29 @@ def lower_maps(unit: Unit, target: Target) -> None:
     lower(unit, target, {"lookup": _lookup, "update": _update, "tryupdate": _update, "delete": _delete})
 
 
-def is_direct(spec: MapSpec, key: Operand, target: Target) -> bool:
+def _is_direct(to: Rewriter, instr: Instr) -> bool:
     """Whether the key's value has an address that instructions can hold: the kernel gives it for arrays of one."""
-    return spec.type == MapType.ARRAY and spec.max_entries == 1 and key == 0 and target.has("map_value")
+    spec = to.unit.maps[instr.attrs["map"]]
+    array = spec.type == MapType.ARRAY and spec.max_entries == 1
+    return array and instr.args[0] == 0 and to.target.has("map_value")
+
+
+def _direct_lookup(to: Rewriter, instr: Instr) -> object:
+    return to.emit("mapvalue", map=instr.attrs["map"], offset=0) if _is_direct(to, instr) else KEEP
+
+
+def _direct_update(to: Rewriter, instr: Instr) -> object:
+    _, value, flags = instr.args
+    if not _is_direct(to, instr) or flags not in _ALWAYS_DONE:
+        return KEEP
+    name = instr.attrs["map"]
+    size = to.unit.maps[name].value_size
+    place = to.emit("mapvalue", map=name, offset=0)
+    if isinstance(value, Instr) and value.type == PTR:
+        to.emit("copy", place, value, size=size)
+    else:
+        to.emit("store", place, value, offset=0, size=size)
+    return 0 if instr.type else None
 
 
 def _in_memory(to: Rewriter, operand: Operand, size: int, name: str) -> Operand:
@@ -43,26 +70,14 @@ def _call(to: Rewriter, instr: Instr, helper: str, *args: Operand, type: str = I
 
 
 def _lookup(to: Rewriter, instr: Instr) -> Operand:
-    name = instr.attrs["map"]
-    if is_direct(to.unit.maps[name], instr.args[0], to.target):
-        return to.emit("mapvalue", map=name, offset=0)
     return _call(to, instr, "map_lookup_elem", _key(to, instr), type=PTR)
 
 
 def _update(to: Rewriter, instr: Instr) -> Operand | None:
-    name = instr.attrs["map"]
-    spec = to.unit.maps[name]
-    key, value, flags = instr.args
-    if is_direct(spec, key, to.target) and flags in _ALWAYS_DONE:
-        place = to.emit("mapvalue", map=name, offset=0)
-        if isinstance(value, Instr) and value.type == PTR:
-            to.emit("copy", place, value, size=spec.value_size)
-        else:
-            to.emit("store", place, value, offset=0, size=spec.value_size)
-        result: Operand = 0
-    else:
-        pointer = _key(to, instr)
-        result = _call(to, instr, "map_update_elem", pointer, _in_memory(to, value, spec.value_size, "value"), flags)
+    _, value, flags = instr.args
+    key = _key(to, instr)
+    size = to.unit.maps[instr.attrs["map"]].value_size
+    result = _call(to, instr, "map_update_elem", key, _in_memory(to, value, size, "value"), flags)
     return result if instr.type else None
 
 

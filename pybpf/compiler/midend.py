@@ -14,7 +14,7 @@ from pybpf.compiler.forward import forward
 from pybpf.compiler.ir import Unit
 from pybpf.compiler.lookups import lookups
 from pybpf.compiler.lower_division import lower_division
-from pybpf.compiler.lower_maps import lower_maps
+from pybpf.compiler.lower_maps import direct_maps, lower_maps
 from pybpf.compiler.lower_memory import lower_memory
 from pybpf.compiler.lower_reads import lower_reads
 from pybpf.compiler.promote import promote
@@ -26,6 +26,7 @@ __all__ = ["PASSES_MID"]
 #: Name, as dumps ask for it, and what changes the unit. After them there are machine operations only.
 PASSES_MID: list[tuple[str, Callable[[Unit, Target], None]]] = [
     ("fold", fold),
+    ("direct_maps", direct_maps),
     ("branches", branches),
     ("promote", promote),
     ("fold_promoted", fold),

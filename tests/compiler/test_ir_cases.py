@@ -345,8 +345,45 @@ entry:
 """,
     ),
     Case(
+        "direct_maps",
+        "an array of one is used by its address",
+        """\
+entry:
+  v0 = slot size=16 align=8 name=s
+  v1 = lookup 0 map=one
+  v2 = lookup 1 map=one
+  v3 = lookup 0 map=m
+  branch v1, 0 cond=ne -> there, never
+there:
+  zero v0 offset=0 size=16
+  v4 = tryupdate 0, v0, 0 map=one
+  v5 = tryupdate 0, v0, 1 map=one
+  v6 = add v4, v5
+  ret v6
+never:
+  ret 0
+""",
+        """\
+entry:
+  v0 = slot size=16 align=8 name=s
+  v1 = mapvalue map=one offset=0
+  v2 = lookup 1 map=one
+  v3 = lookup 0 map=m
+  branch v1, 0 cond=ne -> there, never
+there: <- entry
+  zero v0 offset=0 size=16
+  v4 = mapvalue map=one offset=0
+  copy v4, v0 size=16
+  v5 = tryupdate 0, v0, 1 map=one
+  v6 = add 0, v5
+  ret v6
+never: <- entry
+  ret 0
+""",
+    ),
+    Case(
         "lower_maps",
-        "keys that are equal share a slot; an array of one is addressed",
+        "keys that are equal share a slot",
         """\
 entry:
   v0 = param index=0 : ptr
@@ -361,18 +398,21 @@ entry:
 entry:
   v0 = slot size=4 align=8 name=key
   v1 = slot size=8 align=8 name=value
-  v2 = param index=0 : ptr
-  v3 = load v2 offset=0 size=8 signed=0 : int
-  store v0, v3 offset=0 size=4
-  v4 = map map=m
-  v5 = call v4, v0 helper=map_lookup_elem : ptr
-  store v0, v3 offset=0 size=4
+  v2 = slot size=4 align=8 name=key
+  v3 = param index=0 : ptr
+  v4 = load v3 offset=0 size=8 signed=0 : int
+  store v0, v4 offset=0 size=4
+  v5 = map map=m
+  v6 = call v5, v0 helper=map_lookup_elem : ptr
+  store v0, v4 offset=0 size=4
   store v1, 7 offset=0 size=8
-  v6 = map map=m
-  v7 = call v6, v0, v1, 1 helper=map_update_elem : int
-  v8 = mapvalue map=one offset=0
-  v9 = load v8 offset=8 size=8 signed=0 : int
-  ret v9
+  v7 = map map=m
+  v8 = call v7, v0, v1, 1 helper=map_update_elem : int
+  store v2, 0 offset=0 size=4
+  v9 = map map=one
+  v10 = call v9, v2 helper=map_lookup_elem : ptr
+  v11 = load v10 offset=8 size=8 signed=0 : int
+  ret v11
 """,
     ),
     Case(
@@ -598,4 +638,5 @@ def test_pass(case: Case) -> None:
 
 
 def test_every_pass_has_a_case() -> None:
+
     assert {run for _, run in PASSES_MID} == {dict(PASSES_MID)[case.run] for case in CASES}
