@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pybpf.attach.link import AnyLink
+from pybpf.attach.usdt import attach_usdt
 from pybpf.compiler.pipeline import Compiled, compile_unit
 from pybpf.compiler.target import Target
 from pybpf.errors import BpfError
+from pybpf.lang.attaching import Attach, by_spec
 from pybpf.lang.compile import compile_probe
 from pybpf.lang.declare import Declared
 from pybpf.lang.output import Events
@@ -32,13 +34,25 @@ class Built(NamedTuple):
     """Name of a map in the program -> the object of the tracer that it stands for."""
 
 
-def build(declared: Declared, target: Target, *, stages: bool = False) -> Built:
-    """Compile a probe.
+def build(declared: Declared, target: Target, *, stages: bool = False) -> list[Built]:
+    """Compile a probe: one program, or one for each way in which the sites of a USDT probe have their arguments.
 
     :param stages: keep the text of each stage.
     :raises CompileError: it cannot be compiled.
     """
-    probe = declared.probe.chosen(target)
+    probes = declared.probe.split(target)
+    if len(probes) == 1:
+        return [_built(declared, probes[0], target, stages)]
+    return [_built(declared._replace(attach=_at_places(probe)), probe, target, stages) for probe in probes]
+
+
+def _at_places(probe: Probe) -> Attach:
+    """Attaches to the sites that a USDT probe was compiled for."""
+    places, pid = probe.places(), probe.options.get("pid")
+    return by_spec(lambda spec, maps: attach_usdt(spec, places, maps=maps, pid=pid))
+
+
+def _built(declared: Declared, probe: Probe, target: Target, stages: bool) -> Built:
     assert isinstance(probe, TracedProbe)
     unit = compile_probe(declared.function, probe, target, source=declared.source)
     return Built(declared, probe, compile_unit(unit, target, stages=stages), dict(unit.owners))

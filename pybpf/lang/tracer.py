@@ -96,7 +96,7 @@ class Tracer(Declares, Makes):
         """
         chosen = target or self.target or Target.host()
         name_all(self.parts, [each.function for each in self.declared])
-        return [build(each, chosen, stages=stages) for each in self.declared]
+        return [built for each in self.declared for built in build(each, chosen, stages=stages)]
 
     def attach(self: T) -> T:
         """Compile, create the maps, load all programs, then attach them in the order of their decorators.

@@ -73,7 +73,7 @@ def _word_by_site(
     """The arguments where the sites have them in different places: a branch for each way, the commonest last."""
     if not gen.target.has_helper(gen.unit.type, "get_attach_cookie"):
         gen.fail(params[0].node, f"the sites of {probe.title} have their arguments in different places, which takes "
-                 "attach cookies to tell (Linux 5.15): attach a program for each site (Probe.split)")  # fmt: skip
+                 "attach cookies to tell (Linux 5.15): compile what Probe.split() gives")  # fmt: skip
     b = gen.b
     cookie = b.emit("call", gen.ctx, helper="get_attach_cookie")
     done = b.new_block("arguments")

@@ -6,11 +6,14 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from pybpf import Tracer
 from pybpf.attach import iterator, uprobe, uretprobe, usdt
+from pybpf.compiler.target import Target
 from pybpf.lang import cast, read_user, read_user_str, user_ptr
 from pybpf.prog import Program
 from pybpf.types import Struct, char, s32, u8, u16, u32, u64
@@ -199,3 +202,21 @@ def test_iterator() -> None:
     finally:
         more.set()
         thread.join()
+
+
+def test_sites_that_no_cookie_tells_apart(native: str) -> None:
+    """Before Linux 5.15: a program for each way in which the sites have their arguments."""
+    host = Target.host()
+    target = replace(host, has_helper=lambda kind, name: name != "get_attach_cookie" and host.has_helper(kind, name))
+    with waiting([native]) as process:
+        tracer = Tracer(pid=process.pid, target=target)
+        sums = tracer.hash(s32, u64)
+
+        @tracer.usdt(native, "p:many")
+        def many(count, five):
+            sums[five] += count
+
+        assert len(tracer.compile()) == 2
+        with tracer:
+            finish(process)
+            assert dict(sums.items()) == {-5: 2 * SUM}
