@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pybpf.compiler.ir import Instr
 from pybpf.lang.constants import Const
 from pybpf.lang.ints import Int, Test
-from pybpf.lang.memory import Ref, Written, converted, declared, differ, fitting, is_integer, name_of, place, read
+from pybpf.lang.memory import Ref, Written, checked, declared, differ, fitting, is_integer, name_of, place, read
 from pybpf.lang.values import Val
 from pybpf.types import sizeof
 
@@ -98,7 +98,7 @@ class MadeArray(Written):
         inner = kind.element
         if is_integer(inner):
             return MadeArray(kind, [Int(fitting(gen, each, inner, at), inner) for each in items])
-        return MadeArray(kind, [converted(gen, each, inner, at) for each in items])
+        return MadeArray(kind, [checked(gen, each, inner, at) for each in items])
 
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
         if kind is not self.kind:

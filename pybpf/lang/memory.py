@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pybpf.compiler.ops import INT
+from pybpf.errors import PackError
 from pybpf.lang import raw
 from pybpf.lang.constants import Const
 from pybpf.lang.ints import Int, Test, convert
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from pybpf.lang.gen import Gen
 
 __all__ = [
-    "MAP", "OWN", "PER_CPU", "RECORD", "Maybe", "Ref", "Written", "converted", "declared", "differ", "fitting",
-    "is_integer", "name_of", "place", "read",
+    "MAP", "OWN", "PER_CPU", "RECORD", "Maybe", "Ref", "Written", "called", "checked", "converted", "declared",
+    "differ", "fitting", "is_integer", "name_of", "place", "read",
 ]  # fmt: skip
 
 #: Whose memory a place is in: the function's own; a map's, shared by all CPUs; a map's, of this CPU; an event's.
@@ -35,6 +36,12 @@ _UNDISTURBED = frozenset({"tracepoint", "kprobe", "kretprobe", "perf_event", "pr
 def name_of(kind: Any) -> str:
     """A type as messages write it."""
     return "bool" if kind is bool_ else str(getattr(kind, "__name__", kind))
+
+
+def called(kind: Any) -> str:
+    """A type with its article: ``"a char[16]"``, ``"an Open"``, ``"an s64[2]"``."""
+    name = name_of(kind)
+    return f"{'an' if name[0] in 'AEIOUaeio' or name[:2] in ('s8', 's1', 's3', 's6') else 'a'} {name}"
 
 
 def fitting(gen: Gen, val: Val, kind: Any, at: ast.AST) -> Operand:
@@ -91,7 +98,7 @@ class Ref(Val):
 
     @property
     def what(self) -> str:
-        return f"a {name_of(self.kind)}"
+        return called(self.kind)
 
     @property
     def size(self) -> int:
@@ -167,16 +174,18 @@ class Written(Val):
 
     kind: Any
     clean = True
+    #: what asked for it, for errors
+    at: ast.AST = ast.Pass()
 
     @property
     def what(self) -> str:
-        return f"a {name_of(self.kind)}"
+        return called(self.kind)
 
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
         raise NotImplementedError
 
     def kept(self, gen: Gen) -> Val:
-        return place(gen, self, self.kind, ast.Pass())
+        return place(gen, self, self.kind, self.at)
 
     def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
         return self.kept(gen).attr(gen, name, at)
@@ -218,6 +227,16 @@ def declared(gen: Gen, kind: Any, value: Val | None, at: ast.AST) -> Ref:
     else:
         made.put(gen, value, at)
     return made
+
+
+def checked(gen: Gen, value: Val, kind: Any, at: ast.AST) -> Val:
+    """The value as one that stores itself as a type. :raises CompileError: a constant that is none of the type."""
+    if isinstance(value, Const):
+        try:
+            layout(kind).pack(value.value)
+        except (PackError, TypeError) as error:
+            gen.fail(at, str(error))
+    return converted(gen, value, kind, at)
 
 
 def converted(gen: Gen, value: Val, kind: Any, at: ast.AST) -> Val:

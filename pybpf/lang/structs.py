@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pybpf.lang import raw
 from pybpf.lang.constants import Const
 from pybpf.lang.ints import Int, Test
-from pybpf.lang.memory import Ref, Written, converted, declared, differ, fitting, is_integer, name_of, place, read
+from pybpf.lang.memory import Ref, Written, checked, declared, differ, fitting, is_integer, name_of, place, read
 from pybpf.lang.values import Val
 from pybpf.sys.near import did_you_mean
 from pybpf.types import Field, StructLayout
@@ -61,8 +61,9 @@ class StructRef(Ref):
 class MadeStruct(Written):
     """A struct with given fields; the others, and all padding, are zero."""
 
-    def __init__(self, kind: Any, fields: Mapping[str, Val]) -> None:
+    def __init__(self, kind: Any, fields: Mapping[str, Val], at: ast.AST) -> None:
         self.kind = kind
+        self.at = at
         self.fields = fields
         self.clean = all(getattr(value, "clean", True) for value in fields.values())
 
@@ -80,7 +81,8 @@ class MadeStruct(Written):
             if name in given:
                 gen.fail(at, f"{kind.__name__}: the field {name!r} is given twice")
             given[name] = value
-        return MadeStruct(kind, {name: _taken(gen, value, found.fields[name], at) for name, value in given.items()})
+        fields = {name: _taken(gen, value, found.fields[name], at) for name, value in given.items()}
+        return MadeStruct(kind, fields, at)
 
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
         if kind is not self.kind:
@@ -104,7 +106,7 @@ def _taken(gen: Gen, value: Val, field: Field, at: ast.AST) -> Val:
     """A value as the field will hold it, checked now."""
     if is_integer(field.kind):
         return Int(fitting(gen, value, field.kind, at), field.kind)
-    return converted(gen, value, field.kind, at)
+    return checked(gen, value, field.kind, at)
 
 
 class StructType(Const):
