@@ -33,6 +33,7 @@ PASSES_MID: list[tuple[str, Callable[[Unit, Target], None]]] = [
     ("cse", cse),
     ("lookups", lookups),
     ("checks", checks),
+    ("branches_checked", branches),
     ("lower_maps", lower_maps),
     ("lower_reads", lower_reads),
     ("forward", forward),

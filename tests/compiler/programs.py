@@ -54,7 +54,7 @@ class Writer:
         self._statements: list[Callable[[int], None]] = [
             self._assign, self._assign, self._assign, self._store, self._store, self._if, self._if, self._loop,
             self._copy, self._output, self._field, self._field, self._copy_struct,
-            self._update, self._delete, self._increment, self._entry, self._time,
+            self._update, self._delete, self._increment, self._entry, self._time, self._pop,
         ]  # fmt: skip
 
     def _flip(self) -> int:
@@ -215,6 +215,23 @@ class Writer:
                 self.b.emit("copy", self._random.choice([self._slot(), self._struct()]), found, size=size)
 
         self._when("ne", found, 0, use, lambda: self._block(depth + 1))
+
+    def _pop(self, depth: int) -> None:
+        """``v = m.pop(k)`` and ``if v is None``: the pointer is tested for the copy, and then again."""
+        found = self.b.emit("lookup", self._key(), map="structs")
+        popped = self._struct()
+
+        def take() -> None:
+            self.b.emit("copy", popped, found, size=SLOT)
+            if self._flip():
+                self.b.emit("delete", self._key(), map="structs")
+
+        def use() -> None:
+            loaded = self.b.emit("load", popped, offset=8, size=8, signed=0)
+            self.b.write(self._random.choice(self._variables), loaded)
+
+        self._when("ne", found, 0, take, lambda: self._assign(depth) if self._flip() else None)
+        self._when(self._random.choice(["eq", "ne"]), found, 0, use, lambda: self._block(depth + 1))
 
     def _when(self, cond: str, left: Operand, right: Operand, yes: Callable[[], None], no: Callable[[], None]) -> None:
         holds, otherwise, done = (self.b.new_block(name) for name in ("holds", "otherwise", "done"))

@@ -328,6 +328,44 @@ again: <- there
 """,
     ),
     Case(
+        "checks",
+        "a value that is missing or not is asked for once",
+        """\
+entry:
+  v0 = lookup 1 map=m
+  branch v0, 0 cond=ne -> found, done
+found: <- entry
+  v1 = load v0 offset=0 size=8 signed=0 : int
+  v2 = delete 1 map=m
+  jump -> done
+done: <- entry, found
+  v3 = phi 0, v1 : int
+  branch v0, 0 cond=eq -> none, some
+none: <- done
+  jump -> end
+some: <- done
+  jump -> end
+end: <- none, some
+  ret v3
+""",
+        """\
+entry:
+  v0 = lookup 1 map=m
+  branch v0, 0 cond=ne -> found, none
+found: <- entry
+  v1 = load v0 offset=0 size=8 signed=0 : int
+  v2 = delete 1 map=m
+  jump -> some
+none: <- entry
+  jump -> end
+some: <- found
+  jump -> end
+end: <- none, some
+  v3 = phi 0, v1 : int
+  ret v3
+""",
+    ),
+    Case(
         "dce",
         "lookups and slots that nothing looks at",
         """\
