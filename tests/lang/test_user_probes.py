@@ -20,7 +20,8 @@ from pybpf.types import Struct, char, s32, u8, u16, u32, u64
 from tests.attach.targets import ROUNDS, finish, native_program, waiting
 from tests.lang.recorder import Record, Recorded, recording
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("uprobe", "cookies")]
+pytestmark = [pytest.mark.root, pytest.mark.needs("uprobe")]
+COOKIES = pytest.mark.needs("cookies")
 
 PID, IS_X86 = os.getpid(), os.uname().machine == "x86_64"
 SUM = ROUNDS * (ROUNDS + 1) // 2
@@ -79,9 +80,9 @@ def narrowed(count: u32, five: u16):
         ("uprobe", "work", register, ROUNDS, SUM),
         ("uretprobe", "work", returned, ROUNDS, 2 * SUM),
         # two sites, whose arguments are in a register and on the stack
-        ("usdt", "p:many", first, 2 * ROUNDS, 2 * SUM),
-        ("usdt", "p:many", second, 2 * ROUNDS, -5 * 2 * ROUNDS),
-        ("usdt", "p:many", narrowed, 2 * ROUNDS, 2 * SUM),
+        pytest.param("usdt", "p:many", first, 2 * ROUNDS, 2 * SUM, marks=COOKIES),
+        pytest.param("usdt", "p:many", second, 2 * ROUNDS, -5 * 2 * ROUNDS, marks=COOKIES),
+        pytest.param("usdt", "p:many", narrowed, 2 * ROUNDS, 2 * SUM, marks=COOKIES),
     ],
     ids=lambda value: value.__name__ if callable(value) else None,
 )
