@@ -13,8 +13,9 @@ from pybpf.lang.constants import Const
 from pybpf.lang.frame import Facts
 from pybpf.lang.functions import check_definition
 from pybpf.lang.gen import Gen
+from pybpf.lang.outline import RESULT
 from pybpf.lang.probes import Param, Probe
-from pybpf.lang.source import Source, source_of
+from pybpf.lang.source import Source, identifier, source_of
 from pybpf.lang.statements import note_annotations
 from pybpf.lang.values import Val
 
@@ -49,7 +50,7 @@ def compile_probe(function: Any, probe: Probe, target: Target, *, source: str | 
 
 
 def _compile(source: Source, probe: Probe, target: Target, facts: Facts) -> Unit:
-    program = Function(_ident(source.name))
+    program = Function(identifier(source.name))
     unit = Unit(probe.type, [program], {}, probe.expected_attach_type, probe.attach_btf)
     b = Builder(program)
     gen = Gen(target, probe, unit, b, facts)
@@ -85,12 +86,11 @@ def _params(gen: Gen, source: Source) -> list[Param]:
     ]
 
 
-def _ident(name: str) -> str:
-    return "".join(each if each.isalnum() and each.isascii() else "_" for each in name)
-
-
 def _refuse_clashes(facts: Facts) -> None:
     for frame, at, name in facts.clashes.values():
+        if name == RESULT:
+            raise frame.source.error(at, f"{frame.source.name}() returns a u64 or a signed value, depending on the "
+                                     "way: convert by u64(x) or s64(x)")  # fmt: skip
         raise frame.source.error(at, f"{name!r} is assigned a u64 and a signed value: annotate it, as in "
                                  f"'{name}: s64 = ...', or convert by u64(x) or s64(x)")  # fmt: skip
 

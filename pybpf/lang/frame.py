@@ -28,6 +28,9 @@ class Facts:
     :ivar assumed: (call, variable) -> the type that holds all that is assigned to it.
     :ivar found: the same, as found so far.
     :ivar clashes: (call, variable) -> the frame and the node at which an assignment had no place in a type.
+    :ivar outlined: the functions that are compiled once, as functions of eBPF; found by the pass before.
+    :ivar calls: function -> how often it was called where it was compiled in the place of the call.
+    :ivar inline_only: the functions that take or give something other than integers.
     :ivar unsteady: (call, loop, variable) of variables that an iteration binds to something else.
     """
 
@@ -37,11 +40,21 @@ class Facts:
         self.clashes: dict[Hashable, tuple[Frame, ast.AST, str]] = {}
         self.unsteady: dict[Hashable, str] = dict(before.unsteady) if before else {}
         self.was_unsteady = frozenset(self.unsteady)
+        self.outlined: frozenset[Any] = before.worth_outlining if before else frozenset()
+        self.calls: dict[Any, int] = {}
+        self.inline_only: set[Any] = set(before.inline_only) if before else set()
+
+    @property
+    def worth_outlining(self) -> frozenset[Any]:
+        """The functions to compile once in the next pass."""
+        often = {function for function, count in self.calls.items() if count > 1}
+        return (self.outlined | often) - self.inline_only
 
     @property
     def agree(self) -> bool:
         """Whether what was assumed is what was found."""
-        return self.found == self.assumed and self.unsteady.keys() == self.was_unsteady
+        steady = self.unsteady.keys() == self.was_unsteady
+        return self.found == self.assumed and steady and self.worth_outlining == self.outlined
 
 
 @dataclass(eq=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pybpf.errors import CompileError
 from pybpf.lang.constants import Const
+from pybpf.lang.outline import RESULT, call_outlined, note_call
 from pybpf.lang.source import Source
 from pybpf.lang.statements import note_annotations
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from pybpf.lang.values import Val
 
 __all__ = ["FunctionVal", "check_definition"]
-
-_RESULT = "return"  # no name of Python's, so it clashes with no variable
 
 
 class FunctionVal(Const):
@@ -36,13 +35,13 @@ class FunctionVal(Const):
         except CompileError as error:
             gen.fail(at, error.message)
         _refuse_recursion(gen, source, at)
-        caller = gen.frame
-        frame = gen.new_frame(source, (caller.key, at), caller, at)
-        gen.frame = frame
-        check_definition(gen, source.node)
-        frame.env = {}
-        note_annotations(gen)
         bound = [gen.wrap(each) for each in source.bound]
+        if not bound and source.function in gen.facts.outlined:
+            return call_outlined(gen, source, bind(gen, source, args, named, at), at)
+        caller = gen.frame
+        gen.frame = frame = gen.new_frame(source, (caller.key, at), caller, at)
+        check_definition(gen, source.node)
+        note_annotations(gen)
         gen.frame = caller
         values = bind(gen, source, [*bound, *args], named, at)
         gen.frame = frame
@@ -51,7 +50,7 @@ class FunctionVal(Const):
         leave = gen.b.new_block(f"{source.name}_returns".strip("<>"))
 
         def returns(gen: Gen, value: Val, node: ast.AST) -> None:
-            gen.assign(_RESULT, value, node)
+            gen.assign(RESULT, value, node)
             gen.go(leave)
 
         frame.returns = returns
@@ -59,10 +58,11 @@ class FunctionVal(Const):
         if gen.b.reachable:
             returns(gen, Const(None), source.node)
         gen.land(leave)
-        result = gen.variable(_RESULT, at) if gen.b.reachable else Const(None)
+        result = gen.variable(RESULT, at) if gen.b.reachable else Const(None)
         assert result is not None
         gen.frame = caller
         gen.b.line = caller.where(at)
+        note_call(gen, source, [*bound, *values.values()], result)
         return result
 
 

@@ -37,6 +37,7 @@ class Gen:
     :ivar b: writes the instructions of the function that is being compiled.
     :ivar ctx: the program's context.
     :ivar objects: name in :attr:`unit` -> the object of the user's that is entered under it.
+    :ivar outlined: function of the source -> its name in the unit, of those that are compiled once.
     :ivar frame: the function of the source that is being compiled.
     """
 
@@ -48,6 +49,7 @@ class Gen:
         self.ctx: Instr = b.param(0)
         self.objects: dict[str, Any] = unit.owners
         self.facts = facts
+        self.outlined: dict[Any, str] = {}
         self.frame: Frame
         self._frames = 0
         self._edges: dict[Block, list[Env]] = {}

@@ -12,7 +12,7 @@ from typing import Any, Union
 from pybpf.asm import SourceLine
 from pybpf.errors import CompileError
 
-__all__ = ["FunctionNode", "Source", "source_of"]
+__all__ = ["FunctionNode", "Source", "identifier", "source_of"]
 
 FunctionNode = Union[ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda]
 
@@ -167,3 +167,8 @@ def _starts_at(node: FunctionNode, code: CodeType) -> bool:
         (body.lineno, body.col_offset) <= (line, start) and (end_line, end) <= (body.end_lineno, body.end_col_offset)
         for line, end_line, start, end in spans
     )
+
+
+def identifier(name: str) -> str:
+    """The name of a function as the kernel takes it."""
+    return "".join(each if each.isalnum() and each.isascii() else "_" for each in name)

@@ -27,9 +27,16 @@ def other(x):
     return recursive(x - 1)
 def broken(x):
     return x.missing
+def mixed(x):
+    y = s64(x)
+    if y == 5:
+        return x
+    return y
 '''
 #: source of the probe, what the caret points at, message; FILE stands for the name of the source
 ROWS = [
+    ("def probe(x):\n    return mixed(x)", "return y",
+     "mixed() returns a u64 or a signed value, depending on the way: convert by u64(x) or s64(x)"),
     ("def probe(x):\n    assert x > 1", "assert x > 1",
      "'assert' cannot be compiled: eBPF has no exceptions; write 'if not ...: return'"),
     ("def probe(x):\n    raise ValueError(x)", "raise ValueError(x)",
@@ -139,9 +146,9 @@ ROWS = [
      "'**' in a call is not compiled: name each argument"),
     ("def probe(x):\n    return recursive(x)", "recursive(x - 1)",
      "recursive() calls itself (recursive -> other -> recursive): eBPF has no recursion, write a loop (in other(), "
-     "called from FILE:8, from FILE:14)"),
+     "called from FILE:8, from FILE:19)"),
     ("def probe(x):\n    return broken(x)", "x.missing",
-     "a u64 has no attribute 'missing' (in broken(), called from FILE:14)"),
+     "a u64 has no attribute 'missing' (in broken(), called from FILE:19)"),
     ("def probe(x):\n    x.y: u8 = 1", "x.y",
      "only variables are annotated: a field or an item has the type of its struct or map"),
     ("def probe(x):\n    del x.y", "x.y",

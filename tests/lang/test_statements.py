@@ -14,6 +14,7 @@ from pybpf import types
 from pybpf.compiler.check import check
 from pybpf.compiler.ir import Unit
 from pybpf.compiler.target import Target
+from pybpf.lang import outline
 from pybpf.types import bool_, s8, s32, s64, u8, u16, u32, u64
 from tests.compiler.interp import Machine
 from tests.lang.harness import RESULT, compiled, load
@@ -205,6 +206,37 @@ def run(function: Callable[..., Any], *args: int) -> int:
     unit = compiled(function, NEWEST)
     check(unit)
     return interpreted(unit, *args)
+
+
+def large(x, limit: u32 = 9):
+    if x > limit:
+        return u64(x - limit)
+    for i in range(4):
+        x += i * limit
+    return u64(-x)
+
+
+def calls_often(x: u32):
+    return large(x) + large(x * 2, 20) - large(5)
+
+
+def test_large_functions_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [each.name for each in compiled(calls_often, NEWEST).functions] == ["calls_often"]
+    monkeypatch.setattr(outline, "LARGE", 10)
+    unit = compiled(calls_often, NEWEST)
+    check(unit)
+    assert [each.name for each in unit.functions] == ["calls_often", "large_0"]
+    for x in (1, 9, 10, 11, 1000):
+        assert interpreted(unit, x) == calls_often(x) & MASK
+
+
+@pytest.mark.root
+@pytest.mark.needs("map_value", "test_run_raw_tp", "subprog")
+def test_large_functions_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outline, "LARGE", 10)
+    with load(calls_often) as program:
+        for x in (1, 9, 10, 11, 1000):
+            assert program(x) == calls_often(x) & MASK
 
 
 def test_none_is_returned_as_0() -> None:
