@@ -6,7 +6,6 @@ import ast
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pybpf.compiler.ops import INT
 from pybpf.errors import PackError
 from pybpf.lang import raw
 from pybpf.lang.constants import Const
@@ -65,8 +64,7 @@ def read(gen: Gen, ref: Ref) -> Val:
     found = layout(ref.kind)
     if isinstance(found, (IntLayout, BoolLayout)):
         signed = isinstance(found, IntLayout) and found.signed
-        loaded = gen.b.emit("load", ref.address, type=INT, offset=ref.offset, size=found.size, signed=signed)
-        return Int(loaded, ref.kind)
+        return Int(raw.load(gen, ref.address, ref.offset, found.size, signed, ref.align), ref.kind)
     return ref
 
 
@@ -116,8 +114,7 @@ class Ref(Val):
     def put(self, gen: Gen, value: Val, at: ast.AST) -> None:
         """Make this place hold a value."""
         if is_integer(self.kind):
-            size = self.size
-            gen.b.emit("store", self.address, fitting(gen, value, self.kind, at), offset=self.offset, size=size)
+            raw.store(gen, self.address, self.offset, self.size, fitting(gen, value, self.kind, at), self.align)
         elif self.align < 8:
             source = place(gen, value, self.kind, at)
             raw.copy(gen, self.address, self.offset, source.address, source.offset, self.size, self.align)
@@ -129,7 +126,8 @@ class Ref(Val):
     def add(self, gen: Gen, op: str, value: Val, at: ast.AST) -> None:
         """``place op= value``: ``+=`` and ``-=`` are atomic where others write as well, if it has 4 or 8 bytes."""
         shared = self.space == MAP or (self.space == PER_CPU and gen.probe.kind not in _UNDISTURBED)
-        if shared and op in ("+", "-") and isinstance(layout(self.kind), IntLayout) and self.size >= 4:
+        aligned = self.size in (4, 8) and self.align >= self.size and self.offset % self.size == 0
+        if shared and aligned and op in ("+", "-"):
             amount = fitting_amount(gen, value, self.kind, op, at)
             gen.b.emit("atomic", self.address, amount, kind="add", offset=self.offset, size=self.size)
         else:

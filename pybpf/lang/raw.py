@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
     from pybpf.lang.gen import Gen
 
-__all__ = ["clear", "copy", "differs", "pieces", "pointer", "write"]
+__all__ = ["clear", "copy", "differs", "load", "pieces", "pointer", "store", "write"]
 
 #: bytes from which known zeros are cleared rather than stored
 _MOST_STORED = 64
@@ -38,6 +38,26 @@ def write(gen: Gen, address: Operand, offset: int, data: bytes, align: int = 8) 
         gen.b.emit("store", address, word, offset=at, size=width)
     if keep < len(data):
         clear(gen, address, offset + keep, len(data) - keep)
+
+
+def load(gen: Gen, address: Operand, offset: int, size: int, signed: bool, align: int = 8) -> Operand:
+    """An integer, in pieces where it is not aligned, as in packed structs."""
+    parts = list(pieces(offset, size, align))
+    if len(parts) == 1:
+        return gen.b.emit("load", address, offset=offset, size=size, signed=signed)
+    value: Operand = 0
+    for at, width in parts:
+        part = gen.b.emit("load", address, offset=at, size=width, signed=signed and at + width == offset + size)
+        moved = gen.b.emit("shl", part, 8 * (at - offset)) if at > offset else part
+        value = gen.b.emit("or", value, moved) if at > offset else moved
+    return value
+
+
+def store(gen: Gen, address: Operand, offset: int, size: int, value: Operand, align: int = 8) -> None:
+    """Store an integer, in pieces where it is not aligned."""
+    for at, width in pieces(offset, size, align):
+        part = gen.b.emit("lshr", value, 8 * (at - offset)) if at > offset else value
+        gen.b.emit("store", address, part, offset=at, size=width)
 
 
 def clear(gen: Gen, address: Operand, offset: int, size: int) -> None:

@@ -94,7 +94,10 @@ class MadeStruct(Written):
             if value is None:
                 continue
             raw.clear(gen, address, offset + written, field.offset - written)
-            value.store(gen, address, offset + field.offset, field.kind, at)
+            if isinstance(value, Int):
+                raw.store(gen, address, offset + field.offset, field.layout.size, value.operand)
+            else:
+                value.store(gen, address, offset + field.offset, field.kind, at)
             written = field.offset + field.layout.size
         raw.clear(gen, address, offset + written, found.size - written)
 
