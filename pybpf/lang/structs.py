@@ -94,7 +94,7 @@ class MadeStruct(Written):
             if value is None:
                 continue
             raw.clear(gen, address, offset + written, field.offset - written)
-            if isinstance(value, Int):
+            if isinstance(value, Int) and is_integer(field.kind):
                 raw.store(gen, address, offset + field.offset, field.layout.size, value.operand)
             else:
                 value.store(gen, address, offset + field.offset, field.kind, at)
