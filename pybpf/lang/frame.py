@@ -96,15 +96,10 @@ class Frame:
     env: Env = field(default_factory=dict)
     returns: Callable[[Gen, Val, ast.AST], None] = _nowhere
     loops: list[Loop] = field(default_factory=list)
-    lines: dict[tuple[int, int], SourceLine] = field(default_factory=dict)
 
     def where(self, node: ast.AST) -> SourceLine:
-        """Where a node stands; the same object for the same place."""
-        place = getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
-        line = self.lines.get(place)
-        if line is None:
-            line = self.lines[place] = self.source.where(node)
-        return line
+        """Where a node stands."""
+        return self.source.where(node)
 
     def chain(self) -> str:
         """``"called from FILE:LINE"``, outwards."""

@@ -53,6 +53,11 @@ class Source:
         code = self.function.__code__
         return frozenset((*code.co_varnames, *code.co_cellvars))
 
+    @cached_property
+    def _places(self) -> dict[tuple[int, int], SourceLine]:
+        """What :meth:`where` has given: the same object for the same place."""
+        return {}
+
     @property
     def body(self) -> list[ast.stmt]:
         """Its statements; a lambda has one, a ``return``."""
@@ -66,12 +71,18 @@ class Source:
 
     def column(self, line: int, offset: int) -> int:
         """The column, counted from 1 in characters, of an offset in bytes as the syntax tree has it."""
-        return len(self.text(line).encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "ignore")) + 1
+        text = self.text(line)
+        if text.isascii():
+            return offset + 1
+        return len(text.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "ignore")) + 1
 
     def where(self, node: ast.AST) -> SourceLine:
         """Where a node stands."""
-        line = getattr(node, "lineno", 0)
-        return SourceLine(self.file, line, self.column(line, getattr(node, "col_offset", 0)), self.text(line))
+        place = line, offset = getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
+        found = self._places.get(place)
+        if found is None:
+            found = self._places[place] = SourceLine(self.file, line, self.column(line, offset), self.text(line))
+        return found
 
     def error(self, node: ast.AST, message: str) -> CompileError:
         """An error that points at a node; where the node goes on in further lines, at its first line."""
