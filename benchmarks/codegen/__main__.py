@@ -1,0 +1,225 @@
+"""Compare compiled code: ``python -m benchmarks.codegen`` (as root).
+
+Each reference probe of ``probes.py`` is compiled by pybpf, from equivalent C by ``clang -O2``, and run as a script of
+bpftrace; peers that are not installed are left out. The same process does the same work under each, in turns. Printed:
+instructions as the kernel has them after verification, where it has inlined map lookups; calls of helpers; and the
+kernel's own run time per run of a program, the median of the turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from benchmarks.codegen import probes
+from benchmarks.codegen.clang import compile_c
+from pybpf.arch import host_arch
+from pybpf.asm import decode, slots
+from pybpf.attach import btf_tracepoint, perf_event, tracepoint, uprobe, uretprobe
+from pybpf.btf import Btf
+from pybpf.prog import Program, run_time_stats
+from pybpf.symbols import find_binary
+
+__all__ = ["main"]
+
+HERE = Path(__file__).parent
+_CALL = 0x85
+_ATTACH: dict[str, Callable[[Program, int], Any]] = {
+    "opens.on_enter": lambda program, _: tracepoint(program, "syscalls:sys_enter_openat"),
+    "opens.on_exit": lambda program, _: tracepoint(program, "syscalls:sys_exit_openat"),
+    "syscall_latency.on_enter": lambda program, _: tracepoint(program, "raw_syscalls:sys_enter"),
+    "syscall_latency.on_exit": lambda program, _: tracepoint(program, "raw_syscalls:sys_exit"),
+    "malloc_stacks.on_malloc": lambda program, pid: uprobe(program, "libc.so.6", "malloc", pid=pid),
+    "malloc_stacks.on_return": lambda program, pid: uretprobe(program, "libc.so.6", "malloc", pid=pid),
+    "comm_counts.on_enter": lambda program, _: tracepoint(program, "raw_syscalls:sys_enter"),
+    "read_sizes.on_exit": lambda program, _: tracepoint(program, "syscalls:sys_exit_read"),
+    "runqlat.on_wakeup": lambda program, _: btf_tracepoint(program),
+    "runqlat.on_switch": lambda program, _: btf_tracepoint(program),
+    "execs.on_exec": lambda program, _: tracepoint(program, "sched:sched_process_exec"),
+    "tcp_states.on_state": lambda program, _: tracepoint(program, "sock:inet_sock_set_state"),
+    "signals.on_signal": lambda program, _: tracepoint(program, "signal:signal_generate"),
+    "write_stats.on_enter": lambda program, _: tracepoint(program, "syscalls:sys_enter_write"),
+    "path_filter.on_enter": lambda program, _: tracepoint(program, "syscalls:sys_enter_openat"),
+    "samples.on_sample": lambda program, pid: perf_event(program, "cpu-clock", frequency=99, pid=pid),
+}
+#: what the process does under each probe, and how often
+_WORK = {
+    "opens": "open 20000",
+    "syscall_latency": "getppid 100000",
+    "malloc_stacks": "malloc 5000",
+    "comm_counts": "getppid 100000",
+    "read_sizes": "read 50000",
+    "runqlat": "sleep 5000",
+    "execs": "exec 20",
+    "tcp_states": "connect 500",
+    "signals": "signal 20000",
+    "write_stats": "write 50000",
+    "path_filter": "open 20000",
+    "samples": "spin 20",
+}
+
+
+class Code(NamedTuple):
+    """What the kernel was given for one probe: all of its programs together."""
+
+    insns: int
+    """In slots of 8 bytes, after verification."""
+    calls: int
+    """Calls of helpers that the kernel has not inlined."""
+    time: float
+    """ns a run."""
+
+
+class Worker:
+    """The process that is looked at."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-S", str(HERE / "workload.py")]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.pid = self.process.pid
+        self._expect("ready")
+
+    def run(self, command: str) -> None:
+        """Have it do something, and wait until it is done."""
+        assert self.process.stdin
+        self.process.stdin.write(command + "\n")
+        self._expect("done")
+
+    def _expect(self, word: str) -> None:
+        assert self.process.stdout
+        assert self.process.stdout.readline() == word + "\n"
+
+    def close(self) -> None:
+        """End it."""
+        self.process.communicate()
+
+
+@contextmanager
+def _pybpf(name: str, pid: int) -> Iterator[int]:
+    with getattr(probes, name)(pid):
+        yield os.getpid()
+
+
+@contextmanager
+def _clang(name: str, pid: int) -> Iterator[int]:
+    arch = host_arch()
+    types = Btf.vmlinux()
+    defines = {
+        "PID": pid,
+        "ARGUMENT": arch.registers[arch.arguments[0]] // 8,
+        "RESULT": arch.registers[arch.result] // 8,
+        "TASK_PID": types.member("task_struct", "pid").offset,
+        "TASK_TGID": types.member("task_struct", "tgid").offset,
+    }
+    compiled = compile_c(HERE / "c" / f"{name}.c", defines)
+    with ExitStack() as owned:
+        maps = {key: owned.enter_context(spec.create()) for key, spec in compiled.maps.items()}
+        for function, spec in compiled.programs.items():
+            program = owned.enter_context(Program.load(spec, maps))
+            owned.enter_context(_ATTACH[f"{name}.{function}"](program, pid))
+        yield os.getpid()
+
+
+@contextmanager
+def _bpftrace(name: str, pid: int) -> Iterator[int]:
+    script = (HERE / "bt" / f"{name}.bt").read_text().replace("LIBC", find_binary("libc.so.6").path)
+    # bpftrace wants tracefs mounted: in a mount namespace of its own, which leaves the host as it is
+    mounted = 'mount -t tracefs tracefs /sys/kernel/tracing 2> /dev/null; exec bpftrace "$@"'
+    command = ["unshare", "-m", "sh", "-c", mounted, "sh", "-B", "line", "-e"]
+    command += [script + 'BEGIN { printf("attached\\n"); }', str(pid)]
+    if "probe:" in script:  # as the others: only hits of this process
+        command[-1:] = ["-p", str(pid), str(pid)]
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            while "attached" not in (said := _text(output)):
+                if process.poll() is not None:
+                    raise RuntimeError(f"bpftrace failed with bt/{name}.bt: {said}")
+                time.sleep(0.05)
+            yield process.pid
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _text(file: IO[str]) -> str:
+    return os.pread(file.fileno(), 1 << 16, 0).decode(errors="replace")
+
+
+_TOOLS = {"pybpf": _pybpf, "clang": _clang, "bpftrace": _bpftrace}
+_NEEDS = {"clang": "clang", "bpftrace": "bpftrace"}
+
+
+def _programs(pid: int) -> set[int]:
+    """The ids of the programs that a process holds."""
+    found = set()
+    for path in Path(f"/proc/{pid}/fdinfo").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a descriptor of our own, closed by now
+            found.update(map(int, re.findall(r"^prog_id:\s*(\d+)", path.read_text(), re.MULTILINE)))
+    return found
+
+
+def _measure(tool: str, name: str, worker: Worker) -> Code:
+    with ExitStack() as owned:
+        loader = owned.enter_context(_TOOLS[tool](name, worker.pid))
+        found = [owned.enter_context(Program.from_id(each)) for each in _programs(loader)]
+        programs = [each for each in found if not re.search("begin|BEGIN|END|self", each.name)]
+        worker.run(_WORK[name])
+        stats = [program.stats for program in programs]
+        code = [decode(program.xlated()) for program in programs]
+    runs = sum(each.run_cnt for each in stats)
+    return Code(
+        sum(slots(insn) for each in code for insn in each),
+        sum(insn.code == _CALL for each in code for insn in each),
+        sum(each.run_time_ns for each in stats) / max(1, runs),
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print; see the module's text."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.codegen", description=__doc__.split("\n")[0])
+    parser.add_argument("probe", nargs="*", help="only these probes: " + ", ".join(_WORK))
+    parser.add_argument("--turns", type=int, default=5, help="how often each is run (default 5)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    arguments = parser.parse_args(argv)
+    tools = [tool for tool in _TOOLS if tool not in _NEEDS or shutil.which(_NEEDS[tool])]
+    results: dict[str, dict[str, Code]] = {}
+    with run_time_stats():
+        for name in arguments.probe or _WORK:
+            worker = Worker()
+            turns = [{tool: _measure(tool, name, worker) for tool in tools} for _ in range(arguments.turns)]
+            worker.close()
+            results[name] = {
+                tool: turns[0][tool]._replace(time=statistics.median(turn[tool].time for turn in turns))
+                for tool in tools
+            }
+            if not arguments.json:
+                _print(name, results[name], first=len(results) == 1)
+    if arguments.json:
+        rows = {name: {tool: code._asdict() for tool, code in row.items()} for name, row in results.items()}
+        print(json.dumps({"kernel": os.uname().release, "machine": os.uname().machine, "probes": rows}))
+    return 0
+
+
+def _print(name: str, row: dict[str, Code], first: bool) -> None:
+    if first:
+        print(f"{'PROBE':<16}" + "".join(f"{tool:>10} INSNS CALLS     NS" for tool in row))
+    cells = "".join(f"{'':>10} {code.insns:>5} {code.calls:>5} {code.time:>6.0f}" for code in row.values())
+    print(f"{name:<16}{cells}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
