@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from types import BuiltinFunctionType, MappingProxyType
+from types import BuiltinFunctionType, MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pybpf.errors import PackError
 from pybpf.lang import raw
+from pybpf.lang.refused import instead_of
 from pybpf.lang.values import Val
 from pybpf.sys.near import did_you_mean
 from pybpf.types import layout
@@ -27,7 +28,7 @@ MAX_BITS = 4096
 BINARY: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType({
     "+": operator.add, "-": operator.sub, "*": operator.mul, "//": operator.floordiv, "%": operator.mod,
     "&": operator.and_, "|": operator.or_, "^": operator.xor, "<<": operator.lshift, ">>": operator.rshift,
-    "**": operator.pow, "/": operator.truediv,
+    "**": operator.pow, "/": operator.truediv, "@": operator.matmul,
 })  # fmt: skip
 UNARY: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {"+": operator.pos, "-": operator.neg, "~": operator.invert}
@@ -37,6 +38,7 @@ COMPARE: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType({
     "is": operator.is_, "is not": operator.is_not,
 })  # fmt: skip
 _SWAPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<=", "is": "is", "is not": "is not"}
+_CONSTANT = "is constant in a probe, as all objects of Python are; keep what changes in a map, or in tracer.variable(...)"
 #: Functions that give the same for the same constants.
 _CALLABLE = frozenset({abs, bool, bytes, chr, divmod, hex, int, len, max, min, oct, ord, pow, str, sum, tuple})
 #: Types whose methods do so.
@@ -57,9 +59,15 @@ class Const(Val):
     @property
     def what(self) -> str:
         value = self.value
-        if isinstance(value, (type, *_PLAIN)) or not hasattr(value, "__name__"):
-            return getattr(value, "__name__", None) or f"{value!r:.60}"
-        return f"{value.__name__!r}"
+        if isinstance(value, type):
+            return f"the type {value.__name__}"
+        if isinstance(value, ModuleType):
+            return f"the module {value.__name__}"
+        if type(value) in (*_PLAIN, float, complex, list, dict, set, slice, type(...)):
+            return _shown(value)
+        if callable(value) and isinstance(getattr(value, "__qualname__", None), str):
+            return f"the function {value.__qualname__}()"
+        return f"an object of type {type(value).__name__}"
 
     def _computed(self, gen: Gen, at: ast.AST, compute: Callable[[], Any]) -> Val:
         try:
@@ -76,9 +84,16 @@ class Const(Val):
 
     def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
         try:
-            return gen.wrap(getattr(self.value, name))
+            found = getattr(self.value, name)
         except AttributeError:
-            gen.fail(at, f"{self.what} has no attribute {name!r}{did_you_mean(name, dir(self.value))}")
+            gen.fail(at, f"{self.what} has no attribute {name!r}{did_you_mean(name, self._computed_names())}")
+        except Exception as error:  # a property of the user's
+            gen.fail(at, f"Python cannot compute this: {type(error).__name__}: {error}")
+        return gen.wrap(found)
+
+    def _computed_names(self) -> Sequence[str]:
+        names: Sequence[str] = getattr(self.value, "__members__", None) or dir(self.value)  # those of an Enum
+        return [each for each in names if isinstance(each, str)]
 
     def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
         known = gen.const(index)
@@ -103,11 +118,12 @@ class Const(Val):
         function = self.value
         method = isinstance(function, BuiltinFunctionType) and isinstance(function.__self__, _PLAIN)
         if not method and not (hashable(function) and function in _CALLABLE):
-            self.refuse(gen, at, "cannot be called in a probe")
+            self.refuse(gen, at, f"cannot be called in a probe{instead_of(function)}")
         given = [*args, *named.values()]
         if not all(isinstance(each, Const) for each in given):
             wrong = next(each for each in given if not isinstance(each, Const))
-            self.refuse(gen, at, f"can be called with constants only here, and got {wrong.what}")
+            self.refuse(gen, at, f"can be called with constants only here, and got {wrong.what}"
+                        f"{instead_of(function)}")  # fmt: skip
         plain = [each.value for each in args if isinstance(each, Const)]
         plain_named = {name: each.value for name, each in named.items() if isinstance(each, Const)}
         return self._computed(gen, at, lambda: function(*plain, **plain_named))
@@ -126,7 +142,8 @@ class Const(Val):
                 return self._computed(gen, at, lambda: _repeated(self.value, right))
             return self._computed(gen, at, lambda: BINARY[op](self.value, right))
         if not isinstance(self.value, int):
-            self.refuse(gen, at, f"and {other.what} cannot be combined by {op!r}")
+            text = "; write print(f\"...\")" if isinstance(self.value, str) else ""
+            self.refuse(gen, at, f"and {other.what} cannot be combined by {op!r}{text}")
         return self.number(gen, at).binary(gen, op, other, at)
 
     def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
@@ -135,7 +152,15 @@ class Const(Val):
         return other.compare(gen, _SWAPPED[op], self, at)
 
     def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
-        gen.b.jump(yes if self.value else no)
+        gen.b.jump(yes if gen.const(self._computed(gen, at, lambda: bool(self.value))) else no)
+
+    # writing: what is Python's is constant
+
+    def set_attr(self, gen: Gen, name: str, value: Val, at: ast.AST) -> None:
+        self.refuse(gen, at, _CONSTANT)
+
+    def set_item(self, gen: Gen, index: Val, value: Val, at: ast.AST) -> None:
+        self.refuse(gen, at, _CONSTANT)
 
     # becoming something else
 
@@ -160,6 +185,13 @@ class Const(Val):
         raw.write(gen, address, offset, data)
 
 
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.60}"
+    except Exception:  # an object of the user's in it
+        return f"an object of type {type(value).__name__}"
+
+
 def hashable(value: object) -> bool:
     """Whether it may be looked up in a table."""
     try:
@@ -171,5 +203,5 @@ def hashable(value: object) -> bool:
 
 def _repeated(value: Any, times: Any) -> Any:
     if isinstance(times, int) and len(value) * times > MAX_BITS:
-        raise OverflowError("too long")
+        raise OverflowError(f"more than {MAX_BITS} elements")
     return value * times

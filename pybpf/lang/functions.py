@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pybpf.errors import CompileError
 from pybpf.lang.constants import Const
 from pybpf.lang.outline import RESULT, call_outlined, note_call
+from pybpf.lang.refused import meaningless, reason
 from pybpf.lang.source import Source
-from pybpf.lang.statements import note_annotations
+from pybpf.lang.statements import STATEMENTS, note_annotations
+from pybpf.lang.variables import Unset
 
 if TYPE_CHECKING:
     from pybpf.lang.frame import Frame
@@ -30,6 +32,10 @@ class FunctionVal(Const):
         return f"the function {self.value.__name__}()"
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
+        owner = getattr(self.value, "__self__", None)
+        if type(owner).__module__.startswith("pybpf.lang"):
+            gen.fail(at, f"{type(owner).__name__}.{self.value.__name__}() works in Python, not in a probe: call it "
+                     "outside of the probe")  # fmt: skip
         try:
             source = gen.frame.source.of_callee(self.value)
         except CompileError as error:
@@ -45,8 +51,9 @@ class FunctionVal(Const):
         gen.frame = caller
         values = bind(gen, source, [*bound, *args], named, at)
         gen.frame = frame
+        places = {each.arg: each for each in ast.walk(source.node.args) if isinstance(each, ast.arg)}
         for name, value in values.items():
-            gen.assign(name, value, source.node)
+            gen.assign(name, value, places[name])
         leave = gen.b.new_block(f"{source.name}_returns".strip("<>"))
 
         def returns(gen: Gen, value: Val, node: ast.AST) -> None:
@@ -58,12 +65,26 @@ class FunctionVal(Const):
         if gen.b.reachable:
             returns(gen, Const(None), source.node)
         gen.land(leave)
-        result = gen.variable(RESULT, at) if gen.b.reachable else Const(None)
-        assert result is not None
+        result = _result(gen, source, at)
         gen.frame = caller
         gen.b.line = caller.where(at)
         note_call(gen, source, [*bound, *values.values()], result)
         return result
+
+
+def _result(gen: Gen, source: Source, at: ast.AST) -> Val:
+    """What a call of the function of the frame has returned, where all its ways have joined."""
+    if not gen.b.reachable:
+        return Const(None)
+    binding = gen.frame.env[RESULT]
+    if isinstance(binding, Unset):
+        assert gen.frame.caller is not None
+        gen.frame = gen.frame.caller
+        gen.fail(at, f"what {source.name}() returns {binding.why.replace(': use two names', '')}: return values of one "
+                 "type on every way")  # fmt: skip
+    result = gen.variable(RESULT, at)
+    assert result is not None
+    return result
 
 
 def _refuse_recursion(gen: Gen, source: Source, at: ast.AST) -> None:
@@ -79,11 +100,15 @@ def _refuse_recursion(gen: Gen, source: Source, at: ast.AST) -> None:
 
 def check_definition(gen: Gen, node: Any) -> None:
     """Refuse what cannot be compiled of the head of a function."""
+    from pybpf.lang.expressions import EXPRESSIONS
+
     if isinstance(node, ast.AsyncFunctionDef):
         gen.fail(node, "'async def' cannot be compiled: write a plain 'def'")
     for each in (node.args.vararg, node.args.kwarg):
         if each is not None:
             gen.fail(each, "parameters with '*' are not compiled: name each parameter")
+    for each in meaningless(gen.frame.source.body, {**STATEMENTS, **EXPRESSIONS}):
+        gen.fail(each, reason(each))
 
 
 def bind(gen: Gen, source: Source, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> dict[str, Val]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
-__all__ = ["reason"]
+__all__ = ["instead_of", "meaningless", "reason"]
 
 _FUNCTION = "define it outside of the probe, and call it here"
 _COMPREHENSION = "write a 'for' loop"
@@ -40,8 +41,56 @@ _REASONS: Mapping[str, str] = MappingProxyType({
     "YieldFrom": "'yield' cannot be compiled: send values by the emit() of tracer.events(...)",
 })  # fmt: skip
 
+#: parts of statements and expressions that are compiled with what they are a part of
+_PARTS = frozenset({"FormattedValue", "Starred"})
+
+_COLLECTION = "keep values in a map, such as tracer.hash(...)"
+_FLOAT = "eBPF has no floating point: compute with what is read, in Python"
+_TIME = "write ktime_ns() or boot_ns()"
+
+#: What to write instead of functions of Python that a probe cannot call, by their modules and names.
+_INSTEAD: Mapping[str, str] = MappingProxyType({
+    "builtins.all": "write 'and'", "builtins.any": "write 'or'", "builtins.dict": _COLLECTION,
+    "builtins.enumerate": "write 'for i in range(n)' and x[i]", "builtins.filter": "write a 'for' loop",
+    "builtins.float": _FLOAT, "builtins.getattr": "write x.name", "builtins.hasattr": "write has_field(...)",
+    "builtins.input": "a probe cannot wait", "builtins.isinstance": "types are known when a probe is compiled",
+    "builtins.iter": "write 'for i in range(n)' and x[i]", "builtins.list": _COLLECTION,
+    "builtins.map": "write a 'for' loop", "_io.open": "emit what is to be written, and write it in Python",
+    "builtins.repr": "write print(f\"{x!r}\")", "builtins.reversed": "write range(n - 1, -1, -1)",
+    "builtins.round": _FLOAT, "builtins.set": _COLLECTION, "builtins.sorted": "sort in Python",
+    "builtins.str": "write print(f\"{x}\"), or keep the number", "builtins.sum": "write a 'for' loop",
+    "builtins.zip": "write 'for i in range(n)' and x[i]", "math.": _FLOAT, "posix.getpid": "write pid()",
+    "posix.getppid": "write ppid()", "posix.getuid": "write uid()", "random.": "write random() of pybpf.lang",
+    "time.": _TIME, "str.format": "write print(f\"...\")",
+    "dict.": _COLLECTION, "list.": _COLLECTION, "set.": _COLLECTION, "str.": "keep the text, and do this in Python",
+})  # fmt: skip
+
 
 def reason(node: ast.AST) -> str:
     """Why a node of the syntax tree cannot be compiled."""
     name = type(node).__name__
     return _REASONS.get(name, f"{name} has no meaning in eBPF")
+
+
+def meaningless(body: list[ast.stmt], known: Mapping[type[ast.AST], object]) -> Iterator[ast.AST]:
+    """What cannot be compiled of statements, also where nothing leads to it.
+
+    :param known: the classes of statements and expressions that can be.
+    """
+    waiting: list[ast.AST] = list(reversed(body))
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.stmt, ast.expr)) and type(node) not in known and type(node).__name__ not in _PARTS:
+            yield node
+            continue
+        waiting += reversed(list(ast.iter_child_nodes(node)))
+
+
+def instead_of(function: Any) -> str:
+    """``": write ..."`` for a function of Python that a probe cannot call, or ``""``."""
+    owner = getattr(function, "__self__", None)
+    method = isinstance(owner, (dict, list, set, str))
+    module = type(owner).__name__ if method else getattr(function, "__module__", None)
+    name = f"{module}.{getattr(function, '__name__', '')}"
+    found = _INSTEAD.get(name) or _INSTEAD.get(f"{module}.")
+    return f": {found}" if found else ""
