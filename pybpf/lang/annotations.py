@@ -63,4 +63,5 @@ def type_of_object(gen: Gen, given: Any, at: ast.AST) -> Shape:
     try:
         return type_shape(given)
     except TypeError:
-        gen.fail(at, f"{given!r:.60} is no type: write u64, a Struct, user_ptr(T), or the kernel's \"struct NAME\"")
+        name = getattr(given, "__name__", repr(given))
+        gen.fail(at, f"{name:.60} is no type: write u64, a Struct, user_ptr(T), or the kernel's \"struct NAME\"")

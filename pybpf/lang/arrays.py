@@ -11,7 +11,7 @@ from pybpf.compiler.ir import Instr
 from pybpf.lang.constants import Const
 from pybpf.lang.ints import Int, Test
 from pybpf.lang.memory import Ref, Written, checked, declared, differ, fitting, is_integer, name_of, place, read
-from pybpf.lang.values import Val
+from pybpf.lang.values import Val, index_node
 from pybpf.types import sizeof
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ def element(gen: Gen, array: Ref, index: Val, length: int, kind: Any, at: ast.AS
     number = gen.const(index)
     if isinstance(number, int):
         if not -length <= number < length:
-            gen.fail(at, f"{array.what} has elements 0 to {length - 1}, not {number}")
+            gen.fail(index_node(at), f"{array.what} has elements 0 to {length - 1}, not {number}")
         return array.part(number % length * size, kind)
-    bounded = _bounded(gen, index.scalar(gen, at), length)
+    bounded = _bounded(gen, index.scalar(gen, index_node(at)), length)
     address = gen.b.emit("add", array.address, bounded if size == 1 else gen.b.emit("mul", bounded, size))
     return Ref.of(address, array.offset, kind, array.space, gcd(array.align, size))
 

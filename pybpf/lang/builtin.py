@@ -81,8 +81,8 @@ class BuiltinVal(Val):
     def what(self) -> str:
         return f"the builtin {self.row.name}"
 
-    def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
-        gen.fail(at, f"{self.what} has no attribute {name!r}; write {self.row.name}() to call it")
+    def refuse(self, gen: Gen, at: ast.AST, doing: str) -> NoReturn:
+        gen.fail(at, f"{self.what} {doing}; write {self.row.name}{_signature(self.row.function)} to call it")
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
         row = self.row

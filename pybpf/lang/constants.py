@@ -38,7 +38,7 @@ COMPARE: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType({
     "is": operator.is_, "is not": operator.is_not,
 })  # fmt: skip
 _SWAPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<=", "is": "is", "is not": "is not"}
-_CONSTANT = "is constant in a probe, as all objects of Python are; keep what changes in a map, or in tracer.variable(...)"
+_CONSTANT = "is constant in a probe, as all Python objects are; keep what changes in a map, or in tracer.variable(...)"
 #: Functions that give the same for the same constants.
 _CALLABLE = frozenset({abs, bool, bytes, chr, divmod, hex, int, len, max, min, oct, ord, pow, str, sum, tuple})
 #: Types whose methods do so.
@@ -111,7 +111,7 @@ class Const(Val):
 
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         if not hasattr(self.value, "__len__") or not hasattr(self.value, "__iter__"):
-            self.refuse(gen, at, "cannot be iterated over")
+            self.refuse(gen, at, "cannot be gone through: range(...), arrays and tuples can")
         return [gen.wrap(each) for each in self.value]
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
@@ -166,9 +166,9 @@ class Const(Val):
 
     def scalar(self, gen: Gen, at: ast.AST) -> Operand:
         if not isinstance(self.value, int):
-            self.refuse(gen, at, "is not an integer")
+            self.refuse(gen, gen.given(at), "is not an integer")
         if not -(1 << 63) <= self.value < 1 << 64:
-            self.refuse(gen, at, "does not fit 64 bits")
+            self.refuse(gen, gen.given(at), "does not fit 64 bits")
         return int(self.value)
 
     def number(self, gen: Gen, at: ast.AST) -> Int:
@@ -181,7 +181,7 @@ class Const(Val):
         try:
             data = layout(kind).pack(self.value)
         except (PackError, TypeError) as error:
-            gen.fail(at, str(error))
+            gen.fail(gen.given(at), str(error))
         raw.write(gen, address, offset, data)
 
 

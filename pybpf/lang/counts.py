@@ -22,7 +22,7 @@ class Counts:
     :ivar name: the map's name.
     """
 
-    def __init__(self, name: str = "counts") -> None:
+    def __init__(self, name: str = "tracer_counts") -> None:
         self.name = name
         self._size = 0
         self._map: Any = None

@@ -12,7 +12,7 @@ from pybpf.lang import raw
 from pybpf.lang.constants import Const
 from pybpf.lang.flow import when
 from pybpf.lang.memory import OWN, RECORD, Maybe, Ref, place
-from pybpf.lang.structs import MadeStruct
+from pybpf.lang.structs import MadeStruct, StructRef
 from pybpf.lang.values import Val
 from pybpf.sys.bpf import MapType
 from pybpf.types import sizeof
@@ -66,6 +66,9 @@ class EmitVal(Val):
         if isinstance(only, (Ref, MadeStruct)) and only.kind is kind:
             value = only
         else:
+            first = next(iter(kind.__layout__.fields.values())).kind
+            if isinstance(only, (StructRef, MadeStruct)) and only.kind is not first:
+                self.refuse(gen, at, f"takes a {kind.__name__}, or its fields by name, not {only.what}")
             value = MadeStruct.of(gen, kind, args, named, at)
         if _is_ring(gen, self.events):
             _to_ring(gen, self.events, value, at)

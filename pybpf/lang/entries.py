@@ -13,7 +13,7 @@ from pybpf.lang.counts import element_address, global_address
 from pybpf.lang.flow import Choice, when
 from pybpf.lang.ints import Int, Test
 from pybpf.lang.memory import MAP, OWN, PER_CPU, Maybe, Ref, fitting, is_integer, place, read
-from pybpf.lang.values import Val
+from pybpf.lang.values import Val, index_node
 from pybpf.maps import MapSpec
 from pybpf.sys.bpf import MapType, UpdateFlags
 from pybpf.sys.near import did_you_mean
@@ -51,6 +51,9 @@ class MapVal(Val):
     def space(self) -> str:
         """Whose memory its values are in."""
         return PER_CPU if self.spec.type in _PER_CPU else MAP
+
+    def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
+        self.refuse(gen, at, "cannot be gone through in a probe: read it in Python, or look up keys that are known")
 
     def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
         if name in self.methods:
@@ -125,7 +128,7 @@ class KeyedVal(MapVal):
 
     def key(self, gen: Gen, index: Val, at: ast.AST) -> Operand:
         """A key as the operations take it."""
-        return self.keep(gen, self.spec.key, index, at, "key")
+        return self.keep(gen, self.spec.key, index, index_node(at), "key")
 
     def found(self, gen: Gen, pointer: Operand) -> Ref:
         """The value that a lookup found."""
@@ -257,7 +260,7 @@ class ArrayVal(KeyedVal):
         if not isinstance(number, int):
             return None
         if not 0 <= number < self.spec.max_entries:
-            gen.fail(at, f"{self.what} has elements 0 to {self.spec.max_entries - 1}, not {number}")
+            gen.fail(index_node(at), f"{self.what} has elements 0 to {self.spec.max_entries - 1}, not {number}")
         return number
 
     def element(self, gen: Gen, index: Val, at: ast.AST) -> tuple[Operand, bool]:

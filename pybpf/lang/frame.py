@@ -101,6 +101,14 @@ class Frame:
         """Where a node stands."""
         return self.source.where(node)
 
+    def is_item(self, name: str) -> bool:
+        """Whether the function assigns an item, as of a map, to a variable: ``name = m[k]``."""
+        return any(
+            isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript)
+            and any(isinstance(each, ast.Name) and each.id == name for each in node.targets)
+            for node in ast.walk(self.source.node)
+        )  # fmt: skip
+
     def chain(self) -> str:
         """``"called from FILE:LINE"``, outwards."""
         calls, frame = [], self

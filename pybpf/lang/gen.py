@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pybpf.lang.constants import Const
 from pybpf.lang.frame import Facts, Frame
 from pybpf.lang.ints import Int, convert, truth
+from pybpf.lang.scope import outside
 from pybpf.lang.variables import Env, Kept, Known, Unset, join_envs
 from pybpf.lang.wrap import wrap
 
@@ -52,6 +53,7 @@ class Gen:
         self.outlined: dict[Any, str] = {}
         self.frame: Frame
         self._frames = 0
+        self._given: dict[ast.AST, ast.AST] = {}
         self._edges: dict[Block, list[Env]] = {}
 
     # errors and places
@@ -65,6 +67,15 @@ class Gen:
         if frame.caller:
             message += f" (in {frame.source.name}(), {frame.chain()})"
         raise frame.source.error(at, message)
+
+    def gives(self, at: ast.AST, value: ast.AST | None) -> None:
+        """Errors about the value that is stored at a node point at ``value``."""
+        if value is not None:
+            self._given[at] = value
+
+    def given(self, at: ast.AST) -> ast.AST:
+        """Where errors about the value that is stored at a node point."""
+        return self._given.get(at, at)
 
     @contextmanager
     def at(self, node: ast.AST) -> Iterator[None]:
@@ -196,8 +207,9 @@ class Gen:
     def fitting(self, val: Val, kind: Any, at: ast.AST) -> Int:
         """A value in a type that it is to be kept in. :raises CompileError: a constant that does not fit."""
         if isinstance(val, Const) and isinstance(val.value, int) and kind(val.value) != val.value:
-            self.fail(at, f"{val.value} does not fit {kind.__name__}: its range is {kind.__layout__.minimum} to "
-                      f"{kind.__layout__.maximum}")  # fmt: skip
+            found = kind.__layout__
+            self.fail(self.given(at), f"{val.value} does not fit {kind.__name__}: its range is {found.minimum} to "
+                      f"{found.maximum}")  # fmt: skip
         return convert(self, val, kind, at)
 
     def _bind(self, name: str, binding: Kept | Known) -> None:
@@ -220,7 +232,11 @@ class Gen:
         if binding is None:
             if name not in frame.locals:
                 return None
-            self.fail(at, f"{name!r} is read before it is assigned")
+            if outside(frame.source.function, name):
+                self.fail(at, f"{name!r} has no value here yet: it is assigned in this function, so it is not the "
+                          "global of that name, which is constant in a probe; keep what changes in a map, or in "
+                          "tracer.variable(...)")  # fmt: skip
+            self.fail(at, f"{name!r} has no value here yet: assign it before, on every way that leads here")
         if isinstance(binding, Unset):
             self.fail(at, f"{name!r} {binding.why}")
         if isinstance(binding, Known):
@@ -245,6 +261,9 @@ class Gen:
             for each in ast.walk(inner):
                 ast.copy_location(each, node)
             node = inner
+        for each in ast.walk(node):
+            if isinstance(each, ast.Name) and each.id in self.frame.locals:
+                self.fail(each, f"{each.id!r} is a variable of the function: types are made of constants")
         found = self.value(node)
         kind = found.value if isinstance(found, Const) else None
         if kind is None and not (isinstance(node, ast.Constant) and node.value is None):

@@ -121,14 +121,26 @@ class Int(Val):
         return binary(gen, op, self, other, at)
 
     def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
+        if op in ("is", "is not") and not (isinstance(other, Const) and other.value in (None, True, False)):
+            gen.fail(at, f"{op!r} does not compare integers: write '{'==' if op == 'is' else '!='}'")
         if isinstance(other, Const):
             if other.value is None:
+                self._refuse_none(gen, at)
                 return Const(op in ("is not", "!="))  # an integer is never None
             if not isinstance(other.value, int):
                 self.refuse(gen, at, f"cannot be compared with {other.what}")
             return _compare_constant(self, op, other.value)
         right = other.number(gen, at)
         return _compare(self, op, right)
+
+    def _refuse_none(self, gen: Gen, at: ast.AST) -> None:
+        """Refuse to ask whether an integer is None, unless a function asks it of its parameter."""
+        asked = getattr(at, "left", None)
+        if isinstance(asked, ast.Attribute):
+            self.refuse(gen, at, "is never None: compare it with a number")
+        if isinstance(asked, ast.Subscript) or (isinstance(asked, ast.Name) and gen.frame.is_item(asked.id)):
+            self.refuse(gen, at, "is never None: an integer that a map does not have reads as 0; take m.get(key) to "
+                        "tell whether it is there")  # fmt: skip
 
     def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
         Test("ne", self.operand, 0).branch(gen, yes, no, at)

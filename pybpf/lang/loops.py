@@ -78,6 +78,9 @@ def _loop(
     gen.frame.loops.append(Loop(leave, again, end))
     gen.statements(node.body)
     gen.frame.loops.pop()
+    if isinstance(node, ast.While) and _endless(node, not (leave.predecessors or done.predecessors)):
+        gen.fail(node, "this loop never ends: the kernel takes loops that end after a known number of turns, such as "
+                 "'for i in range(100):', with 'break' or 'return' to leave it")  # fmt: skip
     gen.go(again)
     gen.land(again)
     if gen.b.reachable:
@@ -94,6 +97,18 @@ def _loop(
             gen.statements(rest)
         gen.go(after)
     gen.land(after)
+
+
+def _endless(node: ast.While, no_way_out: bool) -> bool:
+    """Whether a loop goes on for ever if it is entered: nothing leaves it, and its condition does not change."""
+    inside = [each for statement in node.body for each in ast.walk(statement)]
+    if any(isinstance(each, (ast.Return, ast.Break)) for each in inside):
+        return False
+    parts = list(ast.walk(node.test))
+    if any(isinstance(each, (ast.Call, ast.Attribute, ast.Subscript, ast.NamedExpr)) for each in parts):
+        return no_way_out
+    names = {each.id for each in parts if isinstance(each, ast.Name)}
+    return no_way_out or not names & _stored(node)
 
 
 def _stored(node: ast.AST) -> frozenset[str]:

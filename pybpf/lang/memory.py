@@ -32,6 +32,10 @@ OWN, MAP, PER_CPU, RECORD = "own", "map", "per_cpu", "record"
 _UNDISTURBED = frozenset({"tracepoint", "kprobe", "kretprobe", "perf_event", "profile", "interval"})
 
 
+#: bytes that a value of a per-CPU map may have on every kernel (PCPU_MIN_UNIT_SIZE): larger variables live in one
+LARGEST = 32768
+
+
 def name_of(kind: Any) -> str:
     """A type as messages write it."""
     return "bool" if kind is bool_ else str(getattr(kind, "__name__", kind))
@@ -50,7 +54,8 @@ def fitting(gen: Gen, val: Val, kind: Any, at: ast.AST) -> Operand:
         return convert(gen, val, bool_, at).operand
     number = gen.const(val)
     if isinstance(number, int) and isinstance(found, IntLayout) and not found.minimum <= number <= found.maximum:
-        gen.fail(at, f"{number} does not fit {name_of(kind)}: its range is {found.minimum} to {found.maximum}")
+        gen.fail(gen.given(at), f"{number} does not fit {name_of(kind)}: its range is {found.minimum} to "
+                 f"{found.maximum}")  # fmt: skip
     return val.scalar(gen, at)
 
 
@@ -146,7 +151,7 @@ class Ref(Val):
 
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
         if kind is not self.kind:
-            self.refuse(gen, at, f"cannot be kept as {name_of(kind)}")
+            self.refuse(gen, gen.given(at), f"cannot be kept as {name_of(kind)}")
         raw.copy(gen, address, offset, self.address, self.offset, self.size, self.align)
 
 
@@ -212,14 +217,22 @@ def place(gen: Gen, value: Val, kind: Any, at: ast.AST, name: str = "") -> Ref:
     value = converted(gen, value, kind, at)
     if isinstance(value, Ref) and value.kind is kind and value.space != RECORD and value.align == 8:
         return value
-    made = Ref.of(gen.b.slot(sizeof(kind), name), 0, kind, OWN)
+    made = Ref.of(gen.b.slot(_room(gen, kind, at), name), 0, kind, OWN)
     made.put(gen, value, at)
     return made
 
 
+def _room(gen: Gen, kind: Any, at: ast.AST) -> int:
+    """The size of a type that memory of the function can hold."""
+    if sizeof(kind) > LARGEST:
+        gen.fail(at, f"a {name_of(kind)} has {sizeof(kind)} bytes, and a variable of a probe at most {LARGEST}: keep "
+                 "large data in a map")  # fmt: skip
+    return sizeof(kind)
+
+
 def declared(gen: Gen, kind: Any, value: Val | None, at: ast.AST) -> Ref:
     """``name: kind = value``: memory of the function with a copy of the value, or zeros."""
-    made = Ref.of(gen.b.slot(sizeof(kind)), 0, kind, OWN)
+    made = Ref.of(gen.b.slot(_room(gen, kind, at)), 0, kind, OWN)
     if value is None:
         raw.clear(gen, made.address, 0, made.size)
     else:

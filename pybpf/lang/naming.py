@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["name_all"]
 
 #: the maps that every tracer has
-_OWN = ("counts", "prints", "stacks")
+_OWN = ("tracer_counts", "tracer_prints", "tracer_stacks")
 _NO_LETTER = re.compile(r"[^A-Za-z0-9_]", re.ASCII)
 
 

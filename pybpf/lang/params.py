@@ -100,7 +100,8 @@ def _by_name(
             continue
         elif param.annotation is not None:
             if known and index >= len(known.arguments):
-                gen.fail(param.node, f"{probe.title} has {len(known.arguments)} parameters: there is no {index + 1}.")
+                gen.fail(param.node, f"{probe.title} has {len(known.arguments)} parameter(s), and this is number "
+                         f"{index + 1}")  # fmt: skip
             shape = annotated_shape(gen, param)
             argument = known.arguments[index] if known else _Argument(param.name, shape, index)
         else:

@@ -6,7 +6,7 @@ import ast
 import struct
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from pybpf.errors import PackError
 from pybpf.lang.constants import Const
@@ -41,7 +41,10 @@ class Formatted(Val):
 
     @property
     def what(self) -> str:
-        return "an f-string whose values are known at run time only: it can be given to print(), and"
+        return "an f-string with values of run time"
+
+    def refuse(self, gen: Gen, at: ast.AST, doing: str) -> NoReturn:
+        gen.fail(at, f"{self.what} {doing}: give it to print(), or keep its values in fields of their own")
 
 
 def formatted(gen: Gen, node: ast.JoinedStr) -> Val:
@@ -99,7 +102,7 @@ class Prints:
 
     def __init__(self, counts: Counts, stacks: Stacks) -> None:
         self.lines: list[Line] = []
-        self.events: Events[Any] = Events(Struct, counts, name="prints")
+        self.events: Events[Any] = Events(Struct, counts, name="tracer_prints")
         self.events.kind = self.read  # type: ignore[assignment]  # a reader takes a function of the bytes, too
         self._numbers: dict[tuple[str, tuple[Any, ...]], int] = {}
         self._stacks = stacks
@@ -136,6 +139,7 @@ class PrintVal(Val):
         return "print()"
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
+        call, nodes = at, getattr(at, "args", ())
         options = {"sep": " ", "end": "\n"}
         for name, val in named.items():
             value = gen.const(val)
@@ -146,13 +150,14 @@ class PrintVal(Val):
         values: list[Val] = []
         for index, arg in enumerate(args):
             template += _escaped(options["sep"]) if index else ""
+            at = nodes[index] if len(nodes) == len(args) else call  # not so where some were given by '*'
             for piece in _pieces(gen, arg, at):
                 if isinstance(piece, str):
                     template += _escaped(piece)
                 else:
                     template += f"{{{len(values)}{piece.conversion}:{piece.spec}}}"
                     values.append(_value(gen, piece, at))
-        _send(gen, template + _escaped(options["end"]), values, at)
+        _send(gen, template + _escaped(options["end"]), values, call)
         return Const(None)
 
 
@@ -175,6 +180,8 @@ def _value(gen: Gen, piece: Piece, at: ast.AST) -> Val:
     """A value that has a type, and can be formatted as its piece says."""
     val = piece.val if hasattr(piece.val, "kind") else piece.val.kept(gen)
     if not hasattr(val, "kind"):
+        if type(val).number is Val.number:
+            val.refuse(gen, at, "cannot be printed in a probe: integers, text, structs and stacks can")
         val = val.number(gen, at)
     try:
         zero = layout(val.kind).unpack(bytes(layout(val.kind).size))

@@ -173,8 +173,9 @@ class Probe:
     def result(self, gen: Gen, value: Val, at: ast.AST) -> Operand:
         """What the program returns where the function returns a value: 0 for None, and where it means nothing.
 
-        :raises CompileError: it means something, and is no integer.
+        :raises CompileError: it is no integer.
         """
-        if not self.row.returns or (isinstance(value, Const) and value.value is None):
+        if isinstance(value, Const) and value.value is None:
             return 0
-        return value.scalar(gen, at)
+        result = value.scalar(gen, getattr(at, "value", None) or at)
+        return result if self.row.returns else 0

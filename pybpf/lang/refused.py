@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -55,7 +56,7 @@ _INSTEAD: Mapping[str, str] = MappingProxyType({
     "builtins.float": _FLOAT, "builtins.getattr": "write x.name", "builtins.hasattr": "write has_field(...)",
     "builtins.input": "a probe cannot wait", "builtins.isinstance": "types are known when a probe is compiled",
     "builtins.iter": "write 'for i in range(n)' and x[i]", "builtins.list": _COLLECTION,
-    "builtins.map": "write a 'for' loop", "_io.open": "emit what is to be written, and write it in Python",
+    "builtins.map": "write a 'for' loop", "builtins.open": "emit what is to be written, and write it in Python",
     "builtins.repr": "write print(f\"{x!r}\")", "builtins.reversed": "write range(n - 1, -1, -1)",
     "builtins.round": _FLOAT, "builtins.set": _COLLECTION, "builtins.sorted": "sort in Python",
     "builtins.str": "write print(f\"{x}\"), or keep the number", "builtins.sum": "write a 'for' loop",
@@ -91,6 +92,9 @@ def instead_of(function: Any) -> str:
     owner = getattr(function, "__self__", None)
     method = isinstance(owner, (dict, list, set, str))
     module = type(owner).__name__ if method else getattr(function, "__module__", None)
-    name = f"{module}.{getattr(function, '__name__', '')}"
+    plain = getattr(function, "__name__", "")
+    if getattr(builtins, plain, None) is function:
+        module = "builtins"  # open() says that it is of another
+    name = f"{module}.{plain}"
     found = _INSTEAD.get(name) or _INSTEAD.get(f"{module}.")
     return f": {found}" if found else ""

@@ -36,7 +36,13 @@ def register(name: str) -> u64:
     meant_for_probes()
 
 
-@builtin(lambda gen, at: _load(gen, gen.target.arch.result), ProgType.KPROBE)
+def _retval(gen: Gen, at: ast.AST) -> Val:
+    if gen.probe.kind in ("kprobe", "uprobe", "usdt"):
+        gen.fail(at, f"retval() is not there yet in {gen.probe.title}: take a {gen.probe.kind[0]}retprobe")
+    return _load(gen, gen.target.arch.result)
+
+
+@builtin(_retval, ProgType.KPROBE)
 def retval() -> u64:
     """What the function returned; in a kretprobe or uretprobe. Take ``s32(retval())`` for a C ``int``."""
     meant_for_probes()

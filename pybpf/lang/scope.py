@@ -8,7 +8,7 @@ from typing import Any
 
 from pybpf.sys.near import did_you_mean
 
-__all__ = ["NameIsUnset", "look_up"]
+__all__ = ["NameIsUnset", "look_up", "outside"]
 
 
 class NameIsUnset(LookupError):
@@ -31,6 +31,11 @@ def look_up(function: FunctionType, name: str) -> Any:
     if hasattr(builtins, name):
         return getattr(builtins, name)
     raise NameIsUnset(f"name {name!r} is not defined{did_you_mean(name, _visible(function))}")
+
+
+def outside(function: FunctionType, name: str) -> Any:
+    """The global of that name that a variable of the function hides, or None."""
+    return function.__globals__.get(name)
 
 
 def _visible(function: FunctionType) -> list[str]:

@@ -38,7 +38,7 @@ class Stacks:
     """
 
     def __init__(self, most: int = 8192, depth: int = DEPTH) -> None:
-        self.spec = MapSpec(MapType.STACK_TRACE, u32, array_of(u64, depth), most, "stacks")
+        self.spec = MapSpec(MapType.STACK_TRACE, u32, array_of(u64, depth), most, "tracer_stacks")
         self.map: StackTrace | None = None
         self._names: Symbolizer | None = None
 

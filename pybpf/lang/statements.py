@@ -12,13 +12,15 @@ from pybpf.lang.constants import Const
 from pybpf.lang.expressions import OPERATORS
 from pybpf.lang.ints import KINDS
 from pybpf.lang.loops import compile_break, compile_continue, compile_for, compile_while
+from pybpf.lang.maps import Variable
 from pybpf.lang.matching import compile_match
+from pybpf.lang.scope import outside
+from pybpf.lang.values import Val
 from pybpf.lang.variables import Unset
 from pybpf.types import bool_
 
 if TYPE_CHECKING:
     from pybpf.lang.gen import Gen
-    from pybpf.lang.values import Val
 
 __all__ = ["STATEMENTS", "assign_to", "note_annotations"]
 
@@ -26,6 +28,7 @@ __all__ = ["STATEMENTS", "assign_to", "note_annotations"]
 def assign_to(gen: Gen, target: ast.expr, val: Val) -> None:
     """Assign to a name, an attribute, an item, or each of several."""
     if isinstance(target, ast.Name):
+        _refuse_hiding(gen, target)
         gen.assign(target.id, val, target)
     elif isinstance(target, ast.Attribute):
         gen.value(target.value).set_attr(gen, target.attr, val, target)
@@ -38,10 +41,20 @@ def assign_to(gen: Gen, target: ast.expr, val: Val) -> None:
         gen.fail(target, "'*' among targets is not compiled: name each of them")
 
 
+def _refuse_hiding(gen: Gen, target: ast.Name) -> None:
+    """Refuse a variable that hides one of the tracer's, which a slip would make it do."""
+    hidden = outside(gen.frame.source.function, target.id)
+    if isinstance(hidden, Variable):
+        gen.fail(target, "this would make a variable of the function, not change the tracer's: write "
+                 f"{target.id}.value, or take another name")  # fmt: skip
+
+
 def _unpack(gen: Gen, target: ast.Tuple | ast.List, val: Val) -> None:
     for each in target.elts:
         if isinstance(each, ast.Starred):
             gen.fail(each, "'*' among targets is not compiled: name each of them")
+    if type(val).elements is Val.elements:
+        gen.fail(gen.given(target), f"{val.what} cannot be unpacked to {len(target.elts)} targets")
     values = val.elements(gen, target)
     if len(values) != len(target.elts):
         gen.fail(target, f"{len(target.elts)} targets for {len(values)} values")
@@ -52,6 +65,7 @@ def _unpack(gen: Gen, target: ast.Tuple | ast.List, val: Val) -> None:
 def _assign(gen: Gen, node: ast.Assign) -> None:
     val = gen.value(node.value)
     for target in node.targets:
+        gen.gives(target, node.value)
         assign_to(gen, target, val)
 
 
@@ -59,6 +73,7 @@ def _annotated(gen: Gen, node: ast.AnnAssign) -> None:
     if not isinstance(node.target, ast.Name):
         gen.fail(node.target, "only variables are annotated: a field or an item has the type of its struct or map")
     val = None if node.value is None else gen.value(node.value)
+    gen.gives(node, node.value)
     kind = gen.annotation(node.annotation)
     if node.target.id in gen.frame.annotated or kind is int:
         if val is not None:
@@ -103,6 +118,7 @@ def _own(body: list[ast.stmt]) -> list[ast.stmt]:
 
 def _augmented(gen: Gen, node: ast.AugAssign) -> None:
     op, target = OPERATORS[type(node.op)], node.target
+    gen.gives(node, node.value)
     if isinstance(target, ast.Name):
         left = gen.variable(target.id, target)
         assert left is not None
@@ -117,7 +133,11 @@ def _augmented(gen: Gen, node: ast.AugAssign) -> None:
 
 
 def _expression(gen: Gen, node: ast.Expr) -> None:
-    gen.value(node.value)
+    value = gen.value(node.value)
+    if isinstance(node.value, ast.Compare):
+        gen.fail(node, "this comparison does nothing: write '=' to assign, or 'if'")
+    if isinstance(node.value, (ast.Name, ast.Attribute)) and type(value).call is not Val.call:
+        gen.fail(node, f"this does nothing: write {ast.unparse(node.value)}(...) to call it")
 
 
 def _if(gen: Gen, node: ast.If) -> None:

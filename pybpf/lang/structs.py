@@ -81,7 +81,7 @@ class MadeStruct(Written):
             if name in given:
                 gen.fail(at, f"{kind.__name__}: the field {name!r} is given twice")
             given[name] = value
-        fields = {name: _taken(gen, value, found.fields[name], at) for name, value in given.items()}
+        fields = {name: _taken(gen, value, found.fields[name], _named(at, name)) for name, value in given.items()}
         return MadeStruct(kind, fields, at)
 
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
@@ -97,12 +97,17 @@ class MadeStruct(Written):
             if isinstance(value, Int) and is_integer(field.kind):
                 raw.store(gen, address, offset + field.offset, field.layout.size, value.operand)
             else:
-                value.store(gen, address, offset + field.offset, field.kind, at)
+                value.store(gen, address, offset + field.offset, field.kind, _named(self.at, field.name))
             written = field.offset + field.layout.size
         raw.clear(gen, address, offset + written, found.size - written)
 
     def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
         return self.fields[name] if name in self.fields else super().attr(gen, name, at)
+
+
+def _named(at: ast.AST, name: str) -> ast.AST:
+    """The node of a field's value in the call that gives it, or the call."""
+    return next((each.value for each in getattr(at, "keywords", ()) if each.arg == name), at)
 
 
 def _taken(gen: Gen, value: Val, field: Field, at: ast.AST) -> Val:

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from pybpf.lang.gen import Gen
     from pybpf.lang.ints import Int
 
-__all__ = ["Val"]
+__all__ = ["Val", "index_node"]
+
+
+def index_node(at: ast.AST) -> ast.AST:
+    """The node of the index, where ``at`` is an item, or an assignment to one."""
+    return getattr(getattr(at, "target", at), "slice", at)
 
 
 class Val:
@@ -46,7 +51,7 @@ class Val:
 
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         """The values that unpacking or an unrolled ``for`` sees."""
-        self.refuse(gen, at, "cannot be iterated over")
+        self.refuse(gen, at, "cannot be gone through: range(...), arrays and tuples can")
 
     def length(self, gen: Gen, at: ast.AST) -> Val:
         """``len(value)``"""
@@ -90,21 +95,22 @@ class Val:
 
     def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
         """``value op other``; op is ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``is`` or ``is not``."""
-        self.refuse(gen, at, f"cannot be compared by {op!r} with {other.what}")
+        text = ": text is compared by == and !=" if "char[" in self.what and op not in ("==", "!=") else ""
+        self.refuse(gen, at, f"cannot be compared by {op!r} with {other.what}{text}")
 
     def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
         """End the block: to ``yes`` if the value is true in Python's sense."""
-        self.refuse(gen, at, "is neither true nor false")
+        self.refuse(gen, at, "is neither true nor false: compare it, or what is in it, with something")
 
     # becoming something else
 
     def scalar(self, gen: Gen, at: ast.AST) -> Operand:
         """The value in a register, sign- or zero-extended to 64 bits."""
-        self.refuse(gen, at, "is not an integer")
+        self.refuse(gen, gen.given(at), "is not an integer")
 
     def number(self, gen: Gen, at: ast.AST) -> Int:
         """The value as an integer with a type."""
-        self.refuse(gen, at, "is not an integer")
+        self.refuse(gen, gen.given(at), "is not an integer")
 
     def ssa(self) -> tuple[Hashable, tuple[Operand, ...]] | None:
         """How a variable keeps the value where control flow joins: what must be equal on all ways, and the operands
@@ -121,8 +127,9 @@ class Val:
 
     def declare(self, gen: Gen, value: Val | None, at: ast.AST) -> Val:
         """``name: self = value``, or ``name: self`` where the value is None: what the variable is."""
-        self.refuse(gen, at, "is not a type that a variable can have")
+        self.refuse(gen, getattr(at, "annotation", at), "is not a type that a variable can have: write u8 .. u64, "
+                    "s8 .. s64, bool, char[N], T[N] or a Struct")  # fmt: skip
 
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
         """Write the value to memory as type ``kind`` of :mod:`pybpf.types`, all of its bytes."""
-        self.refuse(gen, at, f"cannot be kept as {getattr(kind, '__name__', kind)}")
+        self.refuse(gen, gen.given(at), f"cannot be kept as {getattr(kind, '__name__', kind)}")

@@ -200,7 +200,7 @@ def test_perf_buffer_delivers() -> None:
     with ExitStack() as stack:
         maps = {name: stack.enter_context(spec.create()) for name, spec in done.maps.items()}
         program = stack.enter_context(Program.load(done.spec, maps))
-        shared.counts.bind(maps["counts"])
+        shared.counts.bind(maps["tracer_counts"])
         stack.callback(shared.counts.close)
         opens.bind(maps["opens"])
         stack.callback(opens.close)

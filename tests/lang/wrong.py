@@ -14,12 +14,11 @@ A heading that ends in ``[3.10]`` needs that version of Python. The last functio
 
 from __future__ import annotations
 
-import contextlib
 import enum
-import io
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -34,7 +33,7 @@ from pybpf.btf import Btf
 from pybpf.btf.writer import BtfBuilder
 from pybpf.compiler.target import Target
 
-__all__ = ["CASES", "Case", "message_of", "names"]
+__all__ = ["CASES", "Case", "message_of", "names", "read_cases"]
 
 CASES = Path(__file__).with_name("refused")
 
@@ -119,7 +118,10 @@ def message_of(source: str, path: Path, target: Target = TARGET) -> str:
     space = names()
     tracer: Tracer = space["tracer"]
     try:
-        exec(compile(source, str(path), "exec", dont_inherit=True), space)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            code = compile(source, str(path), "exec", dont_inherit=True)
+        exec(code, space)
         if not tracer.declared:
             here = [each for each in space.values() if isinstance(each, FunctionType) and each.__module__ == "probe"]
             tracer.tracepoint("syscalls:sys_enter_openat")(here[-1])
@@ -128,9 +130,6 @@ def message_of(source: str, path: Path, target: Target = TARGET) -> str:
         return str(error).replace(str(path), "probe.py")
     except BpfError as error:
         return f"{type(error).__name__}: {error}".replace(str(path), "probe.py")
-    except Exception as error:
-        import traceback
-        return "!!! " + "".join(traceback.format_exception(error)[-3:])
     return ""
 
 
