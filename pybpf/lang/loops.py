@@ -75,10 +75,11 @@ def _loop(
     gen.land_open(top)
     before = gen.frame.env = _entered(gen, node, _stored(node))
     begin()
+    entered = gen.b.reachable
     gen.frame.loops.append(Loop(leave, again, end))
     gen.statements(node.body)
     gen.frame.loops.pop()
-    if isinstance(node, ast.While) and _endless(node, not (leave.predecessors or done.predecessors)):
+    if entered and isinstance(node, ast.While) and _endless(node, not (leave.predecessors or done.predecessors)):
         gen.fail(node, "this loop never ends: the kernel takes loops that end after a known number of turns, such as "
                  "'for i in range(100):', with 'break' or 'return' to leave it")  # fmt: skip
     gen.go(again)

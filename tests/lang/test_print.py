@@ -179,7 +179,7 @@ def test_lines_that_find_no_room_are_counted(child: Caller) -> None:
         (lambda: print(f"{pid():>{pid()}}"), "what follows ':' in an f-string of a probe must be constant"),
         (lambda: print(pid(), file=None), "print() of a probe takes sep= and end=, constant strings, not file="),
         (lambda: print(pid(), sep=comm()), "print() of a probe takes sep= and end=, constant strings, not sep="),
-        (lambda: f"{pid()}" == "1", "an f-string whose values are known at run time only"),
+        (lambda: f"{pid()}" == "1", "an f-string with values of run time"),
     ],
 )
 def test_refusals(probe: Callable[[], object], message: str) -> None:
