@@ -60,11 +60,11 @@ class Cursor:
         self.kind, self.text, self.start, self.end = self._tokens[self._index]
         return text
 
-    def peek(self, distance: int = 1) -> Token:
-        """A word further on."""
+    def peek(self, distance: int = 1) -> str:
+        """The kind of a word further on."""
         while self._index + distance >= len(self._tokens):
-            self._tokens.append(lex(self.source, self._tokens[-1].end))
-        return self._tokens[self._index + distance]
+            self._tokens.append(lex(self.source, self._tokens[-1][3]))
+        return self._tokens[self._index + distance][0]
 
     def go_back(self, index: int) -> None:
         """Return to where :meth:`mark` was called."""
@@ -72,8 +72,13 @@ class Cursor:
         self.kind, self.text, self.start, self.end = self._tokens[index]
 
     def mark(self) -> int:
-        """This place, for :meth:`go_back`."""
+        """This place, for :meth:`go_back`, which can be called until :meth:`forget` is."""
         return self._index
+
+    def forget(self) -> None:
+        """Give up the words behind this one: there is no way back to them."""
+        del self._tokens[: self._index]
+        self._index = 0
 
     @property
     def span(self) -> Span:

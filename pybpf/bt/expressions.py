@@ -33,11 +33,11 @@ class ExpressionParser(TypeParser):
         """``{ ... }`` (read by the parser of statements); ``what`` names what it belongs to."""
         raise NotImplementedError
 
-    def expression(self) -> tree.Expression:
-        """Any expression: ``a ? b : c`` and all that binds more strongly."""
-        start = self.start
+    def expression(self, first: tree.Target | None = None) -> tree.Expression:
+        """Any expression: ``a ? b : c`` and all that binds more strongly; ``first``: its start, read already."""
+        start = self.start if first is None else first.span[0]
         self.enter()
-        found = self._binary()
+        found = self._binary(first)
         if self.kind == "?":
             height = self.height
             self.advance()
@@ -52,14 +52,14 @@ class ExpressionParser(TypeParser):
         self.depth -= 1
         return found
 
-    def _binary(self) -> tree.Expression:
+    def _binary(self, first: tree.Target | None) -> tree.Expression:
         """Operands and operators on two stacks: a long chain needs no recursion."""
-        operands = [self._unary()]
+        operands = [self._unary() if first is None else self._postfix(first)]
         heights = [self.height]
         operators: list[str] = []
         while True:
             strength = BINARY.get(self.kind, 0)
-            if strength and self.kind == "/" and self.peek().kind == "{":
+            if strength and self.kind == "/" and self.peek() == "{":
                 strength = 0  # the '/' that ends a predicate
             while operators and BINARY[operators[-1]] >= strength:
                 right = operands.pop()
@@ -331,7 +331,7 @@ class ExpressionParser(TypeParser):
         if self.accept(")"):
             return tree.Tuple(self.since(start), [])
         if self.kind == "name":
-            if self.peek().kind == "=":
+            if self.peek() == "=":
                 return self._record(start)
             cast = self._cast(start)
             if cast is not None:
@@ -389,11 +389,11 @@ class ExpressionParser(TypeParser):
 
     def _is_cast(self) -> bool:
         """Whether a name not known is a type here: by what follows it, and by what follows the ``)``; goes forward."""
-        if self.peek().kind in ("*", "["):
+        if self.peek() in ("*", "["):
             if not self._suffixes_end() or self.kind != ")":
                 return False
-            return self.peek().kind in _SIGNED_OPERANDS
-        return self.peek().kind == ")" and self.peek(2).kind in _OPERANDS
+            return self.peek() in _SIGNED_OPERANDS
+        return self.peek() == ")" and self.peek(2) in _OPERANDS
 
 
 _PRIMARIES: dict[str, Callable[[ExpressionParser], tree.Expression]] = {

@@ -96,7 +96,7 @@ class _ScriptParser(StatementParser):
             return None
         reader = _ITEMS.get(self.text)
         # a kind of probe may be called so, too: what follows tells
-        return reader if reader is not None and self.peek().kind != ":" else None
+        return reader if reader is not None and self.peek() != ":" else None
 
     def _early(self, what: str) -> None:
         """:raises CompileError: a probe or the like stood before this already."""

@@ -33,6 +33,7 @@ class StatementParser(ExpressionParser):
                 self.fail((start, start + 1), "this '{' has no '}'; write one where the block ends")
             if self.accept(";"):
                 continue
+            self.forget()
             self.height = 0
             found = self._statement()
             height = max(height, self.height)
@@ -80,7 +81,7 @@ class StatementParser(ExpressionParser):
             reader = _STATEMENTS.get(self.text)
             if reader is not None:
                 return reader(self)
-            if self.text == "_" and self.peek().kind == "=":
+            if self.text == "_" and self.peek() == "=":
                 return self._discard()
         elif self.kind in ("variable", "map"):
             return self._assignment()
@@ -95,12 +96,10 @@ class StatementParser(ExpressionParser):
     def _assignment(self) -> tree.Statement:
         """``target = value;``, ``target += value;``, or an expression that starts with a variable or a map."""
         start = self.start
-        mark = self.mark()
         target = self.target()
         operator = COMPOUND.get(self.kind)
         if operator is None and self.kind != "=":
-            self.go_back(mark)
-            value = self.expression()
+            value = self.expression(target)
             return tree.Evaluate(self.since(start), value)
         height = self.height
         self.advance()

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from pybpf.bt.source import Source
 
 __all__ = ["BINARY", "COMPOUND", "END", "KEYWORDS", "LAYOUT", "Token", "lex"]
 
 
-class Token(NamedTuple):
-    """A word of a script.
-
-    :ivar kind: ``"name"``, ``"integer"``, ``"string"`` (with its quotes), ``"map"`` (``@x`` or ``@``),
-        ``"variable"`` (``$x``), ``"parameter"`` (``$1``), ``"end"``; of a sign, the sign itself.
-    """
-
-    kind: str
-    text: str
-    start: int
-    end: int
-
+#: A word: (kind, text, start, end). The kind is "name", "integer", "string" (with its quotes), "map" (``@x`` or ``@``),
+#: "variable" (``$x``), "parameter" (``$1``) or "end"; of a sign, the sign itself. A tuple, for there are many.
+Token = tuple[str, str, int, int]
 
 END = "end"
 #: Space and comments, which separate words.
 LAYOUT = r"(?:[ \t\r\n\f\v]+|//[^\n]*|/\*(?s:.)*?\*/)*"
 
-_SIGNS = (
+_LONG_SIGNS = (
     "<<=", ">>=", "<<", ">>", "<=", ">=", "==", "!=", "&&", "||", "++", "--", "+=", "-=", "*=", "/=", "%=", "&=", "|=",
-    "^=", "->", "..", "$#", "+", "-", "*", "/", "%", "&", "|", "^", "!", "~", "<", ">", "=", "?", ":", ";", ",", ".",
-    "(", ")", "[", "]", "{", "}", "#",
+    "^=", "->", "..", "$#",
 )  # fmt: skip
+_SIGNS = "+-*/%&|^!~<>=?:;,.()[]{}#"
 #: kind -> pattern; the first that matches wins
 _TOKENS = {
     "name": r"[A-Za-z_][A-Za-z0-9_]*",
@@ -41,7 +32,7 @@ _TOKENS = {
     "string": r'"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*"',
     "parameter": r"\$[0-9]+",
     "comment": r"/\*",  # one that has an end is layout
-    "sign": "|".join(map(re.escape, _SIGNS)),
+    "sign": "|".join(map(re.escape, _LONG_SIGNS)) + f"|[{re.escape(_SIGNS)}]",
     END: r"\Z",
     "wrong": r"(?s:.)",
 }
@@ -83,13 +74,13 @@ def lex(source: Source, position: int) -> Token:
     assert match is not None  # the last pattern takes any character
     kind = match.lastgroup
     assert kind is not None
-    start, end = match.span(kind)
     text = match[kind]
+    start, end = match.span(kind)
     if kind == "sign":
         kind = text
-    elif kind in ("wrong", "comment"):
+    elif kind == "wrong" or kind == "comment":
         _refuse(source, text, start)
-    return Token(kind, text, start, end)
+    return kind, text, start, end
 
 
 def _refuse(source: Source, text: str, start: int) -> NoReturn:

@@ -31,8 +31,8 @@ class TypeParser(Cursor, ABC):
     """Reads types."""
 
     @abstractmethod
-    def expression(self) -> tree.Expression:
-        """Any expression."""
+    def expression(self, first: tree.Target | None = None) -> tree.Expression:
+        """Any expression; ``first``: its start, read already."""
 
     def type_at(self, why: str) -> tree.Type:
         """The type that must stand here."""
@@ -82,7 +82,7 @@ class TypeParser(Cursor, ABC):
                 return self.type_at("")
             if is_type_name(self.text):
                 return self.type_at("")
-            if self.peek().kind in ("*", "[") and self._suffixes_end():
+            if self.peek() in ("*", "[") and self._suffixes_end():
                 self.go_back(mark)
                 return self.type_at("")
             self.go_back(mark)
