@@ -17,6 +17,7 @@ from pybpf.lang.compile import compile_probe
 from pybpf.lang.declare import Declared
 from pybpf.lang.output import Events
 from pybpf.lang.probes import Probe
+from pybpf.lang.rejected import in_python
 from pybpf.lang.session import Session, TracedProbe
 from pybpf.lang.stacks import Stacks, bound
 from pybpf.maps import Map, MapSpec
@@ -90,12 +91,14 @@ class Live:
             loaded = []
             for each in built:
                 maps = {name: self._map_for(each, name, spec) for name, spec in each.compiled.maps.items()}
-                program = each.declared.attach.load(each.compiled.spec, maps)
+                with in_python():
+                    program = each.declared.attach.load(each.compiled.spec, maps)
                 if program is not None:
                     self._attached.callback(program.close)
                 loaded.append((each, program, maps))
             for each, program, maps in loaded:
-                link = each.declared.attach.attach(program, each.compiled.spec, maps)
+                with in_python():
+                    link = each.declared.attach.attach(program, each.compiled.spec, maps)
                 self._attached.callback(link.close)
                 self.links.setdefault(each.declared.function, []).append(link)
         except BaseException:

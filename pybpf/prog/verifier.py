@@ -152,7 +152,8 @@ _ADVICE = [
     ),
     (
         r"unbounded (?:memory access|size)|outside of the (?:allowed memory|array) range|invalid access to map value"
-        r"|unbounded variable-offset|unbounded min value|math between \w+ pointer and register",
+        r"|unbounded variable-offset|unbounded min value|math between \w+ pointer and register"
+        r"|makes \w+ pointer be out of bounds",
         "the verifier cannot prove that the access stays within its memory: bound the very register that is used, "
         "right before, with `&=` or an unsigned 64-bit compare",
     ),
@@ -179,6 +180,10 @@ _ADVICE = [
         r"invalid bpf_context access|variable ctx access|dereference of modified ctx|doesn't have \d+-th arg",
         "the context is read at constant offsets that this program type defines, by naturally aligned loads from the "
         "unchanged context pointer",
+    ),
+    (
+        r"expected=(?:ringbuf_mem|alloc_mem)",
+        "the helper takes what was reserved, once: afterwards no register holds it",
     ),
     (r"[Mm]isaligned", "the offset must be a multiple of the size of the access"),
     (r"last insn is not an exit or jmp", "every function must end with exit or goto"),
