@@ -12,6 +12,7 @@ from typing import Any, Union
 
 from pybpf.lang.counts import Counts
 from pybpf.lang.maps import ENTRIES, TracerMap, key_type
+from pybpf.lang.stacks import key_with_stacks
 from pybpf.maps import MapSpec
 from pybpf.report import LinearHistogram, Log2Histogram, Stats, keyed
 from pybpf.sys.bpf import MapType
@@ -106,7 +107,7 @@ class Aggregate(TracerMap):
         if self.key is None:
             whole = self.value
             return whole.text(style, unit) if self.shape is not None else str(whole)
-        return keyed(dict(self.items()), self.name, style, unit)
+        return keyed(dict(self.items()), self.name, style, unit, key_with_stacks)
 
     def __str__(self) -> str:
         return self.text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, cast
 
 from pybpf.errors import ClosedError
@@ -12,6 +13,7 @@ from pybpf.lang.builtin import Lowering, builtin, call_helper, meant_for_probes
 from pybpf.lang.gen import Gen
 from pybpf.lang.values import Val
 from pybpf.maps import MapSpec
+from pybpf.report import key_text
 from pybpf.sys.bpf import MapType
 from pybpf.types import Struct, StructLayout, array_of, layout, s32, u32, u64
 from pybpf.types.layout import TupleLayout
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from pybpf.maps import StackTrace
     from pybpf.symbols import Symbol, Symbolizer
 
-__all__ = ["DEPTH", "KernelStack", "Stacks", "UserStack", "bound", "kernel_stack", "user_stack"]
+__all__ = ["DEPTH", "KernelStack", "Stacks", "UserStack", "bound", "kernel_stack", "key_with_stacks", "user_stack"]
 
 #: how many frames the kernel keeps where sysctl kernel.perf_event_max_stack was not changed
 DEPTH = 127
@@ -138,6 +140,13 @@ def _text(frames: Sequence[Symbol], number: int) -> str:
     if frames:
         return "\n".join(map(str, frames))
     return "[no stack]" if number >= 0 else f"[no stack: errno {-number}]"
+
+
+def key_with_stacks(key: object) -> str:
+    """A key as bpftrace writes it between brackets: the frames of a stack on lines of their own."""
+    if isinstance(key, (KernelStack, UserStack)):
+        return "\n" + indent(str(key), "    ") + "\n"
+    return ", ".join(map(key_with_stacks, key)) if isinstance(key, tuple) else key_text(key)
 
 
 @lru_cache(maxsize=256)
