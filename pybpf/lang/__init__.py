@@ -11,6 +11,7 @@ from pybpf.lazy import lazy_names
 if TYPE_CHECKING:
     from pybpf.lang.actions import override_return, signal, signal_thread
     from pybpf.lang.clock import boot_ns, cpu, jiffies64, ktime_ns, random, tai_ns
+    from pybpf.lang.joining import join_user_str
     from pybpf.lang.kernel import (
         cast,
         container_of,
@@ -61,6 +62,7 @@ __all__ = [
     "hton32",
     "hton64",
     "jiffies64",
+    "join_user_str",
     "kernel_ptr",
     "kernel_stack",
     "ktime_ns",
@@ -95,6 +97,7 @@ __getattr__ = lazy_names(
     {
         "actions": "override_return signal signal_thread",
         "clock": "boot_ns cpu jiffies64 ktime_ns random tai_ns",
+        "joining": "join_user_str",
         "kernel": "cast container_of current_task enum has_field offsetof ppid sizeof",
         "process": "cgroup_id comm gid ns_pid ns_tid pid tid uid",
         "registers": "cookie func_ip register retval",
