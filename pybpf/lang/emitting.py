@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pybpf.lang.gen import Gen
     from pybpf.lang.output import Events
 
-__all__ = ["EmitVal", "EventsVal"]
+__all__ = ["EmitVal", "EventsVal", "Reserved"]
 
 #: BPF_F_CURRENT_CPU
 _CURRENT_CPU = 0xFFFFFFFF
@@ -77,6 +77,26 @@ class EmitVal(Val):
         return Const(None)
 
 
+class Reserved(Maybe):
+    """What ``reserve()`` gave: an event, or None where there was no room.
+
+    :ivar event: the event.
+    """
+
+    def __init__(self, there: Operand, event: Ref, events: Events[Any]) -> None:
+        super().__init__(there, event, "reserve()")
+        self.event = event
+        self.events = events
+
+    def submit(self, gen: Gen) -> None:
+        """Send the event."""
+        _submit(gen, self.events, self.event)
+
+    def discard(self, gen: Gen) -> None:
+        """Give its memory back."""
+        _discard(gen, self.events, self.event)
+
+
 class _Method(Val):
     """``events.reserve`` and its like."""
 
@@ -93,6 +113,9 @@ class _Method(Val):
             if args or named:
                 gen.fail(at, "reserve() takes nothing: assign to the fields of what it gives")
             return _reserve(gen, self.events)
+        if gen.frame.has_reserved(self.events):
+            gen.fail(at, f"this event is submitted at the end of its 'with', and discarded by 'return' in it: "
+                     f"{self.name}() is for events without 'with'")  # fmt: skip
         event = args[0] if len(args) == 1 and not named else None
         if isinstance(event, Maybe):
             event = event.use(gen, at)
@@ -149,7 +172,7 @@ def _reserve(gen: Gen, events: Events[Any]) -> Val:
     if not _is_ring(gen, events):
         slot = b.slot(size, "event")
         raw.clear(gen, slot, 0, size)
-        return Maybe(1, Ref.of(slot, 0, kind, OWN), "reserve()")
+        return Reserved(1, Ref.of(slot, 0, kind, OWN), events)
     record = _room(gen, events)
     full, room, done = (b.new_block(each) for each in ("full", "room", "reserved"))
     b.branch("eq", record, 0, full, room)
@@ -163,7 +186,7 @@ def _reserve(gen: Gen, events: Events[Any]) -> Val:
     b.jump(done)
     b.seal(done)
     b.start(done)
-    return Maybe(record, Ref.of(record, 0, kind, RECORD), "reserve()")
+    return Reserved(record, Ref.of(record, 0, kind, RECORD), events)
 
 
 def _submit(gen: Gen, events: Events[Any], event: Ref) -> None:

@@ -59,7 +59,7 @@ class Facts:
 
 @dataclass(eq=False)
 class Loop:
-    """A loop that is being compiled: where ``break`` and ``continue`` go.
+    """A loop that is being compiled, or a ``with``: where ``break`` and ``continue`` go.
 
     :ivar abandon: what else must be done where ``return`` leaves it.
     """
@@ -83,6 +83,7 @@ class Frame:
     :ivar annotated: variable -> its type, where the source says so.
     :ivar env: the variables here.
     :ivar returns: compiles ``return``.
+    :ivar reserved: the streams of the ``with`` statements here.
     """
 
     source: Source
@@ -96,6 +97,7 @@ class Frame:
     env: Env = field(default_factory=dict)
     returns: Callable[[Gen, Val, ast.AST], None] = _nowhere
     loops: list[Loop] = field(default_factory=list)
+    reserved: list[Any] = field(default_factory=list)
 
     def where(self, node: ast.AST) -> SourceLine:
         """Where a node stands."""
@@ -108,6 +110,15 @@ class Frame:
             and any(isinstance(each, ast.Name) and each.id == name for each in node.targets)
             for node in ast.walk(self.source.node)
         )  # fmt: skip
+
+    def has_reserved(self, events: object) -> bool:
+        """Whether an event of a stream is submitted by a ``with`` around this place, or around the call."""
+        frame: Frame | None = self
+        while frame is not None:
+            if events in frame.reserved:
+                return True
+            frame = frame.caller
+        return False
 
     def chain(self) -> str:
         """``"called from FILE:LINE"``, outwards."""

@@ -144,9 +144,14 @@ class Events(Generic[T]):
         """
         raise BpfError("emit() works only in a probe, a function that a tracer's decorator compiles")
 
-    def reserve(self) -> T | None:
-        """In a probe: memory of a new event, all zero, to be filled and given to :meth:`submit` or :meth:`discard` on
-        every way from here; None where there is no room, which is counted. For events that are filled in steps.
+    def reserve(self) -> Any:
+        """In a probe: memory of a new event, all zero, for events that are filled in steps.
+
+        ``with opens.reserve() as event:`` submits it at the end of the block; ``return``, ``break`` and ``continue``
+        out of the block discard it; where there is no room, which is counted, the block is skipped.
+
+        Without ``with`` it is None where there is no room, and otherwise given to :meth:`submit` or :meth:`discard` on
+        every way from here.
 
         :raises BpfError: outside of one.
         """

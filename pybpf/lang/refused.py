@@ -37,7 +37,7 @@ _REASONS: Mapping[str, str] = MappingProxyType({
     "Try": f"'try' cannot be compiled: {_EXCEPTIONS}; test values before they are used",
     "TryStar": f"'try' cannot be compiled: {_EXCEPTIONS}; test values before they are used",
     "TypeAlias": "'type' cannot be compiled: define types outside of the probe",
-    "With": "'with' cannot be compiled: nothing in a probe needs to be closed",
+    "With": "'with' is for events only: 'with events.reserve() as event:' submits at its end",
     "Yield": "'yield' cannot be compiled: send values by the emit() of tracer.events(...)",
     "YieldFrom": "'yield' cannot be compiled: send values by the emit() of tracer.events(...)",
 })  # fmt: skip

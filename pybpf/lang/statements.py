@@ -17,6 +17,7 @@ from pybpf.lang.matching import compile_match
 from pybpf.lang.scope import outside
 from pybpf.lang.values import Val
 from pybpf.lang.variables import Unset
+from pybpf.lang.withs import compile_with
 from pybpf.types import bool_
 
 if TYPE_CHECKING:
@@ -187,5 +188,6 @@ STATEMENTS: Mapping[type[ast.AST], Callable[[Gen, Any], None]] = MappingProxyTyp
     ast.Pass: _pass,
     ast.Return: _return,
     ast.While: compile_while,
+    ast.With: compile_with,
     **({ast.Match: compile_match} if sys.version_info >= (3, 10) else {}),
 })  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 
 from pybpf.compiler import compile_unit
 from pybpf.compiler.target import Target
-from pybpf.errors import BpfError
+from pybpf.errors import BpfError, CompileError
 from pybpf.lang.maps import Hash
 from pybpf.lang.output import Events
 from pybpf.prog import Program
@@ -172,6 +172,84 @@ def test_events_that_are_filled_in_steps() -> None:
 
     unit = harness.compiled(probe, Target.described("5.4"))
     assert unit.maps["few"].type is MapType.PERF_EVENT_ARRAY
+
+
+def fill(event, number):  # type: ignore[no-untyped-def]
+    event.where = Point(1, number)
+    return number
+
+
+def with_block(number: u32) -> u64:
+    for index in range(number & 7):
+        with opens.reserve() as event, few.reserve() as other:
+            event.pid = other.pid = index
+            if index == 1:
+                continue
+            event.comm = other.path = "abc"
+            event.time = fill(event, number)
+            if index == 3:
+                break
+            if index == 2 and number == 11:
+                return 5
+    with opens.reserve() as event:
+        event.ret = -1
+        with few.reserve() as other:
+            if number == 12:
+                return event.pid + 7
+        event.pid = 9
+    return 1
+
+
+@pytest.mark.root
+@pytest.mark.needs("ringbuf")
+def test_with_submits_at_its_end_and_discards_where_it_is_left() -> None:
+    def sent(index: int, number: int) -> Open:
+        return Open(pid=index, comm="abc", where=Point(1, number), time=number)
+
+    last = Open(pid=9, ret=-1)
+    with shared.load(with_block, opens, few) as run:
+        assert run(8 + 7) == 1
+        assert opens.read() == [sent(0, 15), sent(2, 15), last]
+        assert few.read() == [Open(pid=0, path="abc"), Open(pid=2, path="abc"), Open()]
+        assert run(11) == 5
+        assert (opens.read(), few.read()) == ([sent(0, 11)], [Open(pid=0, path="abc")])
+        assert run(12) == 7
+        assert [event.pid for event in opens.read()] == [0, 2]
+        few.read()
+        assert opens.lost == few.lost == 0
+        for _ in range(40):  # what is full skips the inner block only
+            run(8)
+        assert few.lost > 0 and opens.read() == [last] * 40
+        assert len(few.read()) + few.lost == 40
+
+
+def test_with_compiles_for_kernels_without_ring_buffers() -> None:
+    assert harness.compiled(with_block, Target.described("5.4")).maps["few"].type is MapType.PERF_EVENT_ARRAY
+
+
+def test_wrong_uses_of_with() -> None:
+    def twice() -> None:
+        with opens.reserve() as event:
+            opens.submit(event)
+
+    def after() -> None:
+        with opens.reserve() as event:
+            event.pid = 1
+        event.pid = 2
+
+    def nameless() -> None:
+        with opens.reserve():
+            pass
+
+    for function, message in (
+        (twice, "this event is submitted at the end of its 'with', and discarded by 'return' in it: submit() is for "
+         "events without 'with'"),
+        (after, "'event' was submitted at the end of its 'with'"),
+        (nameless, "'with' is for events only: 'with events.reserve() as event:' submits at its end"),
+    ):  # fmt: skip
+        with pytest.raises(CompileError) as caught:
+            harness.compiled(function)
+        assert caught.value.message == message
 
 
 def test_perf_buffer_where_there_is_no_ring_buffer() -> None:

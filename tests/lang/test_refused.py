@@ -44,7 +44,7 @@ ROWS = [
     ("def probe(x):\n    try:\n        return x\n    except ValueError:\n        return 0", "try:",
      "'try' cannot be compiled: eBPF has no exceptions; test values before they are used"),
     ("def probe(x):\n    with x:\n        return 1", "with x:",
-     "'with' cannot be compiled: nothing in a probe needs to be closed"),
+     "'with' is for events only: 'with events.reserve() as event:' submits at its end"),
     ("def probe(x):\n    yield x", "yield x",
      "'yield' cannot be compiled: send values by the emit() of tracer.events(...)"),
     ("async def probe(x):\n    return x", "async def probe(x):",
