@@ -82,7 +82,7 @@ def _can_thread(block: Block, on_edges: _Decided) -> bool:
         and not phis.intersection(arg for arg in block.end.args if isinstance(arg, Instr))
         and len(set(block.predecessors)) == len(block.predecessors)
         and all((block, before) in on_edges for before in block.predecessors)
-        and all(each.predecessors == [block] and each.instrs[0].op != "phi" for each in block.successors)
+        and block.successors[0] is not block.successors[1]
     )
 
 
@@ -95,6 +95,7 @@ def _thread(function: Function, on_edges: _Decided) -> None:
         if _can_thread(block, on_edges):
             gone.add(block)
             moved.update(block.phis)
+            function.blocks += _split_edges(block)
             _go_around(block, on_edges, variables)
     if not gone:
         return
@@ -107,6 +108,20 @@ def _thread(function: Function, on_edges: _Decided) -> None:
             places = block.predecessors if instr.op == "phi" else [block] * len(instr.args)
             instr.args = [variables.read(arg, place) if arg in moved else arg for arg, place in zip(instr.args, places)]
     variables.finish(function)
+
+
+def _split_edges(block: Block) -> list[Block]:
+    """Give a block successors that only it leads to: new ones, where others lead there too."""
+    made: list[Block] = []
+    for way, target in enumerate(block.successors):
+        if target.predecessors != [block] or target.instrs[0].op == "phi":
+            between = Block(f"{block.name}_{target.name}")
+            between.instrs = [Instr("jump", [], "", {}, block.end.line)]
+            between.predecessors, between.successors = [block], [target]
+            target.predecessors[target.predecessors.index(block)] = between
+            block.successors[way] = between
+            made.append(between)
+    return made
 
 
 def _go_around(block: Block, on_edges: _Decided, variables: Variables) -> None:

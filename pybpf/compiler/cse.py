@@ -14,7 +14,7 @@ from pybpf.compiler.ir import Block, Function, Instr, Operand, Unit
 from pybpf.compiler.scopes import Scopes
 from pybpf.compiler.target import Target
 
-__all__ = ["cse"]
+__all__ = ["cse", "read_only_context"]
 
 #: never shared: slots are memory, and addresses of maps and functions are cheapest made where they are used
 _NOT_SHARED = frozenset(("slot", "map", "func"))
@@ -26,10 +26,10 @@ _COMMUTATIVE = frozenset(("add", "mul", "and", "or", "xor"))
 def cse(unit: Unit, target: Target) -> None:
     """Share equal values in all functions of a unit."""
     for function in unit.functions:
-        _share(function, _read_only_context(function) if function is unit.functions[0] else set())
+        _share(function, read_only_context(function) if function is unit.functions[0] else set())
 
 
-def _read_only_context(function: Function) -> set[Instr]:
+def read_only_context(function: Function) -> set[Instr]:
     """The parameters of a program, if nothing writes to the context."""
     context = {instr for instr in function.blocks[0].instrs if instr.op == "param"}
     for block in function.blocks:

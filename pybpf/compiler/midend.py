@@ -9,6 +9,7 @@ from pybpf.compiler.checks import checks
 from pybpf.compiler.cse import cse
 from pybpf.compiler.dce import dce
 from pybpf.compiler.dead_stores import dead_stores
+from pybpf.compiler.equalities import equalities
 from pybpf.compiler.fold import fold
 from pybpf.compiler.forward import forward
 from pybpf.compiler.ir import Unit
@@ -18,6 +19,7 @@ from pybpf.compiler.lower_maps import direct_maps, lower_maps
 from pybpf.compiler.lower_memory import lower_memory
 from pybpf.compiler.lower_reads import lower_reads
 from pybpf.compiler.promote import promote
+from pybpf.compiler.sink import sink
 from pybpf.compiler.target import Target
 from pybpf.compiler.widen import widen
 
@@ -32,6 +34,7 @@ PASSES_MID: list[tuple[str, Callable[[Unit, Target], None]]] = [
     ("fold_promoted", fold),
     ("cse", cse),
     ("lookups", lookups),
+    ("equalities", equalities),
     ("checks", checks),
     ("branches_checked", branches),
     ("lower_maps", lower_maps),
@@ -43,6 +46,7 @@ PASSES_MID: list[tuple[str, Callable[[Unit, Target], None]]] = [
     ("lower_division", lower_division),
     ("fold_machine", fold),
     ("cse_machine", cse),
+    ("sink", sink),
     ("widen", widen),
     ("dce_machine", dce),
     ("branches_machine", branches),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pybpf.compiler.ops import PTR
+from pybpf.lang import raw
 from pybpf.lang.flow import Choice, when
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ KERNEL, USER = "kernel", "user"
 _SIZE_OF_POINTER = 8
 #: BPF_MAX_VAR_OFF of the verifier is twice that, in bytes
 _FARTHEST = 1 << 28
+#: bytes of a record up to which loads take less time than a helper
+_MOST_LOADED = 64
 
 
 class Where(NamedTuple):
@@ -82,6 +85,9 @@ class Where(NamedTuple):
 
     def copy(self, gen: Gen, to: Operand, offset: int, size: int) -> None:
         """Copy so many bytes to memory of the program; zeros if they cannot be read."""
+        if self.direct is not None and not self.typed and size <= _MOST_LOADED:
+            raw.copy(gen, to, offset, self.direct, self.offset, size)
+            return
         target = gen.b.emit("add", to, offset) if offset else to
         gen.b.emit("call", target, size, self.pointer(gen), helper=probe_read(gen, self.space))
 

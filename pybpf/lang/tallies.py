@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pybpf.lang import raw
 from pybpf.lang.buckets import linear_bucket, log2_bucket
 from pybpf.lang.constants import Const
 from pybpf.lang.counts import element_address
@@ -18,7 +17,7 @@ from pybpf.lang.memory import Ref, is_integer
 from pybpf.lang.structs import MadeStruct, StructRef
 from pybpf.lang.values import Val
 from pybpf.report import LinearHistogram, Log2Histogram
-from pybpf.types import sizeof, u32
+from pybpf.types import u32
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
@@ -59,20 +58,35 @@ class TallyVal(HashVal):
             self.refuse(gen, at, f"has no {name!r} in a probe; it has add(...)")
         return AddVal(self)
 
-    def entry(self, gen: Gen, key: Operand | None, update: Callable[[Ref], None]) -> None:
-        """Update this CPU's value under a key, from zeros where there is none; None: the only value."""
+    def entry(self, gen: Gen, key: Operand | None, first: Val, update: Callable[[Ref], None], at: ast.AST) -> None:
+        """Update this CPU's value under a key; None: the only value.
+
+        :param first: the value that one is after its first update. It is stored for this CPU alone, zeros for the
+            others: should another one have made the entry meanwhile, that stays as it is.
+        """
         if key is None:
             update(self.found(gen, element_address(gen, self.name)))
-        else:
-            self.made(gen, key, lambda: self._zeros(gen), update)
+            return
+        pointer = self.find(gen, key)
+        there, absent, done = (gen.b.new_block(each) for each in ("there", "absent", "added"))
+        gen.b.branch("ne", pointer, 0, there, absent)
+        gen.b.seal(there)
+        gen.b.start(there)
+        update(self.found(gen, pointer))
+        gen.b.jump(done)
+        gen.b.seal(absent)
+        gen.b.start(absent)
+        self.store_checked(gen, key, self.keep(gen, self.spec.value, first, at, "first"))
+        gen.b.jump(done)
+        gen.b.seal(done)
+        gen.b.start(done)
 
-    def _zeros(self, gen: Gen) -> Operand:
+    def _first(self, gen: Gen, value: Int, at: ast.AST) -> Val:
+        """What an entry is after its first value."""
         kind = self.spec.value
         if is_integer(kind):
-            return 0
-        slot = gen.b.slot(sizeof(kind), "zeros")
-        raw.clear(gen, slot, 0, sizeof(kind))
-        return slot
+            return value
+        return MadeStruct.of(gen, kind, [Const(1)] + [value] * (len(kind.__layout__.fields) - 1), {}, at)
 
     def record(self, gen: Gen, value: Int, at: ast.AST) -> None:
         """Add a value to the entry."""
@@ -84,7 +98,8 @@ class TallyVal(HashVal):
             self._count_in_bucket(gen, shape, value, at)
             return
         key = None if self.under is None else self.key(gen, self.under, at)
-        self.entry(gen, key, lambda ref: _WAYS[owner.way](gen, ref, value, at))
+        first = self._first(gen, value, at)
+        self.entry(gen, key, first, lambda ref: _WAYS[owner.way](gen, ref, value, at), at)
 
     def _count_in_bucket(self, gen: Gen, shape: Any, value: Int, at: ast.AST) -> None:
         if isinstance(shape, Log2Histogram):
@@ -95,7 +110,7 @@ class TallyVal(HashVal):
         one = Const(1)
         if self.under is not None:
             whole = MadeStruct.of(gen, self.spec.key, [self.under, Int(bucket, u32)], {}, at)
-            self.entry(gen, self.key(gen, whole, at), lambda ref: ref.add(gen, "+", one, at))
+            self.entry(gen, self.key(gen, whole, at), one, lambda ref: ref.add(gen, "+", one, at), at)
             return
         pointer = gen.b.emit("lookup", bucket, map=self.name)
         with when(gen.b, "ne", pointer, 0, "bucket"):

@@ -663,6 +663,189 @@ entry:
   ret 0
 """,
     ),
+    Case(
+        "equalities",
+        "what has been found equal to a constant is that constant, but where the value itself is as good",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = slot size=8 align=8 name=s
+  v2 = call helper=get_current_pid_tgid : int
+  v3 = lshr v2, 32
+  branch v3, 77 cond=ne -> other, mine
+mine: <- entry
+  store v1, v3 offset=0 size=4
+  v4 = map map=ring
+  v5 = call v4, v1, 8, v3 helper=ringbuf_output : int
+  jump -> leave
+other: <- entry
+  store v1, v3 offset=4 size=4
+  jump -> leave
+leave: <- mine, other
+  v6 = phi v3, 1 : int
+  ret v6
+""",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = slot size=8 align=8 name=s
+  v2 = call helper=get_current_pid_tgid : int
+  v3 = lshr v2, 32
+  branch v3, 77 cond=ne -> other, mine
+mine: <- entry
+  store v1, 77 offset=0 size=4
+  v4 = map map=ring
+  v5 = call v4, v1, 8, 77 helper=ringbuf_output : int
+  jump -> leave
+other: <- entry
+  store v1, v3 offset=4 size=4
+  jump -> leave
+leave: <- mine, other
+  v6 = phi v3, 1 : int
+  ret v6
+""",
+    ),
+    Case(
+        "checks",
+        "a value that may be missing, and one more condition: each way goes straight on",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = lookup 1 map=m
+  branch v1, 0 cond=ne -> found, merged
+found: <- entry
+  v2 = load v1 offset=0 size=8 signed=0 : int
+  v3 = delete 1 map=m
+  jump -> merged
+merged: <- entry, found
+  v4 = phi 0, v2 : int
+  branch v1, 0 cond=eq -> leave, more
+more: <- merged
+  v5 = load v0 offset=8 size=8 signed=0 : int
+  branch v5, 0 cond=eq -> leave, use
+use: <- more
+  ret v4
+leave: <- merged, more
+  ret 0
+""",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = lookup 1 map=m
+  branch v1, 0 cond=ne -> found, merged_leave
+found: <- entry
+  v2 = load v1 offset=0 size=8 signed=0 : int
+  v3 = delete 1 map=m
+  jump -> more
+more: <- found
+  v4 = load v0 offset=8 size=8 signed=0 : int
+  branch v4, 0 cond=eq -> leave, use
+use: <- more
+  ret v2
+leave: <- merged_leave, more
+  ret 0
+merged_leave: <- entry
+  jump -> leave
+""",
+    ),
+    Case(
+        "sink",
+        "fields of the context are loaded behind calls and tests",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = load v0 offset=8 size=4 signed=1 : int
+  v2 = load v0 offset=16 size=8 signed=0 : int
+  v3 = load v0 offset=24 size=8 signed=0 : int
+  v4 = map map=ring
+  v5 = call v4, 16, 0 helper=ringbuf_reserve : ptr
+  branch v5, 0 cond=eq -> leave, there
+there: <- entry
+  store v5, v1 offset=0 size=4
+  branch v3, 5 cond=eq -> five, done
+five: <- there
+  store v5, v2 offset=8 size=8
+  jump -> done
+done: <- there, five
+  v6 = call v5, 0 helper=ringbuf_submit : int
+  jump -> leave
+leave: <- entry, done
+  ret 0
+""",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = map map=ring
+  v2 = call v1, 16, 0 helper=ringbuf_reserve : ptr
+  branch v2, 0 cond=eq -> leave, there
+there: <- entry
+  v3 = load v0 offset=8 size=4 signed=1 : int
+  store v2, v3 offset=0 size=4
+  v4 = load v0 offset=24 size=8 signed=0 : int
+  branch v4, 5 cond=eq -> five, done
+five: <- there
+  v5 = load v0 offset=16 size=8 signed=0 : int
+  store v2, v5 offset=8 size=8
+  jump -> done
+done: <- there, five
+  v6 = call v2, 0 helper=ringbuf_submit : int
+  jump -> leave
+leave: <- entry, done
+  ret 0
+""",
+    ),
+    Case(
+        "sink",
+        "one load takes a register over the call as the context would; none goes into a loop",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = load v0 offset=8 size=8 signed=0 : int
+  v2 = call helper=get_smp_processor_id : int
+  jump -> loop
+loop: <- entry, loop
+  v3 = phi 0, v4 : int
+  v4 = add v3, v1
+  branch v4, 100 cond=ult -> loop, done
+done: <- loop
+  ret v4
+""",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = load v0 offset=8 size=8 signed=0 : int
+  v2 = call helper=get_smp_processor_id : int
+  jump -> loop
+loop: <- entry, loop
+  v3 = phi 0, v4 : int
+  v4 = add v3, v1
+  branch v4, 100 cond=ult -> loop, done
+done: <- loop
+  ret v4
+""",
+    ),
+    Case(
+        "sink",
+        "what is written to the context, or to the registers behind it, is read where it was",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = load v0 offset=8 size=8 signed=0 : int
+  v2 = load v0 offset=16 size=8 signed=0 : int
+  v3 = call v0, 5 helper=override_return : int
+  v4 = add v1, v2
+  ret v4
+""",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = load v0 offset=8 size=8 signed=0 : int
+  v2 = load v0 offset=16 size=8 signed=0 : int
+  v3 = call v0, 5 helper=override_return : int
+  v4 = add v1, v2
+  ret v4
+""",
+    ),
 ]
 
 

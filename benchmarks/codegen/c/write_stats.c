@@ -15,14 +15,15 @@ SEC("tracepoint/enter") int on_enter(struct enter *args)
 		return 0;
 	found = lookup(&stats, &tid);
 	if (!found) {
-		update(&stats, &tid, &first, 1);
+		keep(&stats, &tid, &first);
 		return 0;
 	}
+	/* zeros as long as this CPU has not counted */
+	if (!found->count || size < found->min)
+		found->min = size;
+	if (!found->count || size > found->max)
+		found->max = size;
 	found->count += 1;
 	found->total += size;
-	if (size < found->min)
-		found->min = size;
-	if (size > found->max)
-		found->max = size;
 	return 0;
 }
