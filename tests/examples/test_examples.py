@@ -73,6 +73,17 @@ def start(name: str, *options: str, until: str) -> subprocess.Popen[str]:
     raise AssertionError(process.communicate()[1])
 
 
+def lines_until(process: subprocess.Popen[str], last: str) -> list[str]:
+    """What it prints, up to a line that has some text."""
+    assert process.stdout
+    found = []
+    for line in process.stdout:
+        found.append(line.rstrip("\n"))
+        if last in line:
+            return found
+    raise AssertionError(f"no {last!r} in {found}")
+
+
 def interrupt(process: subprocess.Popen[str]) -> str:
     """What it prints until Ctrl-C has ended it."""
     process.send_signal(signal.SIGINT)
@@ -101,10 +112,11 @@ def test_syscall_latency() -> None:
 def test_malloc_stacks() -> None:
     child = Child(MALLOCS)
     process = start("malloc_stacks.py", "-p", str(child.pid), "300000", until="Press")
-    for size in ("299999", "300000", "654321"):
+    for size in ("299999", "300000", "654321", "777777"):
         child.do(size)
+    out = "\n".join(lines_until(process, "777777"))  # until then the stacks before have been printed
+    interrupt(process)
     child.close()
-    out = interrupt(process)
     head = rf"python\S* \(pid={child.pid}, tid={child.pid}\)"
     assert re.findall(rf"{head}\n  Allocated (\d+) bytes\n  Stack trace:\n    \S", out) == ["300000", "654321"]
     assert "ffi" in out  # ctypes calls by libffi: a frame of a library, with its name
@@ -143,7 +155,7 @@ def test_postgres_trace(server: Path) -> None:
         print(query, "select 1;", "select 'ende';", file=client.stdin, sep="\n", flush=True)
         while client.stdout.readline() != "ende\n":
             pass
-        out = interrupt(process)
-    rows = [line.split(maxsplit=2) for line in out.splitlines()[:3]]
+        rows = [line.split(maxsplit=2) for line in lines_until(process, "'ende'")]
+        interrupt(process)
     assert [(row[0], row[2]) for row in rows] == [(pid, query[:60]), (pid, "select 1;"), (pid, "select 'ende';")]
     assert float(rows[0][1]) >= 50 > float(rows[1][1]) > 0
