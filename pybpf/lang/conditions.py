@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pybpf.compiler.ir import Block
     from pybpf.lang.gen import Gen
 
-__all__ = ["bool_op", "branch", "choose", "compare", "conditional", "negate"]
+__all__ = ["asked", "bool_op", "branch", "choose", "compare", "conditional", "negate"]
 
 _COMPARE = MappingProxyType({
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Is: "is",
@@ -44,6 +44,21 @@ def branch(gen: Gen, node: ast.expr, yes: Block, no: Block) -> None:
         _branch_chain(gen, node, yes, no)
     else:
         gen.branch_on(gen.value(node), yes, no, node)
+
+
+def asked(node: ast.AST) -> tuple[str, bool] | None:
+    """The variable that a condition asks whether it is None, and whether it is not where the condition is true."""
+    there, subject = True, node
+    if isinstance(node, ast.Compare) and len(node.ops) == 1:
+        right = node.comparators[0]
+        if not (isinstance(right, ast.Constant) and right.value is None):
+            return None
+        if not isinstance(node.ops[0], (ast.Is, ast.IsNot, ast.Eq, ast.NotEq)):
+            return None
+        there, subject = isinstance(node.ops[0], (ast.IsNot, ast.NotEq)), node.left
+    if isinstance(subject, ast.NamedExpr):
+        subject = subject.target
+    return (subject.id, there) if isinstance(subject, ast.Name) else None
 
 
 def _branch_chain(gen: Gen, node: ast.Compare, yes: Block, no: Block) -> None:
@@ -160,7 +175,8 @@ class _Chosen:
 
     def value(self, at: ast.AST) -> Val:
         """Where all ways have joined."""
-        gen, first = self.gen, self.vals[0]
+        gen = self.gen
+        first = next((each for each in self.vals if not each.sure), self.vals[0])
         if all(each is first or _equal(each, first) for each in self.vals):
             return first
         if all(isinstance(each, Int) or (isinstance(each, Const) and isinstance(each.value, int))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any, NamedTuple, TypeVar, Union
 
 from pybpf import attach
@@ -48,7 +49,15 @@ class Declares:
         given = {key: value for key, value in options.items() if value is not None}
         probe = TracedProbe(kind, name, binary, given, self.session)
 
+        for given_value in (name, binary, *options.values()):
+            if isinstance(given_value, FunctionType):
+                raise BpfError(f"@tracer.{kind} is called before it decorates: write @tracer.{kind}(...)")
+        if not isinstance(name, str) or not isinstance(binary, (str, type(None))):
+            raise BpfError(f"cannot trace {kind} {name if binary is None else binary!r}: a name is a str")
+
         def decorate(function: F) -> F:
+            if not callable(function):
+                raise BpfError(f"cannot make a probe of {function!r:.60}: @tracer.{kind}(...) decorates a function")
             self._add(Declared(function, probe, how, source))
             return function
 
@@ -230,6 +239,11 @@ class Declares:
 
 
 def _is_many(names: Names) -> bool:
+    if isinstance(names, FunctionType):
+        raise BpfError("a decorator of a tracer is called before it decorates: write @tracer.kprobe(\"name\"), say")
+    given = [names] if isinstance(names, str) else names
+    if not isinstance(given, (list, tuple)) or not given or not all(isinstance(each, str) and each for each in given):
+        raise BpfError(f"{names!r:.60} names no function: give its name, a pattern, or a list of names")
     return not isinstance(names, str) or is_pattern(names)
 
 

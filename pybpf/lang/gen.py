@@ -11,7 +11,7 @@ from pybpf.lang.constants import Const
 from pybpf.lang.frame import Facts, Frame
 from pybpf.lang.ints import Int, convert, truth
 from pybpf.lang.scope import outside
-from pybpf.lang.variables import Env, Kept, Known, Unset, join_envs
+from pybpf.lang.variables import Env, Kept, Known, Unset, assume, join_envs
 from pybpf.lang.wrap import wrap
 
 if TYPE_CHECKING:
@@ -159,11 +159,17 @@ class Gen:
 
     def branch_on(self, val: Val, yes: Block, no: Block, at: ast.AST) -> None:
         """End the block: to ``yes`` if a value is true."""
+        from pybpf.lang.conditions import asked
+
         before = len(yes.predecessors), len(no.predecessors)
         val.branch(self, yes, no, at)
-        for block, count in zip((yes, no), before):
+        question = asked(at)
+        for block, count, true in zip((yes, no), before, (True, False)):
             if len(block.predecessors) > count:
-                self._edges.setdefault(block, []).append(self.frame.env)
+                env = self.frame.env
+                if question is not None and question[1] is true:
+                    env = assume(env, question[0], True)
+                self._edges.setdefault(block, []).append(env)
 
     def go(self, block: Block) -> None:
         """End the block by a jump."""

@@ -12,7 +12,7 @@ from pybpf.lang.constants import Const
 from pybpf.lang.frame import Loop
 from pybpf.lang.ints import KINDS, Int, Test
 from pybpf.lang.ranges import Range
-from pybpf.lang.variables import Kept, Known, Unset, join_bindings
+from pybpf.lang.variables import Kept, Known, Unset, assume, join_bindings
 from pybpf.types import s64, u64
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ def _entered(gen: Gen, node: ast.AST, stored: frozenset[str]) -> Env:
             env[name] = Unset(why)
         elif isinstance(binding, Known) and isinstance(binding.val, Const) and isinstance(binding.val.value, int):
             env[name] = Kept("int", binding.val)
+        else:
+            env = assume(env, name, False)
     return env
 
 

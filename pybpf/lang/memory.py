@@ -279,18 +279,20 @@ def differ(gen: Gen, one: Ref, other: Ref, size: int) -> Operand:
 
 
 class Maybe(Val):
-    """A value that may be missing: ``None`` until the probe has asked. Using it without asking is refused.
+    """A value that may be missing, ``None`` then. Using it is refused but where the probe has asked, and it was there:
+    on such a way the variable that has it is bound to a ``Maybe`` that is sure.
 
     :ivar there: a register that is 0 when it is missing.
     :ivar value: the value, to be used only where it is there.
     :ivar source: what it comes from, for messages: ``begun.get()``.
+    :ivar sure: whether it is there on all ways that lead here.
     """
 
-    def __init__(self, there: Operand, value: Val, source: str, asked: list[bool] | None = None) -> None:
+    def __init__(self, there: Operand, value: Val, source: str, sure: bool = False) -> None:
         self.there = there
         self.value = value
         self.source = source
-        self._asked = [False] if asked is None else asked  # shared by all that variables make of it
+        self.sure = sure
 
     @property
     def what(self) -> str:
@@ -298,10 +300,16 @@ class Maybe(Val):
 
     def use(self, gen: Gen, at: ast.AST) -> Val:
         """The value, after the probe has asked whether there is one."""
-        if not self._asked[0]:
+        if not self.sure:
             gen.fail(at, f"{self.source} may give None: write 'if x is not None:' (or 'if x is None: return') before "
                      "what uses it")  # fmt: skip
         return self.value
+
+    def assumed(self, sure: bool) -> Val:
+        return Maybe(self.there, self.value, self.source, sure)
+
+    def same(self, other: Val) -> bool:
+        return isinstance(other, Maybe) and self.there is other.there and self.value is other.value
 
     def ssa(self) -> tuple[Hashable, tuple[Operand, ...]] | None:
         inner = self.value.ssa()
@@ -311,16 +319,14 @@ class Maybe(Val):
         return ("maybe", key), (self.there, *operands)
 
     def with_ssa(self, operands: Sequence[Operand]) -> Val:
-        return Maybe(operands[0], self.value.with_ssa(operands[1:]), self.source, self._asked)
+        return Maybe(operands[0], self.value.with_ssa(operands[1:]), self.source, self.sure)
 
     def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
         if isinstance(other, Const) and other.value is None and op in ("is", "is not", "==", "!="):
-            self._asked[0] = True
             return Test("eq" if op in ("is", "==") else "ne", self.there, 0)
         return self.use(gen, at).compare(gen, op, other, at)
 
     def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
-        self._asked[0] = True
         if type(self.value).branch is Val.branch:
             gen.b.branch("ne", self.there, 0, yes, no)  # what is there is true: a struct, a map
             return

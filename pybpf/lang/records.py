@@ -7,7 +7,7 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pybpf.errors import BpfError, BtfError
+from pybpf.errors import BtfError, NotFoundError
 from pybpf.lang.pointers import Pointer, Rows, Text, value_at
 from pybpf.lang.reading import KERNEL, USER, Where
 from pybpf.lang.shapes import Address, Elements, Number, Opaque, Shape, btf_named, integer, is_text
@@ -108,7 +108,7 @@ class Fields(Val):
             gen.fail(at, f"the fields of tracepoint {name} are not known: the target has no format files")
         try:
             fields = {field.name: field for field in ask(name)}
-        except BpfError as error:
+        except NotFoundError as error:
             gen.fail(at, str(error))
         return Fields(name, fields, Where(gen.ctx, direct=gen.ctx))
 

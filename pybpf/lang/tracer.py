@@ -217,6 +217,9 @@ class Tracer(Declares, Makes):
             return pump.turn()
 
     def _pump(self, handlers: Mapping[Events[Any], Callable[[Any], object]]) -> Pump:
+        for events in handlers:
+            if not isinstance(events, Events):
+                raise BpfError(f"{events!r:.60} is no stream of events: handlers are {{tracer.events(...): function}}")
         callbacks = {events.reader: callback for events, callback in handlers.items()}
         if self.session.prints.used:
             callbacks[self.session.prints.events.reader] = self._print

@@ -26,6 +26,9 @@ def index_node(at: ast.AST) -> ast.AST:
 class Val:
     """A value of a probe: a constant of Python, an integer in a register, a place in memory, a map, ..."""
 
+    #: whether there is a value: not so of one that may be None, before the probe has asked
+    sure = True
+
     @property
     def what(self) -> str:
         """What messages call it, with an article: ``"a u32"``, ``"the map 'begun'"``."""
@@ -101,6 +104,14 @@ class Val:
     def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
         """End the block: to ``yes`` if the value is true in Python's sense."""
         self.refuse(gen, at, "is neither true nor false: compare it, or what is in it, with something")
+
+    def assumed(self, sure: bool) -> Val:
+        """The same value where it is sure that it is not None, or is not."""
+        return self
+
+    def same(self, other: Val) -> bool:
+        """Whether a variable that has this or that, depending on the way, has one value."""
+        return self is other
 
     # becoming something else
 

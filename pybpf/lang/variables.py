@@ -13,7 +13,7 @@ from typing import NamedTuple, Union
 from pybpf.lang.constants import Const
 from pybpf.lang.values import Val
 
-__all__ = ["Binding", "Env", "Kept", "Known", "Unset", "join_bindings", "join_envs"]
+__all__ = ["Binding", "Env", "Kept", "Known", "Unset", "assume", "join_bindings", "join_envs"]
 
 
 class Kept(NamedTuple):
@@ -55,7 +55,7 @@ def _same(one: Val, other: Val) -> bool:
             return one.value is other.value or (type(one.value) is type(other.value) and bool(one.value == other.value))
         except Exception:  # an object of the user's that does not compare
             return False
-    return one is other
+    return one.same(other)
 
 
 def join_bindings(one: Binding | None, other: Binding | None) -> Binding:
@@ -65,13 +65,21 @@ def join_bindings(one: Binding | None, other: Binding | None) -> Binding:
         return unset if isinstance(unset, Unset) else _MAYBE
     if isinstance(one, Unset) or isinstance(other, Unset):
         return one if isinstance(one, Unset) else other
-    if isinstance(one, Kept) and isinstance(other, Kept) and one.key == other.key:
-        return one
-    if isinstance(one, Known) and isinstance(other, Known) and _same(one.val, other.val):
-        return one
+    if (isinstance(one, Kept) and isinstance(other, Kept) and one.key == other.key) or (
+        isinstance(one, Known) and isinstance(other, Known) and _same(one.val, other.val)
+    ):
+        return one if other.val.sure else other
     if _is_number(one) and _is_number(other):
         return one if isinstance(one, Kept) else Kept("int", one.val)
     return Unset(f"is {one.val.what} or {other.val.what} here, depending on the way: use two names")
+
+
+def assume(env: Env, name: str, sure: bool) -> Env:
+    """The variables where it is sure that one of them is not None, or is not."""
+    binding = env.get(name)
+    if binding is None or isinstance(binding, Unset) or binding.val.sure is sure:
+        return env
+    return {**env, name: binding._replace(val=binding.val.assumed(sure))}
 
 
 def join_envs(envs: list[Env]) -> Env:

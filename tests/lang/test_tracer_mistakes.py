@@ -1,0 +1,143 @@
+"""Mistakes on the Python side of a tracer: each gives a documented exception that says what to do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pybpf
+from pybpf import BpfError, ClosedError, NotFoundError, Struct, Tracer, u32, u64
+from pybpf.lang import pid
+
+
+class Event(Struct):
+    """An event."""
+
+    number: u32
+
+
+def nothing() -> None:
+    """A probe that does nothing."""
+
+
+def before(use: Callable[[Tracer, Any, Any], Any]) -> Callable[[], Any]:
+    """Use a tracer, its map and its events before it is attached."""
+    tracer = Tracer()
+    counts, events = tracer.hash(u32, u64, name="counts"), tracer.events(Event, name="events")
+    return lambda: use(tracer, counts, events)
+
+
+ROWS: list[tuple[Callable[[], Any], type[BpfError], str]] = [
+    (before(lambda tracer, counts, events: counts[1]), BpfError,
+     "the map 'counts' is not in the kernel yet: use it inside 'with tracer:'"),
+    (before(lambda tracer, counts, events: list(counts.items())), BpfError,
+     "the map 'counts' is not in the kernel yet: use it inside 'with tracer:'"),
+    (before(lambda tracer, counts, events: list(events)), BpfError,
+     "the events 'events' cannot be read yet: use them inside 'with tracer:'"),
+    (before(lambda tracer, counts, events: tracer.run()), ClosedError,
+     "cannot run this tracer: it is not attached: use 'with tracer:'"),
+    (before(lambda tracer, counts, events: tracer.poll()), ClosedError,
+     "cannot poll this tracer: it is not attached: use 'with tracer:'"),
+    (before(lambda tracer, counts, events: tracer.close() or tracer.attach()), ClosedError,
+     "this tracer is closed; make another one to trace again"),
+    (before(lambda tracer, counts, events: tracer.close() or tracer.interval(1)(nothing)), ClosedError,
+     "cannot add the probe nothing(): the tracer was attached before; decorate functions first"),
+    (before(lambda tracer, counts, events: events.emit(number=1)), BpfError,
+     "emit() works only in a probe, a function that a tracer's decorator compiles"),
+    (lambda: pid(), BpfError,
+     "pid() works only in a probe: call it in a function that a tracer's decorator compiles, such as "
+     "@tracer.kprobe(...), or in a function that this one calls"),
+    (lambda: Tracer().tracepoint(nothing), BpfError,  # type: ignore[arg-type]
+     "@tracer.tracepoint is called before it decorates: write @tracer.tracepoint(...)"),
+    (lambda: Tracer().kprobe(nothing), BpfError,  # type: ignore[arg-type]
+     "a decorator of a tracer is called before it decorates: write @tracer.kprobe(\"name\"), say"),
+    (lambda: Tracer().kprobe([]), BpfError,
+     "[] names no function: give its name, a pattern, or a list of names"),
+    (lambda: Tracer().tracepoint(3), BpfError,  # type: ignore[arg-type]
+     "cannot trace tracepoint 3: a name is a str"),
+    (lambda: Tracer().tracepoint("a:b")(3), BpfError,  # type: ignore[type-var]
+     "cannot make a probe of 3: @tracer.tracepoint(...) decorates a function"),
+]
+
+
+@pytest.mark.parametrize(("act", "kind", "message"), ROWS, ids=[message[:40] for _, _, message in ROWS])
+def test_message(act: Callable[[], Any], kind: type[BpfError], message: str) -> None:
+    with pytest.raises(BpfError) as raised:
+        act()
+    assert type(raised.value) is kind
+    assert str(raised.value) == message
+
+
+@pytest.mark.root
+@pytest.mark.needs("perf_event")
+def test_attached() -> None:
+    tracer = Tracer(pid=os.getpid())
+    tracer.interval(3600)(nothing)
+    with tracer:
+        for act, message in (
+            (tracer.attach, "this tracer is attached already; make another one to trace again"),
+            (lambda: tracer.interval(1)(nothing),
+             "cannot add the probe nothing(): the tracer was attached before; decorate functions first"),
+            (lambda: tracer.run({1: print}, duration=0), "1 is no stream of events"),  # type: ignore[dict-item]
+            (lambda: tracer.links(print), "print is no probe of this tracer"),
+        ):  # fmt: skip
+            with pytest.raises(BpfError, match="^" + message.replace("(", r"\(").replace(")", r"\)")):
+                act()
+    tracer.close()
+    tracer.close()
+
+
+@pytest.mark.root
+@pytest.mark.needs("tracepoint")
+@pytest.mark.parametrize(("declare", "message"), [
+    (lambda tracer: tracer.tracepoint("syscalls:sys_enter_opnat"), "there is no tracepoint syscalls:sys_enter_opnat"),
+    (lambda tracer: tracer.tracepoint("openat"), "there is no tracepoint openat: in this kernel; a tracepoint's name"),
+    (lambda tracer: tracer.uprobe("libnothing.so", "x"), "cannot find libnothing.so"),
+    (lambda tracer: tracer.uprobe("libc.so.6", "mallocc"), "there is no function mallocc in"),
+])  # fmt: skip
+def test_names_of_nothing(declare: Callable[[Tracer], Any], message: str) -> None:
+    tracer = Tracer(pid=os.getpid())
+    declare(tracer)(nothing)
+    with pytest.raises(NotFoundError) as raised:
+        tracer.attach()
+    assert str(raised.value).startswith(message)
+
+
+SCRIPT = """
+from pybpf import PermissionDenied, Tracer, u32, u64
+def probe(args):
+    counts[args.pid] += 1
+def sample():
+    counts[1] += 1
+for declare in (lambda tracer: tracer.tracepoint("syscalls:sys_enter_kill")(probe),
+                lambda tracer: tracer.profile(hz=9)(sample)):
+    tracer = Tracer()
+    counts = tracer.hash(u32, u64)
+    declare(tracer)
+    try:
+        tracer.attach()
+    except PermissionDenied as error:
+        print(error.advice)
+"""
+
+
+@pytest.mark.root
+@pytest.mark.needs("tracepoint")
+def test_without_privileges(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    ids = ["--reuid=0", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]  # root only by name
+    done = subprocess.run(
+        ["setpriv", *ids, sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(Path(pybpf.__file__).parents[1])},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.stderr == "" and done.returncode == 0
+    advice = done.stdout.splitlines()
+    assert len(advice) == 2 and all("run as root" in each for each in advice)
