@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ppid,
         sizeof,
     )
+    from pybpf.lang.paths import path
     from pybpf.lang.process import cgroup_id, comm, gid, ns_pid, ns_tid, pid, tid, uid
     from pybpf.lang.registers import cookie, func_ip, register, retval
     from pybpf.lang.stacks import KernelStack, UserStack, kernel_stack, user_stack
@@ -73,6 +74,7 @@ __all__ = [
     "ntoh64",
     "offsetof",
     "override_return",
+    "path",
     "pid",
     "ppid",
     "random",
@@ -99,6 +101,7 @@ __getattr__ = lazy_names(
         "clock": "boot_ns cpu jiffies64 ktime_ns random tai_ns",
         "joining": "join_user_str",
         "kernel": "cast container_of current_task enum has_field offsetof ppid sizeof",
+        "paths": "path",
         "process": "cgroup_id comm gid ns_pid ns_tid pid tid uid",
         "registers": "cookie func_ip register retval",
         "stacks": "KernelStack UserStack kernel_stack user_stack",

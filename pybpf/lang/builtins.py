@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from pybpf.lang import actions, clock, joining, kernel, process, registers, swaps, user
+from pybpf.lang import actions, clock, joining, kernel, paths, process, registers, swaps, user
 from pybpf.lang.builtin import Builtin
 
 __all__ = ["BUILTINS"]
 
 #: files by noun, in the order of the documentation
-_FILES: tuple[ModuleType, ...] = (process, clock, registers, kernel, user, joining, swaps, actions)
+_FILES: tuple[ModuleType, ...] = (process, clock, registers, kernel, paths, user, joining, swaps, actions)
 
 #: name -> builtin
 BUILTINS: dict[str, Builtin] = {

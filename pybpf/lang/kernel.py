@@ -19,7 +19,8 @@ from pybpf.lang.values import Val
 from pybpf.types import u32
 
 __all__ = [
-    "cast", "container_of", "current_task", "enum", "has_field", "offsetof", "ppid", "sizeof", "where_of",
+    "cast", "container_of", "current_task", "current_task_pointer", "enum", "has_field", "offsetof", "ppid", "sizeof",
+    "where_of",
 ]  # fmt: skip
 
 _TASK = "struct task_struct"
@@ -40,7 +41,8 @@ def where_of(gen: Gen, val: Val, at: ast.AST) -> Where:
     return Where(val.scalar(gen, at))
 
 
-def _current_task(gen: Gen, at: ast.AST) -> Pointer:
+def current_task_pointer(gen: Gen, at: ast.AST) -> Pointer:
+    """The running task."""
     shape = kernel_shape(gen, _TASK, at)
     address, typed = gen.b.emit("call", helper="get_current_task"), None
     if gen.target.has_helper(gen.unit.type, "get_current_task_btf"):
@@ -48,7 +50,7 @@ def _current_task(gen: Gen, at: ast.AST) -> Pointer:
     return Pointer(Where(address, direct=typed, typed=typed is not None), shape)
 
 
-@builtin(_current_task)
+@builtin(current_task_pointer)
 def current_task() -> Any:
     """The running task, a pointer to the kernel's ``struct task_struct``: ``current_task().real_parent.tgid``.
 
@@ -58,7 +60,7 @@ def current_task() -> Any:
 
 
 def _ppid(gen: Gen, at: ast.AST) -> Val:
-    parent = _current_task(gen, at).attr(gen, "real_parent", at)
+    parent = current_task_pointer(gen, at).attr(gen, "real_parent", at)
     return convert(gen, parent.attr(gen, "tgid", at), u32, at)
 
 
