@@ -11,6 +11,7 @@ from pybpf.lazy import lazy_names
 if TYPE_CHECKING:
     from pybpf.lang.actions import override_return, signal, signal_thread
     from pybpf.lang.clock import boot_ns, cpu, jiffies64, ktime_ns, random, tai_ns
+    from pybpf.lang.inet import IpAddress, ntop
     from pybpf.lang.joining import join_user_str
     from pybpf.lang.kernel import (
         cast,
@@ -37,12 +38,17 @@ if TYPE_CHECKING:
         ntoh32,
         ntoh64,
     )
+    from pybpf.lang.symbols import KernelAddress, UserAddress, func_name, kernel_symbol, user_symbol
+    from pybpf.lang.syscalls import syscall
     from pybpf.lang.tracer import Tracer
     from pybpf.lang.user import kernel_ptr, read_kernel, read_kernel_str, read_user, read_user_str, user_ptr
 
 __all__ = [
+    "IpAddress",
+    "KernelAddress",
     "KernelStack",
     "Tracer",
+    "UserAddress",
     "UserStack",
     "boot_ns",
     "bswap16",
@@ -57,6 +63,7 @@ __all__ = [
     "current_task",
     "enum",
     "func_ip",
+    "func_name",
     "gid",
     "has_field",
     "hton16",
@@ -66,12 +73,14 @@ __all__ = [
     "join_user_str",
     "kernel_ptr",
     "kernel_stack",
+    "kernel_symbol",
     "ktime_ns",
     "ns_pid",
     "ns_tid",
     "ntoh16",
     "ntoh32",
     "ntoh64",
+    "ntop",
     "offsetof",
     "override_return",
     "path",
@@ -87,11 +96,13 @@ __all__ = [
     "signal",
     "signal_thread",
     "sizeof",
+    "syscall",
     "tai_ns",
     "tid",
     "uid",
     "user_ptr",
     "user_stack",
+    "user_symbol",
 ]
 
 __getattr__ = lazy_names(
@@ -99,6 +110,7 @@ __getattr__ = lazy_names(
     {
         "actions": "override_return signal signal_thread",
         "clock": "boot_ns cpu jiffies64 ktime_ns random tai_ns",
+        "inet": "IpAddress ntop",
         "joining": "join_user_str",
         "kernel": "cast container_of current_task enum has_field offsetof ppid sizeof",
         "paths": "path",
@@ -106,6 +118,8 @@ __getattr__ = lazy_names(
         "registers": "cookie func_ip register retval",
         "stacks": "KernelStack UserStack kernel_stack user_stack",
         "swaps": "bswap16 bswap32 bswap64 hton16 hton32 hton64 ntoh16 ntoh32 ntoh64",
+        "symbols": "KernelAddress UserAddress func_name kernel_symbol user_symbol",
+        "syscalls": "syscall",
         "tracer": "Tracer",
         "user": "kernel_ptr read_kernel read_kernel_str read_user read_user_str user_ptr",
     },

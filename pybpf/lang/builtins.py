@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from pybpf.lang import actions, clock, joining, kernel, paths, process, registers, swaps, user
+from pybpf.lang import (
+    actions,
+    clock,
+    inet,
+    joining,
+    kernel,
+    paths,
+    process,
+    registers,
+    swaps,
+    symbols,
+    syscalls,
+    user,
+)
 from pybpf.lang.builtin import Builtin
 
 __all__ = ["BUILTINS"]
 
 #: files by noun, in the order of the documentation
-_FILES: tuple[ModuleType, ...] = (process, clock, registers, kernel, paths, user, joining, swaps, actions)
+_FILES: tuple[ModuleType, ...] = (
+    process, clock, registers, symbols, syscalls, kernel, paths, user, joining, swaps, inet, actions,
+)  # fmt: skip
 
 #: name -> builtin
 BUILTINS: dict[str, Builtin] = {

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from pybpf.lang.gen import Gen
     from pybpf.lang.output import Events
 
-__all__ = ["EmitVal", "EventsVal", "Reserved"]
+__all__ = ["CURRENT_CPU", "EmitVal", "EventsVal", "Reserved"]
 
-#: BPF_F_CURRENT_CPU
-_CURRENT_CPU = 0xFFFFFFFF
+#: BPF_FCURRENT_CPU
+CURRENT_CPU = 0xFFFFFFFF
 _ENOSPC = -28
 
 
@@ -161,7 +161,7 @@ def _to_perf_buffer(gen: Gen, events: Events[Any], record: Operand) -> None:
     """Send what is in memory of the function. What finds no room the kernel counts itself."""
     b = gen.b
     size = sizeof(events.kind)
-    failed = b.emit("call", gen.ctx, _map(gen, events), _CURRENT_CPU, record, size, helper="perf_event_output")
+    failed = b.emit("call", gen.ctx, _map(gen, events), CURRENT_CPU, record, size, helper="perf_event_output")
     with when(b, "slt", failed, 0, "failed"), when(b, "ne", failed, _ENOSPC, "unsent"):
         events.counter.bump(gen)
 

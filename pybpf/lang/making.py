@@ -22,7 +22,7 @@ from pybpf.lang.maps import (
     Variable,
 )
 from pybpf.lang.output import PAGES, Events
-from pybpf.lang.specials import ArrayOfMaps, Bloom, HashOfMaps, Jumps, TaskStorage
+from pybpf.lang.specials import ArrayOfMaps, Bloom, HashOfMaps, Jumps, PerfCounter, TaskStorage
 from pybpf.maps import EventReader, MapSpec
 
 __all__ = ["Makes"]
@@ -113,6 +113,13 @@ class Makes(MakesAggregates):
     def jumps(self, length: int, *, name: str = "") -> Jumps:
         """Programs to jump to, which Python puts in."""
         return self._part(Jumps(length, self.counts, name))
+
+    def perf_counter(self, event: str, *, name: str = "") -> PerfCounter:
+        """How often a perf event has happened on a CPU since the tracer was attached: ``c.read()`` in a probe.
+
+        :param event: of the kernel (``"page-faults"``) or the processor (``"cpu-cycles"``).
+        """
+        return self._part(PerfCounter(event, self.counts, name))
 
     def events(self, kind: type[T], *, pages: int = PAGES, name: str = "") -> Events[T]:
         """A stream of events, each a ``kind``, a Struct: a ring buffer, or a perf buffer on kernels before 5.8.

@@ -11,13 +11,13 @@ from pybpf.lang.values import Val
 from pybpf.sys.bpf import ProgType
 from pybpf.types import u64
 
-__all__ = ["cookie", "func_ip", "register", "retval"]
+__all__ = ["cookie", "func_ip", "func_ip_value", "register", "retval"]
 
 #: types of program whose context begins with ``struct pt_regs``
 _WITH_REGISTERS = (ProgType.KPROBE, ProgType.PERF_EVENT)
 
 
-def _load(gen: Gen, name: str) -> Val:
+def _load(gen: Gen, name: str) -> Int:
     offset = gen.target.arch.registers[name]
     return Int(gen.b.emit("load", gen.ctx, offset=offset, size=8, signed=False), u64)
 
@@ -48,13 +48,14 @@ def retval() -> u64:
     meant_for_probes()
 
 
-def _func_ip(gen: Gen, at: ast.AST) -> Val:
+def func_ip_value(gen: Gen, at: ast.AST) -> Int:
+    """The address of the probed function."""
     if gen.unit.type == ProgType.KPROBE and not gen.target.has_helper(gen.unit.type, "get_func_ip"):
         return _load(gen, gen.target.arch.ip)
-    return Int(call_helper(gen, at, "func_ip()", "get_func_ip", gen.ctx), u64)
+    return Int(call_helper(gen, at, f"{ast.unparse(at)}", "get_func_ip", gen.ctx), u64)
 
 
-@builtin(_func_ip, ProgType.KPROBE, ProgType.TRACING)
+@builtin(func_ip_value, ProgType.KPROBE, ProgType.TRACING)
 def func_ip() -> u64:
     """The address of the probed function; also at its return, from Linux 5.15 on."""
     meant_for_probes()

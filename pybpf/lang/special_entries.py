@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from pybpf.compiler.ops import PTR
 from pybpf.lang.constants import Const
+from pybpf.lang.emitting import CURRENT_CPU
 from pybpf.lang.entries import HashVal, KeyedVal, MapVal
-from pybpf.lang.ints import Test
+from pybpf.lang.ints import Int, Test
 from pybpf.lang.memory import MAP, OWN, Maybe, Ref, is_integer, place
 from pybpf.lang.values import Val
 from pybpf.maps import MapSpec
 from pybpf.sys.bpf import UpdateFlags
+from pybpf.types import u64
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
     from pybpf.lang.gen import Gen
 
-__all__ = ["BloomVal", "InnerVal", "JumpsVal", "OuterVal", "TaskStorageVal"]
+__all__ = ["BloomVal", "InnerVal", "JumpsVal", "OuterVal", "PerfCounterVal", "TaskStorageVal"]
 
+_PERF_VALUE = 24
 _STORAGE_CREATE = 1  # BPF_LOCAL_STORAGE_GET_F_CREATE
 
 
@@ -84,6 +87,22 @@ class JumpsVal(MapVal):
         return Const(None)
 
     methods = MappingProxyType({"to": to})
+
+
+class PerfCounterVal(MapVal):
+    """Counts of a perf event."""
+
+    def read(self, gen: Gen, at: ast.AST) -> Val:
+        """``c.read()``"""
+        b = gen.b
+        if not gen.target.has_helper(gen.unit.type, "perf_event_read_value"):
+            return Int(self.helper(gen, "perf_event_read", CURRENT_CPU), u64)
+        # struct bpf_perf_event_value: the count, and two times; zeros where it fails
+        value = b.slot(_PERF_VALUE, "counted")
+        self.helper(gen, "perf_event_read_value", CURRENT_CPU, value, _PERF_VALUE)
+        return Int(b.emit("load", value, offset=0, size=8, signed=False), u64)
+
+    methods = MappingProxyType({"read": read})
 
 
 class OuterVal(KeyedVal):

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pybpf.attach.events import find_event
+from pybpf.errors import BpfError
 from pybpf.lang.counts import Counts
 from pybpf.lang.maps import ENTRIES, TracerMap, key_type, value_type
 from pybpf.maps import MapSpec
 from pybpf.sys.bpf import MapType
+from pybpf.sys.cpus import online_cpus
+from pybpf.sys.explain import explaining
+from pybpf.sys.perf import perf_event_open
 from pybpf.types import s32, u32
 
-__all__ = ["ArrayOfMaps", "Bloom", "HashOfMaps", "Jumps", "TaskStorage"]
+if TYPE_CHECKING:
+    from pybpf.maps import Map
+
+__all__ = ["ArrayOfMaps", "Bloom", "HashOfMaps", "Jumps", "PerfCounter", "TaskStorage"]
 
 
 class _Special(TracerMap):
@@ -117,3 +125,33 @@ class Jumps(_Special):
 
     def __delitem__(self, index: int) -> None:
         del self.map[index]
+
+
+class PerfCounter(_Special):
+    """How often a perf event has happened on each CPU since the tracer was attached.
+
+    In a probe ``c.read()``: on its CPU; differences count what lies between two probes that run on one CPU.
+
+    :param event: a name such as ``"page-faults"`` or ``"cpu-cycles"``; see :func:`pybpf.attach.find_event`.
+    """
+
+    type = MapType.PERF_EVENT_ARRAY
+    _val = "PerfCounterVal"
+
+    def __init__(self, event: str, counts: Counts, name: str = "") -> None:
+        super().__init__(MapSpec(self.type, u32, u32, 0, name), counts)
+        self._event = find_event(event)
+
+    def bind(self, loaded: Map) -> None:
+        """Count, on all CPUs. :raises UnsupportedError: this machine does not count such events."""
+        super().bind(loaded)
+        for cpu in online_cpus():
+            what = f"count {self._event.name}"
+            with explaining(what, "perf_event"):
+                event = perf_event_open(cpu=cpu, what=what, type=self._event.type, config=self._event.config)
+            with event:  # the map keeps it
+                self.map[cpu] = event
+
+    def read(self) -> int:
+        """In a probe: the count on its CPU; 0 where it cannot be read. :raises BpfError: outside of one."""
+        raise BpfError("read() of a perf counter works only in a probe, a function that a tracer's decorator compiles")

@@ -13,7 +13,7 @@ from pybpf.lang.builtin import Lowering, builtin, call_helper, meant_for_probes
 from pybpf.lang.gen import Gen
 from pybpf.lang.values import Val
 from pybpf.maps import MapSpec
-from pybpf.report import key_text
+from pybpf.report import key_text, printable
 from pybpf.sys.bpf import MapType
 from pybpf.types import Struct, StructLayout, array_of, layout, s32, u32, u64
 from pybpf.types.layout import TupleLayout
@@ -146,6 +146,8 @@ def key_with_stacks(key: object) -> str:
     """A key as bpftrace writes it between brackets: the frames of a stack on lines of their own."""
     if isinstance(key, (KernelStack, UserStack)):
         return "\n" + indent(str(key), "    ") + "\n"
+    if isinstance(key, Struct) and type(key).__str__ is not Struct.__str__:
+        return printable(str(key))
     return ", ".join(map(key_with_stacks, key)) if isinstance(key, tuple) else key_text(key)
 
 
@@ -154,7 +156,7 @@ def bound(kind: Any, stacks: Stacks) -> Any:
     """A type whose values have what a tracer knows of stacks: the type itself where it has no stacks in it."""
     if not isinstance(kind, type):
         return kind
-    if issubclass(kind, (KernelStack, UserStack)):
+    if hasattr(kind, "_stacks"):
         return ElementType(kind.__name__, (kind,), {"_stacks": stacks, "__module__": kind.__module__})
     inner = layout(kind)
     if isinstance(inner, StructLayout):
