@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,7 +49,8 @@ def test_names_of_functions(child: Caller) -> None:
     lines: list[str] = []
     tracer = Tracer(pid=child.pid, on_print=lines.append)
     seen, calls = tracer.events(Seen), tracer.count(key=(UserAddress, u32))
-    known = next(int(line.split()[0], 16) for line in open("/proc/kallsyms") if line.split()[2] == "vfs_read")
+    lines_of_kernel = [line.split() for line in Path("/proc/kallsyms").read_text().splitlines()]
+    known = next(int(line[0], 16) for line in lines_of_kernel if line[2] == "vfs_read")
 
     @tracer.uprobe(LIBC, "getppid")
     def on_call() -> None:
