@@ -165,7 +165,7 @@ def search(text: str) -> tuple[AttachPoint, ...]:
             parts.insert(0, star)
         wanted = 2 if kind.path and kind.name != "iter" else 0 if kind.name in ("begin", "end") else 1
         parts += [star] * (wanted - len(parts))
-        point = _point(kind, head, parts, listing=True)
+        point = _point(kind, head, parts, choice=has_wildcard(head.text), listing=True)
         if point is not None:
             found.append(point)
     return tuple(found)
@@ -230,7 +230,7 @@ def _split(text: str) -> list[_Part]:
 def _point(
     kind: Kind, head: _Part, parts: list[_Part], choice: bool = False, listing: bool = False
 ) -> AttachPoint | None:
-    """What one kind makes of the parts; None where it is one of several kinds and the number of parts is not its."""
+    """What one kind makes of the parts; None where it is one of several kinds and the parts are not its."""
     reader, counts = _READERS[kind.name]
     if len(parts) not in counts:
         if kind.name == "uprobe" and any(part.text == "@" for part in parts):
@@ -243,7 +243,12 @@ def _point(
         for part in parts:
             if not part.text:
                 part.fail(f"nothing stands after the ':'; write {_forms(kind)}")
-    return reader(kind.name, parts, listing)
+    try:
+        return reader(kind.name, parts, listing)
+    except AttachFault:
+        if choice:
+            return None
+        raise
 
 
 def _forms(kind: Kind) -> str:

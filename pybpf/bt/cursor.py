@@ -46,6 +46,7 @@ class Cursor:
 
     def seek(self, position: int) -> None:
         """Go to the first word at or after an offset."""
+        self.last = position
         self._tokens = [lex(self.source, position)]
         self._index = 0
         self.kind, self.text, self.start, self.end = self._tokens[0]

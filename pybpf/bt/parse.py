@@ -20,7 +20,7 @@ _LAYOUT = re.compile(LAYOUT)
 #: A preprocessor line, continued by a backslash at its end.
 _DIRECTIVE = re.compile(r"#(?:[^\\\n]|\\(?s:.))*")
 #: One piece of C text between braces.
-_C_PIECE = re.compile(LAYOUT + r"(?:\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|[^\s{};\"'/]+|(?s:.)|\Z)")
+_C_PIECE = re.compile(LAYOUT + r"(?:\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|[^\s{};\"'/]+|(?P<end>\Z)|(?s:.))")
 #: One piece of an attach point.
 _POINT_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[^"\s{,/]+|/', re.DOTALL)
 #: A lone surrogate that does not stand for a byte: no text that was read from anywhere has one.
@@ -123,7 +123,7 @@ class _ScriptParser(StatementParser):
         while True:
             match = _C_PIECE.match(text, position)
             assert match is not None  # the last pattern takes what the others do not
-            if match.end() == len(text) and text[match.end() - 1] not in "};":
+            if match["end"] is not None:
                 self.fail((start, self.end), "the definition has no end; write '};' there")
             position = match.end()
             last = text[position - 1]

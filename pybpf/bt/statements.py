@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 
 from pybpf.bt import tree
 from pybpf.bt.expressions import ExpressionParser
 from pybpf.bt.tokens import COMPOUND, END, KEYWORDS
-from pybpf.sys.near import did_you_mean
 
 __all__ = ["StatementParser"]
 
@@ -66,9 +66,9 @@ class StatementParser(ExpressionParser):
             self.fail(value.span, "this cannot be assigned to; write $x or @x before the '='")
         if self.kind in COMPOUND:
             self.fail(value.span, f"this cannot be assigned to; write $x or @x before the {self.kind!r}")
-        hint = did_you_mean(word, KEYWORDS) if word and self.kind != "}" else ""
-        if hint:
-            self.fail(value.span, f"{word!r} does not start a statement{hint}")
+        near = get_close_matches(word, KEYWORDS, 1) if word else []
+        if near:
+            self.fail(value.span, f"{word!r} does not start a statement; did you mean {near[0]}?")
         self.fail((self.last - 1, self.last), "';' must stand after this, where the statement ends")
 
     def end_statement(self) -> None:

@@ -70,7 +70,9 @@ class TypeParser(Cursor, ABC):
         start = self.start
         word = self.advance()
         self.expect("(", f"after {word!r}")
+        self.enter()
         operand = self.type_or_expression()
+        self.depth -= 1
         self.expect(")", f"after what {word!r} is of")
         return tree.TypeOf(self.since(start), operand)
 
