@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import NamedTuple
 
+from pybpf import attach
 from pybpf.attach.link import AnyLink
 from pybpf.prog import Program, ProgramSpec
 from pybpf.prog.load import HasFd
 
-__all__ = ["Attach", "at_one", "by_spec"]
+__all__ = ["Attach", "at_one", "by_spec", "tracepoints"]
 
 Maps = Mapping[str, HasFd]
 
@@ -35,3 +37,18 @@ def at_one(attach: Callable[[Program], AnyLink]) -> Attach:
 def by_spec(attach: Callable[[ProgramSpec, Maps], AnyLink]) -> Attach:
     """Attach to many places by a function that loads the program in the form which that takes."""
     return Attach(lambda spec, maps: None, lambda program, spec, maps: attach(spec, maps))
+
+
+def tracepoints(
+    program: Program, names: Sequence[str], target: str, *, cookie: int | None = None
+) -> attach.MultiLink:
+    """Run one program at each of several tracepoints.
+
+    :param target: what they are together, for messages.
+    """
+    links = []
+    with ExitStack() as undo:
+        for name in names:
+            links.append(undo.enter_context(attach.tracepoint(program, name, cookie=cookie)))
+        undo.pop_all()
+    return attach.MultiLink(links, target)

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, TypeVar, Union
 from pybpf import attach
 from pybpf.attach.many import is_pattern
 from pybpf.errors import BpfError
-from pybpf.lang.attaching import Attach, at_one, by_spec
+from pybpf.lang.attaching import Attach, at_one, by_spec, tracepoints
 from pybpf.lang.probes import Probe
+from pybpf.lang.records import tracepoints_named
 from pybpf.lang.session import Session, TracedProbe
 from pybpf.prog import Program
 
@@ -68,10 +69,18 @@ class Declares:
 
     # the kernel
 
-    def tracepoint(self, name: str, *, cookie: int | None = None, source: str | None = None) -> Decorator[F]:
-        """At a tracepoint, ``"system:event"``. The parameter has the fields of its record: ``args.filename``."""
-        how = at_one(lambda program: attach.tracepoint(program, name, cookie=cookie))
-        return self._declare("tracepoint", name, how, source, cookie=cookie)
+    def tracepoint(self, name: Names, *, cookie: int | None = None, source: str | None = None) -> Decorator[F]:
+        """At a tracepoint, ``"system:event"``. The parameter has the fields of its record: ``args.filename``.
+
+        :param name: also a pattern (``"syscalls:sys_enter_*"``) or a list of names: at all of them, with the fields
+            that all of them have.
+        """
+        if not _is_many(name):
+            how = at_one(lambda program: attach.tracepoint(program, str(name), cookie=cookie))
+            return self._declare("tracepoint", str(name), how, source, cookie=cookie)
+        title = f"tracepoint:{_one(name)}"
+        how = at_one(lambda program: tracepoints(program, tracepoints_named(name), title, cookie=cookie))
+        return self._declare("tracepoint", _one(name), how, source, cookie=cookie, names=name)
 
     def raw_tracepoint(self, name: str, *, cookie: int | None = None, source: str | None = None) -> Decorator[F]:
         """At a tracepoint, with its own arguments, by name, typed from the kernel's BTF: ``"sched_switch"``."""
@@ -243,7 +252,7 @@ def _is_many(names: Names) -> bool:
         raise BpfError("a decorator of a tracer is called before it decorates: write @tracer.kprobe(\"name\"), say")
     given = [names] if isinstance(names, str) else names
     if not isinstance(given, (list, tuple)) or not given or not all(isinstance(each, str) and each for each in given):
-        raise BpfError(f"{names!r:.60} names no function: give its name, a pattern, or a list of names")
+        raise BpfError(f"{names!r:.60} names nothing to trace: give its name, a pattern, or a list of names")
     return not isinstance(names, str) or is_pattern(names)
 
 

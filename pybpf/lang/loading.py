@@ -101,6 +101,8 @@ class Live:
                     link = each.declared.attach.attach(program, each.compiled.spec, maps)
                 self._attached.callback(link.close)
                 self.links.setdefault(each.declared.function, []).append(link)
+            if session.stacks.map is not None and session.filters.pid is not None:
+                session.stacks.saw(session.filters.pid)
         except BaseException:
             self.close()
             raise
@@ -111,7 +113,7 @@ class Live:
         self._maps[id(owner)] = made
         if isinstance(part, Events):
             kind: Any = part.kind
-            part.bind(made, bound(kind, self._session.stacks))
+            part.bind(made, self._session.stacks.reader_of(kind) if isinstance(kind, type) else kind)
         else:
             part.bind(made)
         if hasattr(part, "close"):

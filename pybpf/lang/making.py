@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
 
 from pybpf.lang.counting import MakesAggregates
@@ -127,9 +127,13 @@ class Makes(MakesAggregates):
         :param pages: 4 KiB pages of the buffer.
         """
         made = self._part(Events(kind, self.counts, pages, name))
-        made.through = self._deliver_beside
+        made.through, made.through_async = self._deliver_beside, self._deliver_beside_async
         return made
 
     def _deliver_beside(self, reader: EventReader[T]) -> Iterator[T]:
         """The events of a reader as they come, while everything else of the tracer is delivered too."""
+        raise NotImplementedError
+
+    def _deliver_beside_async(self, reader: EventReader[T]) -> AsyncIterator[T]:
+        """The same for ``async for``."""
         raise NotImplementedError

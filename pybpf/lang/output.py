@@ -54,6 +54,7 @@ class Events(Generic[T]):
         each CPU, all CPUs together have that at least.
     :ivar counter: how many events a probe could not send.
     :ivar through: how ``for`` reads, when the tracer has other things to deliver meanwhile.
+    :ivar through_async: how ``async for`` does.
     """
 
     def __init__(self, kind: type[T], counts: Counts, pages: int = PAGES, name: str = "") -> None:
@@ -68,6 +69,7 @@ class Events(Generic[T]):
         self._buffers: dict[MapType, _Buffer] = {}
         self._reader: EventReader[T] | None = None
         self.through: Callable[[EventReader[T]], Iterator[T]] | None = None
+        self.through_async: Callable[[EventReader[T]], AsyncIterator[T]] | None = None
 
     def buffer(self, target: Target) -> _Buffer:
         """What the events go through on a kernel: an object whose ``spec`` is the map."""
@@ -135,7 +137,7 @@ class Events(Generic[T]):
         return iter(self.reader) if self.through is None else self.through(self.reader)
 
     def __aiter__(self) -> AsyncIterator[T]:
-        return self.reader.__aiter__()
+        return self.reader.__aiter__() if self.through_async is None else self.through_async(self.reader)
 
     def emit(self, *values: Any, **fields: Any) -> None:
         """In a probe: send an event, given as a Struct or by its fields; those that are left out are zero.

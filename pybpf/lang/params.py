@@ -13,7 +13,7 @@ from pybpf.lang.annotations import annotated_shape
 from pybpf.lang.context import Context
 from pybpf.lang.pointers import Pointer, value_at
 from pybpf.lang.reading import KERNEL, USER, Where
-from pybpf.lang.records import Fields, field_shape
+from pybpf.lang.records import Fields, SharedFields, field_shape
 from pybpf.lang.shapes import Address, Opaque, Shape, btf_shape
 from pybpf.sys.near import did_you_mean
 
@@ -138,6 +138,9 @@ def _nothing(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
 def _record(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
     if len(params) > 1:
         gen.fail(params[1].node, f"{probe.title} has one parameter: the record, whose fields are its attributes")
+    names = probe.options.get("names")
+    if names is not None:
+        return [SharedFields.of_all(gen, probe.name, names, param.node) for param in params]
     return [Fields.of(gen, probe.name, param.node) for param in params]
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pybpf.errors import ClosedError
 from pybpf.maps import EventReader
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Pump"]
 
@@ -83,6 +86,26 @@ class Pump:
             if not reader.closed:
                 self.wait()
 
+    async def beside_async(self, reader: EventReader[Any]) -> AsyncIterator[Any]:
+        """As :meth:`beside`, for ``async for``."""
+        import asyncio  # only here: it is slow to load
+
+        loop = asyncio.get_running_loop()
+        self._epoll.register(reader.fileno(), select.EPOLLIN)
+        while not reader.closed:
+            for event in reader.events(timeout=0):
+                yield event
+            self.run(until=0)
+            await asyncio.sleep(0)  # a flood leaves other tasks their turn
+            if reader.closed or self._epoll.poll(0):
+                continue
+            ready: asyncio.Future[None] = loop.create_future()
+            loop.add_reader(self._epoll.fileno(), _announce, ready)
+            try:
+                await asyncio.wait({ready}, timeout=_TICK)
+            finally:
+                loop.remove_reader(self._epoll.fileno())
+
     def close(self) -> None:
         """Give the descriptor back; a second call does nothing."""
         self._epoll.close()
@@ -94,3 +117,8 @@ class Pump:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _announce(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

@@ -7,7 +7,9 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pybpf.errors import BtfError, NotFoundError
+from pybpf.attach.listing import list_probes
+from pybpf.attach.many import is_pattern
+from pybpf.errors import BpfError, BtfError, NotFoundError
 from pybpf.lang.pointers import Pointer, Rows, Text, value_at
 from pybpf.lang.reading import KERNEL, USER, Where
 from pybpf.lang.shapes import Address, Elements, Number, Opaque, Shape, btf_named, integer, is_text
@@ -16,13 +18,13 @@ from pybpf.sys.near import did_you_mean
 from pybpf.types import bool_, char, u8
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pybpf.attach.fields import TracepointField
     from pybpf.btf import Btf
     from pybpf.lang.gen import Gen
 
-__all__ = ["Fields", "field_shape"]
+__all__ = ["Fields", "SharedFields", "field_shape", "tracepoints_named"]
 
 #: the group of tracepoints whose pointers are those that a process gave to a system call
 SYSCALLS = "syscalls"
@@ -146,3 +148,59 @@ class Fields(Val):
 
     def set_attr(self, gen: Gen, name: str, value: Val, at: ast.AST) -> None:
         gen.fail(at, f"the record of tracepoint {self.name} can be read, not written")
+
+
+class SharedFields(Fields):
+    """The record of one of several tracepoints: the fields that are the same in all of them.
+
+    :param others: field -> the first tracepoint that does not have it, or has another one.
+    """
+
+    def __init__(
+        self, name: str, fields: Mapping[str, TracepointField], where: Where, others: Mapping[str, str]
+    ) -> None:
+        super().__init__(name, fields, where)
+        self._others = others
+
+    @staticmethod
+    def of_all(gen: Gen, title: str, names: str | Sequence[str], at: ast.AST) -> SharedFields:
+        """The record that is the program's context. :raises CompileError: a tracepoint is not known."""
+        try:
+            found = tracepoints_named(names)
+        except BpfError as error:
+            gen.fail(at, str(error))
+        shared: dict[str, TracepointField] = {}
+        others: dict[str, str] = {}
+        for index, name in enumerate(found):
+            fields = Fields.of(gen, name, at)._fields
+            if not index:
+                shared = dict(fields)
+            for field in [each for each in shared if fields.get(each) != shared[each]]:
+                del shared[field]
+                others[field] = name
+            for field in fields.keys() - shared.keys():
+                others.setdefault(field, found[0])
+        return SharedFields(title, shared, Where(gen.ctx, direct=gen.ctx), others)
+
+    def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
+        if name in self._others:
+            gen.fail(at, f"not all tracepoints of {self.name} have the same field {name!r}: {self._others[name]} does "
+                     f"not; all have {self._names()}")  # fmt: skip
+        return super().attr(gen, name, at)
+
+
+def tracepoints_named(names: str | Sequence[str]) -> list[str]:
+    """The tracepoints of the running kernel that patterns match; names without wildcards as they are.
+
+    :raises NotFoundError: nothing matches a pattern.
+    """
+    found: dict[str, None] = {}
+    for pattern in [names] if isinstance(names, str) else names:
+        if not is_pattern(pattern):
+            found[pattern] = None
+            continue
+        matching = [probe.name for probe in list_probes(f"tracepoint:{pattern}")]
+        if not matching:
+            raise NotFoundError(f"no tracepoint matches {pattern!r}; 'pybpf list' shows which there are")
+        found.update(dict.fromkeys(matching))
+    return list(found)

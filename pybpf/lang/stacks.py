@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import lru_cache
+from sys import byteorder
 from textwrap import indent
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from pybpf.errors import ClosedError
@@ -28,6 +30,10 @@ __all__ = ["DEPTH", "KernelStack", "Stacks", "UserStack", "bound", "kernel_stack
 
 #: how many frames the kernel keeps where sysctl kernel.perf_event_max_stack was not changed
 DEPTH = 127
+#: processes are looked at again after so long; so many are remembered
+_SEEN_SECONDS, _MOST_SEEN = 1.0, 4096
+#: the kernel fills records of perf buffers up to multiples of that
+_UNIT = 8
 _USER_STACK = 1 << 8  # BPF_F_USER_STACK
 _MOST_SKIPPED = 255  # BPF_F_SKIP_FIELD_MASK
 
@@ -43,6 +49,37 @@ class Stacks:
         self.spec = MapSpec(MapType.STACK_TRACE, u32, array_of(u64, depth), most, "tracer_stacks")
         self.map: StackTrace | None = None
         self._names: Symbolizer | None = None
+        self._seen: dict[int, float] = {}
+
+    def saw(self, pid: int) -> None:
+        """A process was there a moment ago: remember what it has mapped, for when it has ended."""
+        now = monotonic()
+        if self._seen.get(pid, 0.0) > now - _SEEN_SECONDS:
+            return
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        self._seen[pid] = now
+        self.names.watch(pid)
+
+    def reader_of(self, kind: Any) -> Any:
+        """What makes events of a type: the type itself, or where it has addresses of processes, a function of the bytes
+        that looks at the processes at once."""
+        typed = bound(kind, self)
+        places = list(_processes_in(typed))
+        if not places:
+            return typed
+        made = layout(typed)
+
+        def read(data: bytes) -> Any:
+            padded = 0 <= len(data) - made.size < _UNIT
+            event = made.unpack(data[: made.size] if padded else data)
+            for offset in places:
+                pid = int.from_bytes(data[offset : offset + 4], byteorder)
+                if pid:
+                    self.saw(pid)
+            return event
+
+        return read
 
     def addresses(self, number: int) -> tuple[int, ...]:
         """The frames of a stack, innermost first. :raises ClosedError: the tracer is not loaded, or closed."""
@@ -102,7 +139,8 @@ class UserStack(Struct):
     """A stack of a process: what :func:`user_stack` gives, as the type of keys, values and fields.
 
     Equal are those of one process with equal frames. Names are looked up when :attr:`frames` is read, in the files
-    that the process runs; when it has ended by then, only addresses are left.
+    that the process runs. When it has ended by then, names are as they were when its last event was read, or when the
+    tracer was attached if that traces this process only; otherwise only addresses are left.
 
     :ivar id: as of :class:`KernelStack`.
     :ivar pid: the process.
@@ -170,6 +208,21 @@ def bound(kind: Any, stacks: Stacks) -> Any:
         element = bound(kind.element, stacks)  # type: ignore[attr-defined]
         return kind if element is kind.element else array_of(element, inner.length)  # type: ignore[attr-defined]
     return kind
+
+
+def _processes_in(kind: Any, offset: int = 0) -> Iterator[int]:
+    """Where in a value of a type there are the ids of processes that stacks and addresses are of."""
+    inner = layout(kind)
+    if isinstance(inner, StructLayout):
+        named = hasattr(kind, "_stacks")
+        for field in inner.fields.values():
+            if named and field.name == "pid":
+                yield offset + field.offset
+            elif not named:
+                yield from _processes_in(field.kind, offset + field.offset)
+    elif isinstance(inner, TupleLayout):
+        for index in range(inner.length):
+            yield from _processes_in(kind.element, offset + index * layout(kind.element).size)
 
 
 class StackVal(Val):

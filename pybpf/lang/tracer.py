@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar
@@ -59,7 +59,8 @@ class Tracer(Declares, Makes):
         (Linux 5.7), or its id, which does not.
     :param target: what to compile for; by default the running kernel. Only that can be attached to.
     :param on_print: is called with the text of each ``print()`` of a probe, its end included; by default the text goes
-        to ``sys.stdout``. That happens while events are read: by :meth:`run`, :meth:`poll`, or a ``for`` over events.
+        to ``sys.stdout``. That happens while events are read: by :meth:`run`, :meth:`poll`, or a ``for`` or ``async
+        for`` over events.
     :raises PackError: a filter cannot be.
     """
 
@@ -237,3 +238,12 @@ class Tracer(Declares, Makes):
             return
         with self._pump({}) as pump:
             yield from pump.beside(reader)
+
+    async def _deliver_beside_async(self, reader: EventReader[E]) -> AsyncIterator[E]:
+        if not self.session.prints.used:
+            async for event in reader:
+                yield event
+            return
+        with self._pump({}) as pump:
+            async for event in pump.beside_async(reader):
+                yield event

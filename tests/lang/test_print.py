@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import threading
@@ -116,6 +117,38 @@ def test_a_for_over_events_prints_too(child: Caller, capsys: pytest.CaptureFixtu
             if seen == 3:
                 break
     assert capsys.readouterr().out.splitlines() in (["called"] * 2, ["called"] * 3)
+
+
+@pytest.mark.parametrize("prints", [True, False])
+def test_an_async_for_over_events_prints_too(child: Caller, prints: bool) -> None:
+    class Call(Struct):
+        pid: u32
+
+    lines: list[str] = []
+    tracer = Tracer(pid=child.pid, on_print=lines.append)
+    calls = tracer.events(Call)
+
+    @tracer.uprobe(LIBC, "getppid")
+    def probe() -> None:
+        if prints:
+            print("called")
+        calls.emit(pid=pid())
+
+    async def watch() -> int:
+        seen = 0
+        child.call(2)
+        async for event in calls:
+            assert event.pid == child.pid
+            seen += 1
+            if seen == 2:  # there is nothing to read now: what comes while it waits wakes it
+                asyncio.get_running_loop().call_later(0.05, child.call, 3)
+            if seen == 5:
+                asyncio.get_running_loop().call_later(0.05, tracer.close)
+        return seen
+
+    with tracer:
+        assert asyncio.run(watch()) == 5
+    assert lines[:2] == ["called\n"] * 2 * prints and len(lines) in ((2, 5) if prints else (0,))
 
 
 def test_what_a_process_calls_itself_cannot_drive_the_terminal() -> None:

@@ -105,6 +105,28 @@ def test_keys_and_values_of_maps(child: Caller) -> None:
         assert [named(stack) for stack, _ in by_stack.drain()] == [True]
 
 
+@pytest.mark.parametrize("only", [True, False])
+def test_names_of_a_process_that_has_ended(only: bool) -> None:
+    """Its files are known since its events were read, or since it was attached to."""
+    with Caller() as process:
+        tracer = Tracer(pid=process.pid) if only else Tracer()
+        seen, counts = tracer.events(Inside), tracer.hash(UserStack, u64)
+
+        def probe() -> None:
+            stack = user_stack()
+            seen.emit(7, stack)
+            counts[stack] += 1
+
+        tracer.uprobe(LIBC, "getppid", pid=process.pid)(probe)
+        with tracer:
+            process.call(1)
+            events = [] if only else seen.read()
+            process.close()
+            assert process.process.returncode == 0
+            assert all(named(stack) for stack in counts)
+            assert [named(event.stack) for event in events or seen.read()] == [True]
+
+
 def test_keys_of_aggregates_print_their_frames(child: Caller) -> None:
     tracer = Tracer(pid=child.pid)
     sizes = tracer.histogram(key=UserStack)

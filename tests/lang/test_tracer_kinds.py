@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pybpf import Struct, Tracer, VerifierError, char, s32, u32, u64
+from pybpf import CompileError, Struct, Tracer, VerifierError, char, s32, u32, u64
+from pybpf.arch import host_arch, syscall_names
 from pybpf.lang import UserStack, comm, ktime_ns, pid, read_user_str, tid, user_stack
 from tests.attach.targets import ROUNDS, Caller, finish, native_program, waiting
 
@@ -177,3 +179,63 @@ def test_what_the_verifier_refuses_is_told_by_its_line() -> None:
     assert text.startswith("cannot load kprobe program 'probe': ")
     assert f"from {__file__}:" in text and ("while tid() > 5" in text or "hits[0] += 1" in text)
     assert caught.value.log
+
+
+_IDS = """
+import ctypes, sys
+libc = ctypes.CDLL(None)
+for line in sys.stdin:
+    libc.getpgid(0), libc.getsid(0), libc.getpgid(0), libc.getpriority(0, 0)
+    print("done", flush=True)
+"""
+
+
+@pytest.mark.needs("tracepoint")
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("syscalls:sys_enter_getp[gr]*", ["getpgid", "getpgid", "getpriority"]),
+        (["syscalls:sys_enter_getsid", "syscalls:sys_enter_getpriorit?"], ["getsid", "getpriority"]),
+    ],
+)
+def test_one_probe_at_many_tracepoints(name: Any, wanted: list[str]) -> None:
+    class Call(Struct):
+        number: u32
+
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-S", "-c", _IDS], stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin and process.stdout
+        tracer = Tracer(pid=process.pid)
+        calls = tracer.events(Call)
+
+        @tracer.tracepoint(name)
+        def on_enter(args):  # type: ignore[no-untyped-def]
+            calls.emit(args.__syscall_nr)
+
+        with tracer:
+            print(file=process.stdin, flush=True)
+            assert process.stdout.readline() == "done\n"
+            names = syscall_names(host_arch())
+            assert [names[event.number] for event in calls.read()] == wanted
+        process.stdin.close()
+
+
+@pytest.mark.needs("tracepoint")
+def test_fields_that_not_all_tracepoints_have() -> None:
+    def refused(name: Any, probe: Any) -> str:
+        tracer = Tracer()
+        tracer.tracepoint(name)(probe)
+        with pytest.raises(CompileError) as caught:
+            tracer.compile()
+        return caught.value.message
+
+    assert refused("syscalls:sys_enter_set*gid", lambda args: args.none).startswith(
+        "tracepoint syscalls:sys_enter_set*gid has no field 'none'"
+    )
+    assert refused(["syscalls:sys_enter_getsid", "syscalls:sys_enter_close"], lambda args: args.fd) == (
+        "not all tracepoints of syscalls:sys_enter_getsid, syscalls:sys_enter_close have the same field 'fd': "
+        "syscalls:sys_enter_getsid does not; all have __syscall_nr"
+    )
+    assert refused("syscalls:nothing_*", lambda args: args.fd) == (
+        "no tracepoint matches 'syscalls:nothing_*'; 'pybpf list' shows which there are"
+    )
