@@ -60,6 +60,7 @@ _ATTRIBUTES: dict[str, _Valid] = {
     "helper": HELPERS.__contains__,
     "index": _is_count,
     "map": _is_text,
+    "most": _is_count,
     "name": _is_text,
     "offset": _is_number,
     "signed": _one_of(0, 1),

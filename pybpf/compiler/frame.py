@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pybpf.compiler.ir import Function, Instr
 from pybpf.compiler.machine import Spill
-from pybpf.compiler.slots import clashes, lay_out, padded
+from pybpf.compiler.slots import clashes, lay_out, padded, shared_slots
 
 __all__ = ["STACK", "FramePlan", "SpillFrame", "plan_frame"]
 
@@ -38,23 +38,26 @@ class FramePlan:
 def plan_frame(function: Function, room: int, scratch_map: str, scratch_start: int) -> FramePlan:
     """Lay out the slots of a function; where they are too large together, those share memory that can.
 
-    :param room: bytes of the frame that slots may take; the largest slots give way to scratch memory.
+    :param room: bytes of the frame that slots may take; the largest slots give way to scratch memory, and so do those
+        that a callback is given: of the stack the verifier would remember what is there before the first call.
     :param scratch_map: the map that holds the scratch memory.
     :param scratch_start: the first byte in it that is free.
     """
     slots = [instr for instr in function.blocks[0].instrs if instr.op == "slot"]
+    shared = shared_slots(function)
     plan = FramePlan(scratch_map=scratch_map, scratch_end=scratch_start)
-    if sum(map(padded, slots)) <= room:
+    if not shared and sum(map(padded, slots)) <= room:
         for slot in slots:
             plan.size += padded(slot)
             plan.offsets[slot] = -plan.size
         return plan
     clashing = clashes(function)
     kept, large = lay_out(slots, clashing), lay_out((), clashing)
-    if kept.size > room:
+    if shared or kept.size > room:
         plan.key_offset = -_KEY
         plan.size = 8
-        by_size = sorted(slots, key=padded)
+        by_size = sorted(set(slots) - shared, key=padded)
+        kept = lay_out(by_size, clashing)
         while by_size and kept.size > room - plan.size:
             by_size.pop()
             kept = lay_out(by_size, clashing)

@@ -18,6 +18,7 @@ from pybpf.compiler.lower_division import lower_division
 from pybpf.compiler.lower_maps import direct_maps, lower_maps
 from pybpf.compiler.lower_memory import lower_memory
 from pybpf.compiler.lower_reads import lower_reads
+from pybpf.compiler.outline_loops import outline_loops
 from pybpf.compiler.promote import promote
 from pybpf.compiler.sink import sink
 from pybpf.compiler.target import Target
@@ -49,5 +50,6 @@ PASSES_MID: list[tuple[str, Callable[[Unit, Target], None]]] = [
     ("sink", sink),
     ("widen", widen),
     ("dce_machine", dce),
+    ("outline_loops", outline_loops),
     ("branches_machine", branches),
 ]

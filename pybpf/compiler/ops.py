@@ -81,6 +81,9 @@ OPS: dict[str, Op] = _table(
     Op("update", "aai", NONE, ("map",), "writes", "lowered", "key, value, flags"),
     Op("tryupdate", "aai", INT, ("map",), "writes", "lowered", "as update; 0 or the negative errno"),
     Op("delete", "a", INT, ("map",), "writes", "lowered", "0 or the negative errno"),
+    # loops
+    Op("again", "", INT, ("most",), "reads", "lowered",
+       "first in the head of a loop: whether it takes one more turn, up to so many; the branch on it ends the block"),
     # ends of blocks
     Op("jump", "", NONE, (), "ends"),
     Op("branch", "aa", NONE, ("cond",), "ends", text="to the block's first successor if the condition holds"),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pybpf.compiler.ir import Block, Function, Instr
 from pybpf.compiler.order import postorder
 
-__all__ = ["Layout", "clashes", "lay_out", "padded"]
+__all__ = ["Layout", "clashes", "lay_out", "padded", "shared_slots"]
 
 #: Operations whose result may point to where an operand points.
 _PASS_ON = frozenset({"add", "sub", "phi", "callfunc", "kfunc"})
@@ -72,6 +72,15 @@ def clashes(function: Function) -> dict[Instr, set[Instr]]:
         }
         for index, slot in enumerate(slots)
     }
+
+
+def shared_slots(function: Function) -> set[Instr]:
+    """The slots whose address is stored where a callback finds it."""
+    order = postorder(function.blocks[0])
+    if not any(instr.op == "func" for block in order for instr in block.instrs):
+        return set()
+    slots = [instr for instr in function.blocks[0].instrs if instr.op == "slot"]
+    return {slots[index] for index in _bits(_stored(order, _pointing(order, slots)))}
 
 
 def _pointing(order: list[Block], slots: list[Instr]) -> dict[Instr, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from pybpf.lang.ints import join, settled
@@ -62,11 +63,13 @@ class Loop:
     """A loop that is being compiled, or a ``with``: where ``break`` and ``continue`` go.
 
     :ivar abandon: what else must be done where ``return`` leaves it.
+    :ivar times: how often the verifier walks through it.
     """
 
     leave: Block
     again: Block
     abandon: Callable[[], None] | None = None
+    times: int = 1
 
 
 def _nowhere(gen: Gen, value: Val, at: ast.AST) -> None:
@@ -119,6 +122,11 @@ class Frame:
                 return True
             frame = frame.caller
         return False
+
+    def times(self) -> int:
+        """How often the verifier walks through what is compiled here."""
+        inner = prod(loop.times for loop in self.loops)
+        return inner * (self.caller.times() if self.caller else 1)
 
     def chain(self) -> str:
         """``"called from FILE:LINE"``, outwards."""

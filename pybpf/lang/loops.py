@@ -1,4 +1,4 @@
-"""Loops: unrolled where they are short and constant, else bounded by the kernel's verifier."""
+"""Loops: unrolled where short and constant, walked through by the verifier, or as the kernel lets long ones be."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import ast
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from pybpf.compiler.ops import NONE, PTR
-from pybpf.lang.conditions import choose
+from pybpf.compiler.ranges import unsigned_range
+from pybpf.compiler.unknown import unknown_zero
 from pybpf.lang.constants import Const
 from pybpf.lang.frame import Loop
-from pybpf.lang.ints import KINDS, Int, Test
+from pybpf.lang.ints import KINDS, Int
 from pybpf.lang.ranges import Range
-from pybpf.lang.variables import Kept, Known, Unset, assume, join_bindings
+from pybpf.lang.turns import MOST_TURNS, CallbackTurns, Numbers, Turns, turns_of
+from pybpf.lang.variables import Kept, Known, Unset, assume, is_number, join_bindings
 from pybpf.types import s64, u64
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ __all__ = ["compile_break", "compile_continue", "compile_for", "compile_while"]
 WALKED = 5_000
 #: The same where it has none: the verifier gives up after a million instructions.
 MOST_WALKED = 400_000
-#: The iterations of an iterator, BPF_MAX_LOOPS.
-MOST_ITERATIONS = 1 << 23
 #: A loop over constants is unrolled when its body, in nodes of the syntax tree, times the iterations is at most this.
 UNROLL = 400
+#: What conditions without effects are made of.
+_PLAIN = (ast.Name, ast.Constant, ast.Attribute, ast.UnaryOp, ast.Compare, ast.expr_context, ast.unaryop, ast.cmpop)
 
 
 def compile_break(gen: Gen, node: ast.Break) -> None:
@@ -43,43 +44,67 @@ def compile_continue(gen: Gen, node: ast.Continue) -> None:
 
 
 def compile_while(gen: Gen, node: ast.While) -> None:
-    body, done = gen.b.new_block("body"), gen.b.new_block("done")
+    if _is_false(gen, node.test):
+        gen.statements(node.orelse)
+        return
 
-    def begin() -> None:
+    def begin(done: Block) -> None:
+        body = gen.b.new_block("body")
         gen.branch(node.test, body, done)
         gen.land(body)
 
-    _loop(gen, node, begin, done, lambda: None)
+    if gen.target.has("iter_num"):
+        turns: Turns = Numbers(gen, node, MOST_TURNS)
+    elif gen.target.has("helper_loop"):
+        turns = CallbackTurns(gen, node, MOST_TURNS)
+    else:
+        turns = Turns(gen, node)
+    _loop(gen, node, turns, begin, lambda: None)
+
+
+def _is_false(gen: Gen, test: ast.expr) -> bool:
+    """Whether a condition is known to be false before the loop begins."""
+    if not all(isinstance(each, _PLAIN) for each in ast.walk(test)):
+        return False
+    val = gen.value(test)
+    return isinstance(val, Const) and not val.value
 
 
 def _loop(
     gen: Gen,
     node: ast.While | ast.For,
-    begin: Callable[[], None],
-    done: Block,
+    turns: Turns,
+    begin: Callable[[Block], None],
     step: Callable[[], None],
-    end: Callable[[], None] | None = None,
+    times: int = 1,
 ) -> None:
     """A loop that jumps back.
 
-    :param begin: compiles what decides whether there is one more iteration, goes to ``done`` if not, and leads into
-        the body.
-    :param step: compiles what comes between two iterations.
-    :param end: compiles what comes whenever the loop is left.
+    :param turns: what lets it take one more turn.
+    :param begin: compiles what decides whether there is one more, goes to the block that it is given if not, and
+        leads into the body.
+    :param step: compiles what comes between two turns.
+    :param times: how often the verifier walks through the body.
     """
     if not gen.target.has("bounded_loop"):
         gen.fail(node, "this kernel takes no loops (Linux 5.3 does): iterate over a short constant range, which is "
                  "unrolled")  # fmt: skip
-    top, again, leave, after = (gen.b.new_block(name) for name in ("loop", "next", "leave", "endloop"))
+    top, again, done, leave, after = (gen.b.new_block(name) for name in ("loop", "next", "done", "leave", "endloop"))
+    stored = _stored(node)
+    if isinstance(turns, Numbers):
+        _forget(gen, stored)
     gen.go(top)
     gen.land_open(top)
-    before = gen.frame.env = _entered(gen, node, _stored(node))
-    begin()
+    before = gen.frame.env = _entered(gen, node, stored)
+    turns.begin(top, done if isinstance(node, ast.For) else leave)
+    given = len(leave.predecessors)
+    begin(done)
     entered = gen.b.reachable
-    gen.frame.loops.append(Loop(leave, again, end))
+    gen.frame.loops.append(Loop(leave, again, turns.end, times))
     gen.statements(node.body)
     gen.frame.loops.pop()
-    if entered and isinstance(node, ast.While) and _endless(node, not (leave.predecessors or done.predecessors)):
+    no_way_out = len(leave.predecessors) == given and not done.predecessors
+    if entered and isinstance(node, ast.While) and _endless(node, no_way_out):
         gen.fail(node, "this loop never ends: the kernel takes loops that end after a known number of turns, such as "
                  "'for i in range(100):', with 'break' or 'return' to leave it")  # fmt: skip
     gen.go(again)
@@ -93,8 +118,7 @@ def _loop(
         gen.land(block)
         if gen.b.reachable:
             gen.b.line = gen.frame.where(node)
-            if end is not None:
-                end()
+            turns.end()
             gen.statements(rest)
         gen.go(after)
     gen.land(after)
@@ -124,6 +148,16 @@ def _stored(node: ast.AST) -> frozenset[str]:
         )
         if name
     )  # fmt: skip
+
+
+def _forget(gen: Gen, stored: frozenset[str]) -> None:
+    """Let the verifier know nothing of the integers that a loop changes, so that it sees soon that no turn is new."""
+    b, frame = gen.b, gen.frame
+    changed = sorted(name for name in stored & frame.env.keys() if is_number(frame.env[name]))
+    zero = unknown_zero(b.emit) if changed else 0
+    for name in changed:
+        variable = (frame.number, name, 0)
+        b.write(variable, b.emit("add", b.read(variable), zero))
 
 
 def _entered(gen: Gen, node: ast.AST, stored: frozenset[str]) -> Env:
@@ -157,18 +191,44 @@ def compile_for(gen: Gen, node: ast.For) -> None:
     if not isinstance(over, Range):
         _unrolled(gen, node, over.elements(gen, node.iter))
         return
-    known, iterators = over.constant, gen.target.has("iter_num")
-    cost = None if known is None else len(known) * sum(1 for each in node.body for _ in ast.walk(each))
-    if cost is not None and cost <= UNROLL:
+    known, long = over.constant, any(map(gen.target.has, ("iter_num", "helper_loop")))
+    if known is None:
+        if long:
+            _long(gen, node, over)
+        else:
+            _for_range(gen, node, over, Turns(gen, node))
+        return
+    cost = len(known) * sum(1 for each in node.body for _ in ast.walk(each))
+    walked = len(known) * sum(map(_weight, node.body)) * gen.frame.times()
+    if cost <= UNROLL:
         _unrolled(gen, node, over.elements(gen, node.iter))
-    elif iterators and (cost is None or cost > WALKED):
-        _iterated(gen, node, over)
-    elif cost is not None and cost > MOST_WALKED and gen.target.has("bounded_loop"):
-        count = len(known or ())
-        gen.fail(node, f"a loop of {count} iterations is too long for the verifier of this kernel (Linux 6.4 has "
-                 "iterators): make it shorter")  # fmt: skip
+    elif walked <= (WALKED if long else MOST_WALKED) or not gen.target.has("bounded_loop"):
+        _for_range(gen, node, over, Turns(gen, node), len(known))
+    elif long:
+        _long(gen, node, over)
     else:
-        _for_range(gen, node, over)
+        gen.fail(node, f"a loop of {len(known)} iterations{' in a loop' if walked > cost else ''} is too long for the "
+                 "verifier of this kernel (Linux 5.17 has bpf_loop): make it shorter")  # fmt: skip
+
+
+def _weight(node: ast.AST) -> int:
+    """Nodes of the syntax tree, those in loops over literal ranges as often as they run."""
+    inner = 1 + sum(map(_weight, ast.iter_child_nodes(node)))
+    if isinstance(node, ast.For) and isinstance(node.iter, ast.Call):
+        first = node.iter.args[-1] if len(node.iter.args) in (1, 2) else None
+        if isinstance(first, ast.Constant) and isinstance(first.value, int):
+            return inner * max(first.value, 1)
+    return inner
+
+
+def _long(gen: Gen, node: ast.For, over: Range) -> None:
+    """Of more turns than the verifier may walk through."""
+    count = over.count(gen, node.iter).operand
+    if gen.target.has("iter_num"):
+        _iterated(gen, node, over, turns_of(gen, node.iter, count))
+    else:
+        most = MOST_TURNS if unsigned_range(count)[1] < MOST_TURNS else MOST_TURNS**2
+        _for_range(gen, node, over, CallbackTurns(gen, node.iter, most))
 
 
 def _unrolled(gen: Gen, node: ast.For, values: Sequence[Val]) -> None:
@@ -178,7 +238,7 @@ def _unrolled(gen: Gen, node: ast.For, values: Sequence[Val]) -> None:
     for value in values:
         again = gen.b.new_block("next")
         assign_to(gen, node.target, value)
-        gen.frame.loops.append(Loop(leave, again))
+        gen.frame.loops.append(Loop(leave, again, times=len(values)))
         gen.statements(node.body)
         gen.frame.loops.pop()
         gen.go(again)
@@ -190,7 +250,7 @@ def _unrolled(gen: Gen, node: ast.For, values: Sequence[Val]) -> None:
     gen.land(leave)
 
 
-def _for_range(gen: Gen, node: ast.For, over: Range) -> None:
+def _for_range(gen: Gen, node: ast.For, over: Range, turns: Turns, times: int = 1) -> None:
     """A range counts by itself where it cannot pass its end; else its iterations are counted."""
     from pybpf.lang.statements import assign_to
 
@@ -201,11 +261,11 @@ def _for_range(gen: Gen, node: ast.For, over: Range) -> None:
     first, last = (start, over.stop.number(gen, at)) if exact else (Int(0, u64), over.count(gen, at))
     up = over.step > 0 or not exact
     compared = s64 if exact and abs(over.step) > 1 else u64 if not exact else kind
-    body, done = b.new_block("body"), b.new_block("done")
     b.write(counter, first.operand)
 
-    def begin() -> None:
+    def begin(done: Block) -> None:
         now = b.read(counter)
+        body = b.new_block("body")
         more = Int(now, compared).compare(gen, "<" if up else ">", Int(last.operand, compared), at)
         gen.branch_on(more, body, done, at)
         gen.land(body)
@@ -216,32 +276,18 @@ def _for_range(gen: Gen, node: ast.For, over: Range) -> None:
     def step() -> None:
         b.write(counter, b.emit("add", b.read(counter), over.step if exact else 1))
 
-    _loop(gen, node, begin, done, step)
+    _loop(gen, node, turns, begin, step, times)
 
 
-def _iterated(gen: Gen, node: ast.For, over: Range) -> None:
+def _iterated(gen: Gen, node: ast.For, over: Range, turns: Numbers) -> None:
     """By the kernel's iterator of numbers, through whose body the verifier walks until it learns nothing new."""
     from pybpf.lang.statements import assign_to
 
     b, at, kind = gen.b, node.iter, over.kind(gen, node.iter)
-    if over.constant is not None and len(over.constant) > MOST_ITERATIONS:
-        gen.fail(at, f"a loop has at most {MOST_ITERATIONS:,} iterations: the kernel allows no more")
-    start, count = over.start.number(gen, at), over.count(gen, at)
-    most = Int(MOST_ITERATIONS, u64)
-    count = choose(gen, Test("ugt", count.operand, MOST_ITERATIONS), most, count, at).number(gen, at)
-    state = b.slot(8, "iterator")
-    b.emit("kfunc", state, 0, count.operand, name="bpf_iter_num_new")
-    body, done = b.new_block("body"), b.new_block("done")
+    start = over.start.number(gen, at)
 
-    def begin() -> None:
-        number = b.emit("kfunc", state, type=PTR, name="bpf_iter_num_next")
-        gen.branch_on(Test("ne", number, 0), body, done, at)
-        gen.land(body)
-        index = b.emit("load", number, offset=0, size=4, signed=False)
-        now = b.emit("add", start.operand, b.emit("mul", index, over.step))
+    def begin(done: Block) -> None:
+        now = b.emit("add", start.operand, b.emit("mul", turns.index(), over.step))
         assign_to(gen, node.target, Int(now, kind))
 
-    def end() -> None:
-        b.emit("kfunc", state, type=NONE, name="bpf_iter_num_destroy")
-
-    _loop(gen, node, begin, done, lambda: None, end)
+    _loop(gen, node, turns, begin, lambda: None)

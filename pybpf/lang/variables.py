@@ -13,7 +13,7 @@ from typing import NamedTuple, Union
 from pybpf.lang.constants import Const
 from pybpf.lang.values import Val
 
-__all__ = ["Binding", "Env", "Kept", "Known", "Unset", "assume", "join_bindings", "join_envs"]
+__all__ = ["Binding", "Env", "Kept", "Known", "Unset", "assume", "is_number", "join_bindings", "join_envs"]
 
 
 class Kept(NamedTuple):
@@ -43,7 +43,8 @@ Env = dict[str, Binding]
 _MAYBE = Unset("may not have been assigned here: assign it on every way that leads here")
 
 
-def _is_number(binding: Binding) -> bool:
+def is_number(binding: Binding) -> bool:
+    """Whether a name is an integer, which the IR builder has."""
     if isinstance(binding, Kept):
         return binding.key == "int"
     return isinstance(binding, Known) and isinstance(binding.val, Const) and isinstance(binding.val.value, int)
@@ -69,7 +70,7 @@ def join_bindings(one: Binding | None, other: Binding | None) -> Binding:
         isinstance(one, Known) and isinstance(other, Known) and _same(one.val, other.val)
     ):
         return one if other.val.sure else other
-    if _is_number(one) and _is_number(other):
+    if is_number(one) and is_number(other):
         return one if isinstance(one, Kept) else Kept("int", one.val)
     return Unset(f"is {one.val.what} or {other.val.what} here, depending on the way: use two names")
 

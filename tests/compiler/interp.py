@@ -7,7 +7,7 @@ pass cannot make use of it.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pybpf.compiler.ir import Block, Function, Instr, Operand, Unit, signed64
@@ -66,6 +66,13 @@ COMPARE: dict[str, Callable[[int, int], bool]] = {
 }
 
 
+#: helper without effects -> what it gives
+_RESULTS = {
+    "get_current_pid_tgid": 0x1234_0000_5678, "get_smp_processor_id": 3, "get_current_uid_gid": 1 << 32,
+    "jiffies64": 4_294_937_296,
+}  # fmt: skip
+
+
 class Region:
     """A piece of memory: its bytes, ``None`` where nothing was written yet."""
 
@@ -90,6 +97,7 @@ class Machine:
         self._map_address = {name: (1 << 40) + number for number, name in enumerate(unit.maps)}
         self._functions = {each.name: each for each in unit.functions}
         self._now = 0
+        self._iterators: dict[int, Iterator[int]] = {}
         for name, spec in unit.maps.items():
             self.maps[name] = {}
             if spec.type in _ARRAYS:
@@ -195,9 +203,7 @@ class Machine:
         if name == "send_signal":
             self.trace.append(("signal", args))
             return 0
-        return {"get_current_pid_tgid": 0x1234_0000_5678, "get_smp_processor_id": 3, "get_current_uid_gid": 1 << 32}[
-            name
-        ]
+        return _RESULTS[name]
 
     # running
 
@@ -205,6 +211,17 @@ class Machine:
         """Run a function, the program unless another one is given."""
         frame = _Frame(self, function or self.unit.functions[0], params)
         return frame.run()
+
+    def number_iterator(self, name: str, args: list[int]) -> int:
+        """The kernel functions ``bpf_iter_num_*``."""
+        if name == "bpf_iter_num_new":
+            self._iterators[args[0]] = iter(range(args[1], args[2]))
+        elif name == "bpf_iter_num_destroy":
+            del self._iterators[args[0]]
+        else:
+            number = next(self._iterators[args[0]], None)
+            return 0 if number is None else self.memory(number.to_bytes(4, self.order)).address  # type: ignore[arg-type]
+        return 0
 
     def call_function(self, name: str, args: list[int]) -> int:
         return self.run(*args, function=self._functions[name])
@@ -318,6 +335,12 @@ class _Frame:
 
     def _callfunc(self, instr: Instr, args: list[int]) -> int:
         return self._machine.call_function(instr.attrs["func"], args)
+
+    def _again(self, instr: Instr, args: list[int]) -> int:
+        return 1
+
+    def _kfunc(self, instr: Instr, args: list[int]) -> int:
+        return self._machine.number_iterator(instr.attrs["name"], args)
 
     def _peek(self, instr: Instr, args: list[int]) -> int:
         try:

@@ -32,6 +32,80 @@ class Case(NamedTuple):
 
 CASES = [
     Case(
+        "outline_loops",
+        "a loop becomes a callback; its count is unknown to the verifier from the start",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = load v0 offset=0 size=8 signed=0 : int
+  jump -> head
+head:
+  v2 = phi 0, v5 : int
+  v3 = again most=8388608 : int
+  branch v3, 0 cond=ne -> test, over
+test:
+  branch v2, v1 cond=ult -> body, done
+body:
+  v5 = add v2, 3 : int
+  jump -> head
+done:
+  ret v2
+over:
+  ret 1
+""",
+        """\
+entry:
+  v0 = slot size=24 align=8 name=loop
+  v1 = param index=0 : ptr
+  v2 = load v1 offset=0 size=8 signed=0 : int
+  jump -> head_start
+done: <- head_exit1
+  ret v9
+over: <- head_exit0
+  ret 1
+head_start: <- entry
+  v3 = call helper=jiffies64 : int
+  v4 = lshr v3, 63
+  v5 = mul v4, v3
+  jump -> head_call
+head_call: <- head_start
+  store v0, 0 offset=0 size=8
+  v6 = add v5, 0
+  store v0, v6 offset=8 size=8
+  store v0, v2 offset=16 size=8
+  v7 = func func=f_loop
+  v8 = call 8388608, v7, v0, 0 helper=loop : int
+  v9 = load v0 offset=8 size=8 signed=0 : int
+  v10 = load v0 offset=0 size=8 signed=0 : int
+  branch v10, 1 cond=eq -> head_exit1, head_not1
+head_exit1: <- head_call
+  jump -> done
+head_not1: <- head_call
+  jump -> head_exit0
+head_exit0: <- head_not1
+  jump -> over
+func f_loop(int, ptr):
+head_turn:
+  v0 = param index=1 : ptr
+  v1 = load v0 offset=8 size=8 signed=0 : int
+  v2 = load v0 offset=16 size=8 signed=0 : int
+  jump -> head
+head: <- head_turn
+  jump -> test
+test: <- head
+  branch v1, v2 cond=ult -> body, test_out1
+body: <- test
+  v3 = add v1, 3
+  jump -> body_back0
+test_out1: <- test
+  store v0, 1 offset=0 size=8
+  ret 1
+body_back0: <- body
+  store v0, v3 offset=8 size=8
+  ret 0
+""",
+    ),
+    Case(
         "fold",
         "an odd chain becomes one instruction, and the branch on it a jump",
         """\

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import ast
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pybpf.compiler.ir import Operand, Unit
@@ -83,11 +83,17 @@ class Loaded:
 
 
 @contextmanager
-def load(function: Callable[..., Any], *, source: str | None = None, log: int = 0) -> Iterator[Loaded]:
-    """Compile a function, create its maps, load it."""
+def load(
+    function: Callable[..., Any], *, source: str | None = None, log: int = 0, without: Iterable[str] = ()
+) -> Iterator[Loaded]:
+    """Compile a function, create its maps, load it.
+
+    :param without: features of this kernel to do without.
+    """
     from pybpf.compiler.pipeline import compile_unit
 
-    target = Target.host()
+    host, lacking = Target.host(), frozenset(without)
+    target = replace(host, has=lambda name: name not in lacking and host.has(name))
     done = compile_unit(compiled(function, target, source=source), target)
     with ExitStack() as stack:
         maps = {name: stack.enter_context(spec.create()) for name, spec in done.maps.items()}

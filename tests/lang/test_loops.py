@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pybpf.compiler.ir import Unit
+from pybpf.compiler.pipeline import compile_unit
 from pybpf.compiler.target import Target
 from pybpf.errors import CompileError
 from pybpf.types import s64, u32, u64
@@ -95,16 +96,97 @@ def first_above(n, k):
     return 0
 
 
+def bits_set(n: u64):
+    t = 0
+    while n:
+        t += 1
+        n &= n - 1
+    return t
+
+
+def stepping_far(n: u64):
+    k = 0
+    while k < n:
+        k += 3
+        if k == 3000:
+            continue
+        if k > 1_000_000:
+            break
+    else:
+        k += 5
+    return k
+
+
+def counting_in_memory(n: u64):
+    seen: u64[8] = u64[8]()
+    k = 0
+    while k < n:
+        seen[k & 7] += k
+        k += 1
+        if seen[3] > 1_000_000:
+            return 17
+    return seen[1] * 3 + seen[7]
+
+
+def leaving_all(n: u64):
+    for i in range(n):
+        for j in range(i):
+            if i * j > 100:
+                return i + j
+            if j == 77:
+                break
+        else:
+            n += 1
+    return n
+
+
+def deep(n: u64):
+    t = n
+    for i in range(100):
+        for j in range(100):
+            for k in range(50):
+                t += i ^ j ^ k
+    return t
+
+
+def first_is_special(n: u64):
+    """What only the first turn knows must not be all that the verifier sees."""
+    last, before = 0, 7
+    for i in range(n):
+        if before == i:
+            last += 1000
+        if last > 5:
+            last += 2
+        before = last
+        last += 1
+    return last * 100 + before
+
+
+#: function -> arguments; what runs on a kernel where the verifier must walk through every turn comes first
+SHORT: list[tuple[Callable[..., Any], list[tuple[int, ...]]]] = [
+    (walking, [(0,), (10,), (600,), (1023,)]),
+    (unrolled, [(3,), (50,)]),
+    (bits_set, [(0,), (5,), (MASK,)]),
+]
 CASES: list[tuple[Callable[..., Any], list[tuple[int, ...]]]] = [
+    *SHORT,
     (total, [(0,), (10,), (1000,), (100_000,)]),
     (constant, [(1,), (77,)]),
     (stepping, [(3, 0), (10, 500), (100, 500), (100_000, 10**9), (100_000, 10**12)]),
     (nested, [(10, 12), (30, 1000), (300, 7919 * 3)]),
     (down, [(10,), (1000,), (-9,), (-4,)]),
-    (walking, [(0,), (10,), (600,), (1023,)]),
-    (unrolled, [(3,), (50,)]),
     (called, [(3,), (20,)]),
+    (stepping_far, [(0,), (1000,), (10_000_000,)]),
+    (leaving_all, [(0,), (5,), (50,)]),
+    (deep, [(3,)]),
+    (first_is_special, [(0,), (1,), (2,), (5,), (100,)]),
 ]
+BY_CALLBACK = ("iter_num",)
+
+
+def expected(function: Callable[..., Any], args: tuple[int, ...]) -> int:
+    result: int = function(*args) & MASK
+    return result
 
 
 @pytest.mark.root
@@ -113,7 +195,68 @@ CASES: list[tuple[Callable[..., Any], list[tuple[int, ...]]]] = [
 def test_loops_run(function: Callable[..., Any], cases: list[tuple[int, ...]]) -> None:
     with load(function) as program:
         for args in cases:
-            assert program(*args) == function(*args) & MASK, args
+            assert program(*args) == expected(function, args), args
+
+
+@pytest.mark.root
+@pytest.mark.needs("helper_loop", "map_value", "test_run_raw_tp")
+@pytest.mark.parametrize(("function", "cases"), CASES, ids=lambda each: getattr(each, "__name__", ""))
+def test_loops_run_as_callbacks(function: Callable[..., Any], cases: list[tuple[int, ...]]) -> None:
+    with load(function, without=BY_CALLBACK) as program:
+        for args in cases:
+            assert program(*args) == expected(function, args), args
+
+
+@pytest.mark.root
+@pytest.mark.needs("bounded_loop", "map_value", "test_run_raw_tp")
+@pytest.mark.parametrize(("function", "cases"), SHORT[:2], ids=lambda each: getattr(each, "__name__", ""))
+def test_loops_run_walked_through(function: Callable[..., Any], cases: list[tuple[int, ...]]) -> None:
+    with load(function, without=("iter_num", "helper_loop")) as program:
+        for args in cases:
+            assert program(*args) == expected(function, args), args
+
+
+def filled(n: u64) -> int:
+    sums = [0] * 8
+    for k in range(n):
+        sums[k & 7] += k
+        if sums[3] > 1_000_000:
+            return 17
+    return sums[1] * 3 + sums[7]
+
+
+@pytest.mark.root
+@pytest.mark.needs("helper_loop", "map_value", "test_run_raw_tp")
+@pytest.mark.parametrize("without", [(), BY_CALLBACK])
+def test_loops_change_memory(without: tuple[str, ...]) -> None:
+    with load(counting_in_memory, without=without) as program:
+        for n in (0, 100, 10_000):
+            assert program(n) == filled(n)
+
+
+@pytest.mark.root
+@pytest.mark.needs("helper_loop", "map_value", "test_run_raw_tp")
+@pytest.mark.parametrize("without", [(), BY_CALLBACK])
+def test_a_range_has_all_of_its_numbers(without: tuple[str, ...]) -> None:
+    """More than an iterator of the kernel has, and just as many."""
+    with load(total, without=without) as program:
+        for n in ((1 << 23) - 1, 1 << 23, (1 << 23) + 1, (1 << 24) + 12345):
+            assert program(n) == n * (n - 1) // 2, n
+
+
+@pytest.mark.root
+@pytest.mark.needs("helper_loop", "map_value", "test_run_raw_tp")
+@pytest.mark.parametrize("without", [(), BY_CALLBACK])
+def test_a_while_loop_ends_after_its_most_turns(without: tuple[str, ...]) -> None:
+    def endless(n: u64):
+        t = 0
+        while n < 5:
+            t += 1
+            n ^= 0
+        return t
+
+    with load(endless, without=without) as program:
+        assert (program(5), program(4)) == (0, 1 << 23)
 
 
 def operations(unit: Unit) -> set[str]:
@@ -128,11 +271,22 @@ def back_edges(unit: Unit) -> int:
 
 
 @pytest.mark.parametrize(
-    ("release", "iterators", "loops"), [("6.4", True, 1), ("6.3", False, 1), ("5.10", False, 1), ("5.3", False, 1)]
+    ("release", "way"),
+    [("6.4", "kfunc"), ("6.3", "again"), ("5.17", "again"), ("5.16", ""), ("5.10", ""), ("5.3", "")],
 )
-def test_the_way_to_loop_is_the_kernels(release: str, iterators: bool, loops: int) -> None:
-    unit = compiled(total, Target.described(release))
-    assert ("kfunc" in operations(unit), back_edges(unit)) == (iterators, loops)
+@pytest.mark.parametrize("function", [total, bits_set])
+def test_the_way_to_loop_is_the_kernels(release: str, way: str, function: Any) -> None:
+    unit = compiled(function, Target.described(release))
+    assert operations(unit) & {"kfunc", "again"} == ({way} if way else set())
+    assert back_edges(unit) >= 1
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+def test_a_callback_is_a_function_of_its_own(arch: str) -> None:
+    target = Target.described("6.1", arch)
+    unit = compiled(leaving_all, target)
+    code = compile_unit(unit, target, check=True).spec.code
+    assert sum("call bpf_loop" in line or "call loop" in line for line in str(code).splitlines()) == 4
 
 
 def test_short_constant_loops_are_unrolled() -> None:
@@ -157,21 +311,11 @@ def test_a_constant_loop_of_some_length_is_walked_through() -> None:
                        "unrolled"),
         (walking, "4.18", "this kernel takes no loops (Linux 5.3 does): iterate over a short constant range, which is "
                           "unrolled"),
-        (constant, "5.10", "a loop of 100000 iterations is too long for the verifier of this kernel (Linux 6.4 has "
-                           "iterators): make it shorter"),
+        (constant, "5.10", "a loop of 100000 iterations is too long for the verifier of this kernel (Linux 5.17 has "
+                           "bpf_loop): make it shorter"),
     ],
 )  # fmt: skip
 def test_loops_that_a_kernel_does_not_take(function: Any, release: str, message: str) -> None:
     with pytest.raises(CompileError) as raised:
         compiled(function, Target.described(release))
     assert raised.value.message == message
-
-
-def test_too_many_iterations() -> None:
-    def probe(x):
-        for i in range(10_000_000):
-            x += i
-        return x
-
-    with pytest.raises(CompileError, match="a loop has at most 8,388,608 iterations: the kernel allows no more"):
-        compiled(probe, Target.described("6.12"))
