@@ -1,4 +1,4 @@
-"""Functions of Python itself that a probe may call: ``len``, ``min``, ``max``, ``abs``, ``range``; one table."""
+"""Functions of Python itself that a probe may call: ``len``, ``min``, ``range``, ``zip``, ...; one table."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pybpf.lang.constants import Const
 from pybpf.lang.ints import Test
 from pybpf.lang.printing import PrintVal
 from pybpf.lang.ranges import make_range
+from pybpf.lang.sequences import SEQUENCES
 
 if TYPE_CHECKING:
     from pybpf.lang.gen import Gen
@@ -35,6 +36,15 @@ class _Callable(Const):
         if named:
             gen.fail(at, f"{self.value.__name__}() takes no named arguments in a probe")
         return self.compile_call(gen, args, at)
+
+
+class _Sequences(Const):
+    """A function of Python that makes a sequence of sequences."""
+
+    __slots__ = ()
+
+    def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
+        return SEQUENCES[self.value](gen, args, named, at)
 
 
 def _len(gen: Gen, args: Sequence[Val], at: ast.AST) -> Val:
@@ -67,6 +77,7 @@ def _extreme(op: str) -> Callable[[Gen, Sequence[Val], ast.AST], Val]:
 
 CALLABLES: Mapping[Any, Val] = MappingProxyType({
     print: PrintVal(),
+    **{function: _Sequences(function) for function in SEQUENCES},
     **{function: _Callable(function, compile_call)
     for function, compile_call in (
         (abs, _abs), (len, _len), (max, _extreme(">")), (min, _extreme("<")), (range, make_range),

@@ -319,3 +319,74 @@ def test_loops_that_a_kernel_does_not_take(function: Any, release: str, message:
     with pytest.raises(CompileError) as raised:
         compiled(function, Target.described(release))
     assert raised.value.message == message
+
+
+NAMES = (30, 10, 20)
+
+
+def enumerated(n: u64):
+    t = 0
+    for i, each in enumerate(NAMES, start=1):
+        t += i * each + n
+    return t
+
+
+def zipped(n: u64):
+    t = n
+    for a, b in zip((n, 2, 3), NAMES):
+        t = t * 7 + a * b
+    for a, (b, c) in enumerate(zip(range(2), (5, n))):
+        t += a * b * c
+    return t
+
+
+def backwards(n: u64):
+    t = n
+    for each in reversed(sorted(NAMES)):  # noqa: C413
+        t = t * 3 + each
+    for i in reversed(range(4)):
+        t = t * 3 + i
+    return t
+
+
+@pytest.mark.root
+@pytest.mark.needs("map_value", "test_run_raw_tp")
+@pytest.mark.parametrize("function", [enumerated, zipped, backwards])
+def test_sequences_of_sequences(function: Any) -> None:
+    with load(function) as program:
+        assert [program(n) for n in (0, 5)] == [expected(function, (n,)) for n in (0, 5)]
+
+
+def test_elements_of_arrays_are_enumerated() -> None:
+    def probe(n: u64):
+        values = u64[3]()
+        for i, each in enumerate(values):
+            values[i] = each + n
+        return values[2]
+
+    assert back_edges(compiled(probe, Target.described("4.18"))) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("enumerate(range(n))", "enumerate() of a range of run time is not compiled: count in a variable of its own"),
+        ("zip(range(1000), NAMES)", "zip() of a range of 1000 numbers is not compiled: write 'for i in range(n):' and "
+                                    "index each by i"),
+        ("zip(NAMES, (1, 2), strict=True)", "zip() of sequences of 3, 2 elements, which strict forbids"),
+        ("reversed(range(n))", "reversed() of a range of run time is not compiled: write 'range(last, first - 1, -1)'"),
+        ("sorted((n, 2))", "sorted() takes constants in a probe, and no key: sort in Python what the probe sends"),
+        ("sorted(NAMES, key=None)", "sorted() takes constants in a probe, and no key: sort in Python what the probe "
+                                    "sends"),
+        ("enumerate(n)", "a u64 cannot be gone through: range(...), arrays and tuples can"),
+        ("enumerate(NAMES, n)", "enumerate() takes a sequence, and a constant to start at"),
+        ("reversed()", "reversed() takes one sequence"),
+    ],
+)  # fmt: skip
+def test_sequences_that_are_refused(text: str, message: str) -> None:
+    source = f"def probe(n):\n    for each in {text}:\n        n += 1\n    return n\n"
+    names: dict[str, Any] = {"NAMES": NAMES}
+    exec(source, names)
+    with pytest.raises(CompileError) as raised:
+        compiled(names["probe"], Target.described("6.12"), source=source)
+    assert raised.value.message == message

@@ -40,8 +40,8 @@ class Kernel:
 # What upstream brought after a release, and what Debian's configuration or the emulated machine leaves out.
 _AFTER_6_12 = frozenset({"acquire_release", "uprobe_session"})
 _AFTER_6_1 = _AFTER_6_12 | {
-    "arena", "cgrp_storage", "cpu_v4", "kfunc", "kprobe_session", "may_goto", "raw_tp_cookies", "token",
-    "uprobe_multi",
+    "arena", "cgrp_storage", "cpu_v4", "iter_num", "kfunc", "kprobe_session", "may_goto", "raw_tp_cookies",
+    "token", "uprobe_multi",
 }  # fmt: skip
 # 5.10 has copy_from_user, but not the programs of type syscall that the probe asks about.
 _AFTER_5_10 = _AFTER_6_1 | {
