@@ -1,4 +1,4 @@
-"""What the bundled tracers share: option types, the wait between reports, how a run ends."""
+"""What the bundled tracers share: options and their types, the wait between reports, how a run ends."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ import select
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 from pybpf.errors import KernelError, NotFoundError, PermissionDenied
 
-__all__ = ["Child", "Run", "parser", "pid", "positive", "require", "seconds", "tid"]
+__all__ = [
+    "Child", "Run", "add_options", "error_number", "parse", "parser", "pid", "positive", "require", "seconds",
+    "syscall", "tid",
+]  # fmt: skip
+
+
+#: the highest number that a system call could have
+_MOST_NUMBER = (1 << 31) - 1
 
 
 def require(*capabilities: str) -> None:
@@ -75,6 +82,62 @@ def pid(text: str) -> int:
         if process != number:
             raise argparse.ArgumentTypeError(f"{number} is a thread of process {process}, not a process")
     return number
+
+
+def syscall(text: str) -> int:
+    """Option type: a system call of this machine, by name or number."""
+    from pybpf.arch import host_arch, syscall_names
+    from pybpf.sys.near import near
+
+    numbers = {name: number for number, name in syscall_names(host_arch()).items()}
+    number = numbers.get(text, int(text) if text.isdecimal() else None)
+    if number is None or number > _MOST_NUMBER:
+        alike = near(text, numbers, 1)
+        hint = f"did you mean {alike[0]}?" if alike else "--list shows the names"
+        raise argparse.ArgumentTypeError(f"no system call {text!r} on {host_arch().name}; {hint}")
+    return number
+
+
+def error_number(text: str) -> int:
+    """Option type: an error by name (``ENOENT``) or number."""
+    number = getattr(errno, text.upper(), None) if not text.isdecimal() else int(text)
+    if not isinstance(number, int) or not 0 < number < 4096:
+        raise argparse.ArgumentTypeError(f"no error {text!r}; write a name such as ENOENT, or its number")
+    return number
+
+
+def _option(*flags: str, **settings: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    return flags, settings
+
+
+#: Options that mean the same in every tracer that has them.
+_OPTIONS: Mapping[str, tuple[tuple[str, ...], dict[str, Any]]] = MappingProxyType({
+    "pid": _option("-p", "--pid", type=pid, help="only this process"),
+    "tid": _option("-t", "--tid", type=tid, help="only this thread"),
+    "ppid": _option("-c", "--ppid", type=pid, help="only children of this process"),
+    "top": _option("-T", "--top", type=positive, default=10, metavar="N", help="print the first N lines (default: 10)"),
+    "interval": _option("-i", "--interval", type=seconds, metavar="S",
+                        help="print, and start from zero, every S seconds"),
+    "duration": _option("-d", "--duration", type=seconds, metavar="S", help="end after S seconds (default: at Ctrl-C)"),
+    "exec": _option("--exec", nargs=argparse.REMAINDER, metavar="COMMAND",
+                    help="run a command, trace only it, end with it"),
+})  # fmt: skip
+
+
+def add_options(to: argparse.ArgumentParser, names: str) -> None:
+    """Add options that tracers share: some of ``pid tid ppid top interval duration exec``, in this order of help."""
+    for name in names.split():
+        flags, settings = _OPTIONS[name]
+        to.add_argument(*flags, **settings)
+
+
+def parse(by: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """The options; ends the process with a message where they are wrong, also together."""
+    options = by.parse_args(arguments)
+    chosen = vars(options)
+    if chosen.get("exec") is not None and (not options.exec or chosen.get("pid") or chosen.get("tid")):
+        by.error("--exec takes a command, and neither --pid nor --tid with it")
+    return options
 
 
 class Run:
@@ -153,17 +216,24 @@ def _pidfd(pid: int) -> int | None:
 class Child:
     """A command that is started when the tracing is ready. A context manager; the child does not outlive it.
 
+    :param command: its words; None: nothing is started.
+    :ivar pid: its process; None without a command.
     :raises NotFoundError: there is no such command.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self.command = list(command)
+    def __init__(self, command: Sequence[str] | None) -> None:
+        self.command = list(command or ())
+        self.pid: int | None = None
+        if not self.command:
+            return
         path = shutil.which(self.command[0])
         if path is None:
             raise NotFoundError(f"cannot run {self.command[0]!r}: no such command")
         self.path = path
 
     def __enter__(self) -> Child:
+        if not self.command:
+            return self
         gate, self._gate = os.pipe2(os.O_CLOEXEC)
         self._failure, failure = os.pipe2(os.O_CLOEXEC)
         self.pid = os.fork()
@@ -188,24 +258,29 @@ class Child:
 
     def start(self) -> None:
         """Let the command begin. :raises KernelError: it cannot be executed."""
+        if self.pid is None:
+            return
         os.write(self._gate, b"x")
         failure = os.read(self._failure, 16)  # the end of the file once the command runs
         if failure:
             raise KernelError(f"run {self.path}", int(failure))
 
     def __exit__(self, *error: object) -> None:
+        if self.pid is None:
+            return
         os.close(self._gate)
         os.close(self._failure)
         for number, patience in ((signal.SIGTERM, 1.0), (signal.SIGKILL, None)):
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
-            if self._reaped(patience):
+            if self._reaped(self.pid, patience):
                 return
 
-    def _reaped(self, patience: float | None) -> bool:
+    @staticmethod
+    def _reaped(pid: int, patience: float | None) -> bool:
         """Wait for the child's end, ``patience`` seconds at most."""
         deadline = None if patience is None else time.monotonic() + patience
-        while os.waitpid(self.pid, 0 if deadline is None else os.WNOHANG)[0] == 0:
+        while os.waitpid(pid, 0 if deadline is None else os.WNOHANG)[0] == 0:
             if deadline is not None and time.monotonic() > deadline:
                 return False
             time.sleep(0.01)

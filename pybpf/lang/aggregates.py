@@ -46,6 +46,7 @@ class Aggregate(TracerMap):
         self.key = key
         self.number: type[Int] = u64
         self.shape: Shape | None = None
+        self._before: Any = None  # what changes() has seen
         kind = MapType.PERCPU_ARRAY if key is None else MapType.PERCPU_HASH
         super().__init__(MapSpec(kind, u32 if key is None else key, value, entries, name), counts)
 
@@ -99,8 +100,40 @@ class Aggregate(TracerMap):
         return True
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Begin anew. What probes are about to add is lost; :meth:`changes` loses nothing."""
         self.map.clear()
+        self._before = None
+
+    def changes(self) -> Any:
+        """What was added since the last call, at first since the start: of keys a dict, without those that stay.
+
+        Nothing is cleared: so every value that is added is in exactly one of the results.
+
+        :raises TypeError: of averages and extremes nobody knows that: take ``stats``.
+        """
+        if self.way in ("avg", "min", "max"):
+            raise TypeError(f"what was added to an {self.way} is not known: make {self._what} by tracer.stats()")
+        before, keyed = self._before, self.key is not None
+        self._before = now = dict(self.items()) if keyed else self.value
+        if before is None:
+            return dict(now) if keyed else now
+        if not keyed:
+            return now - before
+        return {key: value - before[key] if key in before else value
+                for key, value in now.items() if value != before.get(key)}  # fmt: skip
+
+    def forget(self, key: Any) -> None:
+        """Make room for other keys. What was added under this one since the last :meth:`changes` is lost.
+
+        Does nothing where there is no such key. :raises TypeError: it has no keys.
+        """
+        self._check_keyed()
+        self._delete(key)
+        if self._before is not None:
+            self._before.pop(key, None)
+
+    def _delete(self, key: Any) -> None:
+        self.map.pop(key, None)
 
     def text(self, style: str = "bpftrace", unit: str = "value") -> str:
         """All of it as bpftrace (or ``"bcc"``) prints it, see :func:`pybpf.report.keyed`."""
@@ -223,3 +256,7 @@ class HistogramMap(Aggregate):
             if each == key:
                 return histogram
         raise KeyError(key)
+
+    def _delete(self, key: Any) -> None:
+        for whole in [each for each in self.map.keys() if each.key == key]:
+            del self.map[whole]

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pybpf.compiler.ir import Operand
 from pybpf.errors import CompileError, NotFoundError, PackError
 from pybpf.lang.gen import Gen
-from pybpf.lang.process import NS_HELPER, namespace_ids
+from pybpf.lang.process import NS_HELPER, is_initial, namespace_ids
 
 __all__ = ["Filters"]
 
 _COMM_SIZE = 16  # TASK_COMM_LEN
-_OWN_NAMESPACE = "/proc/self/ns/pid"
-_INITIAL_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO
 _CGROUP_ROOT = "/sys/fs/cgroup"
 
 
@@ -29,6 +27,7 @@ class Filters:
     :param uid: the user.
     :param cgroup: a control group (version 2): the path of its directory, which takes in the groups below it, or its
         id, which does not.
+    :param ppid: the process whose children are wanted; only from the initial pid namespace.
     :raises PackError: (from the constructor) one of them cannot be.
     """
 
@@ -37,9 +36,10 @@ class Filters:
     comm: str | None = None
     uid: int | None = None
     cgroup: str | int | None = None
+    ppid: int | None = None
 
     def __post_init__(self) -> None:
-        for name, limit in (("pid", 1 << 31), ("tid", 1 << 31), ("uid", 1 << 32)):
+        for name, limit in (("pid", 1 << 31), ("tid", 1 << 31), ("uid", 1 << 32), ("ppid", 1 << 31)):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int) and 0 <= value < limit):
                 raise PackError(f"cannot trace {name}={value!r} only: it is a number from 0 to {limit - 1}")
@@ -73,6 +73,8 @@ class Filters:
             yield b.emit("zext", b.emit("call", helper="get_current_uid_gid"), bits=32), self.uid
         if self.cgroup is not None:
             yield self._cgroup(gen)
+        if self.ppid is not None:
+            yield self._parent(gen), self.ppid
         if self.comm is not None:
             name = b.slot(_COMM_SIZE, "comm")
             b.emit("call", name, _COMM_SIZE, helper="get_current_comm")
@@ -80,6 +82,17 @@ class Filters:
             for offset in (0, 8):
                 word = int.from_bytes(data[offset : offset + 8], gen.target.arch.endian)  # type: ignore[arg-type]
                 yield b.emit("load", name, offset=offset, size=8, signed=False), word
+
+    def _parent(self, gen: Gen) -> Operand:
+        from pybpf.lang.kernel import parent_id
+
+        if not is_initial():
+            raise CompileError(
+                f"cannot trace ppid={self.ppid} only: this process is in a pid namespace (a container), and the kernel "
+                "numbers parents as outside of it; trace from the host's pid namespace"
+            )
+        at = gen.frame.source.node
+        return parent_id(gen, at).scalar(gen, at)
 
     def _cgroup(self, gen: Gen) -> tuple[Operand, int]:
         if isinstance(self.cgroup, int):
@@ -96,15 +109,12 @@ class Filters:
 
 def _ids(gen: Gen) -> tuple[Operand, Operand]:
     """The ids of the running thread and process, as this process knows them: in its own pid namespace."""
-    if os.stat(_OWN_NAMESPACE).st_ino == _INITIAL_NAMESPACE:
-        both = gen.b.emit("call", helper="get_current_pid_tgid")
-        return gen.b.emit("zext", both, bits=32), gen.b.emit("lshr", both, 32)
-    if not gen.target.has_helper(gen.unit.type, NS_HELPER):
+    if not is_initial() and not gen.target.has_helper(gen.unit.type, NS_HELPER):
         raise CompileError(
             f"cannot trace one process only: this process is in a pid namespace (a container), and on the target "
             f"{gen.unit.type.name.lower()} programs have no bpf_{NS_HELPER} (Linux 5.7); trace from the host"
         )
-    return namespace_ids(gen, _OWN_NAMESPACE)
+    return namespace_ids(gen)
 
 
 def _group(path: str) -> tuple[list[int], int]:

@@ -19,8 +19,8 @@ from pybpf.lang.values import Val
 from pybpf.types import u32
 
 __all__ = [
-    "cast", "container_of", "current_task", "current_task_pointer", "enum", "has_field", "offsetof", "ppid", "sizeof",
-    "where_of",
+    "cast", "container_of", "current_task", "current_task_pointer", "enum", "has_field", "offsetof", "parent_id", "ppid",
+    "sizeof", "where_of",
 ]  # fmt: skip
 
 _TASK = "struct task_struct"
@@ -59,12 +59,13 @@ def current_task() -> Any:
     meant_for_probes()
 
 
-def _ppid(gen: Gen, at: ast.AST) -> Val:
+def parent_id(gen: Gen, at: ast.AST) -> Val:
+    """The id of the parent of the running process, in the initial pid namespace."""
     parent = current_task_pointer(gen, at).attr(gen, "real_parent", at)
     return convert(gen, parent.attr(gen, "tgid", at), u32, at)
 
 
-@builtin(_ppid)
+@builtin(parent_id)
 def ppid() -> u32:
     """The id of the parent of the running process, as ``os.getppid()`` gives it there. Needs BTF."""
     meant_for_probes()

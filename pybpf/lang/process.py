@@ -17,7 +17,10 @@ from pybpf.lang.values import Val
 from pybpf.types import array_of, char, layout, sizeof, u32, u64
 from pybpf.types.layout import CharsLayout
 
-__all__ = ["NS_HELPER", "cgroup_id", "comm", "gid", "namespace_ids", "ns_pid", "ns_tid", "pid", "tid", "uid"]
+__all__ = [
+    "NS_HELPER", "cgroup_id", "comm", "gid", "is_initial", "namespace_ids", "ns_pid", "ns_tid", "pid", "tid",
+    "uid",
+]  # fmt: skip
 
 
 @builtin(helper_value("get_current_pid_tgid", u32, shift=32))
@@ -71,29 +74,45 @@ def cgroup_id() -> u64:
 
 
 NS_HELPER = "get_ns_current_pid_tgid"
+_INITIAL = 0xEFFFFFFC  # PROC_PID_INIT_INO
+_OWN = "/proc/self/ns/pid"
 _PIDNS_INFO = 8  # sizeof(struct bpf_pidns_info): u32 pid, u32 tgid
 
 
 def _in_namespace(index: int) -> Lowering:
     def lower(gen: Gen, at: ast.AST, namespace: Val) -> Val:
-        need_helper(gen, at, "an id of a pid namespace", NS_HELPER, "the initial namespace's are pid() and tid()")
         path = gen.const(namespace)
         if not isinstance(path, str):
             gen.fail(at, "the namespace is the path of its file, as a constant: '/proc/1234/ns/pid'")
+        if not is_initial(path):
+            need_helper(gen, at, "an id of a pid namespace", NS_HELPER, "the initial namespace's are pid() and tid()")
         return Int(namespace_ids(gen, path)[index], u32)
 
     return lower
 
 
-def namespace_ids(gen: Gen, path: str) -> tuple[Operand, Operand]:
-    """The ids of the running thread and process in a pid namespace; 0 where they are not in it.
+def is_initial(path: str = _OWN) -> bool:
+    """Whether a pid namespace is the initial one, whose ids are the kernel's own."""
+    return _namespace(path).st_ino == _INITIAL
 
-    :raises NotFoundError: there is no such file.
-    """
+
+def _namespace(path: str) -> os.stat_result:
     try:
-        found = os.stat(path)
+        return os.stat(path)
     except OSError as error:
         raise NotFoundError(f"there is no pid namespace {path!r}: {error.strerror}") from None
+
+
+def namespace_ids(gen: Gen, path: str = _OWN) -> tuple[Operand, Operand]:
+    """The ids of the running thread and process in a pid namespace; 0 where they are not in it.
+
+    :param path: of the namespace's file. All but the initial one need the helper :data:`NS_HELPER`.
+    :raises NotFoundError: there is no such file.
+    """
+    found = _namespace(path)
+    if found.st_ino == _INITIAL:
+        both = gen.b.emit("call", helper="get_current_pid_tgid")
+        return gen.b.emit("zext", both, bits=32), gen.b.emit("lshr", both, 32)
     device = os.major(found.st_dev) << 20 | os.minor(found.st_dev)  # the kernel's own dev_t
     info = gen.b.slot(_PIDNS_INFO, "pidns_info")
     # where the task is not in the namespace it fails, and clears the memory
@@ -103,8 +122,10 @@ def namespace_ids(gen: Gen, path: str) -> tuple[Operand, Operand]:
 
 
 @builtin(_in_namespace(1))
-def ns_pid(namespace: str = "/proc/self/ns/pid") -> u32:
-    """The id of the running process as a pid namespace knows it; 0 where it is not in that namespace. Linux 5.7.
+def ns_pid(namespace: str = _OWN) -> u32:
+    """The id of the running process as a pid namespace knows it; 0 where it is not in that namespace.
+
+    The initial namespace's are had everywhere, those of others since Linux 5.7.
 
     :param namespace: the namespace's file; by default that of the process that compiles the probe.
     :raises NotFoundError: there is no such file.
@@ -113,6 +134,6 @@ def ns_pid(namespace: str = "/proc/self/ns/pid") -> u32:
 
 
 @builtin(_in_namespace(0))
-def ns_tid(namespace: str = "/proc/self/ns/pid") -> u32:
+def ns_tid(namespace: str = _OWN) -> u32:
     """The id of the running thread as a pid namespace knows it; otherwise as :func:`ns_pid`."""
     meant_for_probes()

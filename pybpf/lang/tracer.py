@@ -57,6 +57,7 @@ class Tracer(Declares, Makes):
     :param uid: only processes of this user.
     :param cgroup: only this control group (version 2): the path of its directory, which takes in those below it
         (Linux 5.7), or its id, which does not.
+    :param ppid: only children of this process; from the initial pid namespace, and where the kernel has BTF.
     :param target: what to compile for; by default the running kernel. Only that can be attached to.
     :param on_print: is called with the text of each ``print()`` of a probe, its end included; by default the text goes
         to ``sys.stdout``. That happens while events are read: by :meth:`run`, :meth:`poll`, or a ``for`` or ``async
@@ -72,12 +73,13 @@ class Tracer(Declares, Makes):
         comm: str | None = None,
         uid: int | None = None,
         cgroup: str | int | None = None,
+        ppid: int | None = None,
         target: Target | None = None,
         on_print: Callable[[str], object] | None = None,
     ) -> None:
         self.counts = Counts()
         stacks = Stacks()
-        filters = Filters(pid, tid, comm, uid, cgroup)
+        filters = Filters(pid, tid, comm, uid, cgroup, ppid)
         self.session = Session(self.counts, filters, stacks, Prints(self.counts, stacks))
         self.target = target
         self.on_print = on_print
@@ -173,6 +175,15 @@ class Tracer(Declares, Makes):
         """How many events of all streams, lines of ``print()`` among them, were sent and never delivered."""
         streams = [each for each in self.parts if isinstance(each, Events)]
         return sum(each.lost for each in (*streams, self.session.prints.events))
+
+    @property
+    def missed(self) -> int:
+        """How many hits of all probes ran no program, see :attr:`pybpf.attach.Link.missed`, as far as it is known.
+
+        :raises ClosedError: the tracer is not attached, or is detached.
+        """
+        links = self._loaded("ask what was missed by").links.values()
+        return sum(link.missed or 0 for each in links for link in each)
 
     # --- reading
 

@@ -80,13 +80,8 @@ def stop(process: subprocess.Popen[str], number: int = signal.SIGINT) -> list[st
     """End syscount as a user does; the lines of its report."""
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 0 and quiet(err), err
+    assert process.returncode == 0 and not err, err
     return out.splitlines()
-
-
-def quiet(said: str) -> bool:
-    """Nothing on stderr, but for what a kernel that preempts programs (about Linux 7.0) skipped of any process."""
-    return all(line.endswith(" calls could not be counted") for line in said.splitlines())
 
 
 def counts(lines: Sequence[str]) -> dict[str, int]:
@@ -160,7 +155,7 @@ def test_json_by_interval(workload: Workload) -> None:
     json.loads(tool.stdout.readline())  # attached by now
     workload.run("getpgid=100")
     out, err = tool.communicate(timeout=60)
-    assert tool.returncode == 0 and quiet(err), err
+    assert tool.returncode == 0 and not err, err
     rows = [row for line in out.splitlines() for row in json.loads(line)["counts"] if row["syscall"] == "getpgid"]
     assert sum(row["count"] for row in rows) == 100
     assert len(rows) == 1 and rows[0]["time_ns"] > 0 and isinstance(rows[0]["number"], int)
@@ -170,7 +165,7 @@ def test_json_by_interval(workload: Workload) -> None:
 def test_exec_counts_the_command_and_ends_with_it() -> None:
     tool = start("--json", "-T", "100", "--exec", sys.executable, "-c", "import os; [os.getsid(0) for _ in range(123)]")
     out, err = tool.communicate(timeout=60)
-    assert tool.returncode == 0 and quiet(err), err
+    assert tool.returncode == 0 and not err, err
     found = {row["syscall"]: row["count"] for row in json.loads(out)["counts"]}
     assert (found["getsid"], found["execve"], found["exit_group"]) == (123, 1, 1)
 
@@ -181,14 +176,13 @@ def test_ends_with_the_process_it_traces() -> None:
     process.run("getpgid=3")
     process.close()
     out, err = tool.communicate(timeout=60)
-    assert counts(out.splitlines()) == {"getpgid": 3} and quiet(err)
+    assert counts(out.splitlines()) == {"getpgid": 3} and not err
 
 
 def test_exact_under_load_of_every_cpu() -> None:
-    """Two processes per CPU, in step on all of them: not one call may be counted twice, or missed without a word.
+    """Two processes per CPU, in step on all of them: not one call may be counted twice, or missed.
 
-    Where the kernel lets a task take the CPU from a program that runs (PREEMPT kernels since about Linux 7.0), it
-    skips that program for the other task, and counts it; such calls are reported, and only they may be missing.
+    Also where a task can take the CPU from a program that runs (PREEMPT kernels since about Linux 7.0).
     """
     each = 20_000 if os.environ.get("PYBPF_VM") else 200_000
     processes = [Workload() for _ in range(2 * (os.cpu_count() or 1))]
@@ -209,16 +203,13 @@ def test_exact_under_load_of_every_cpu() -> None:
     tool.stderr.close()
     for process in processes:
         process.close()
-    reports = [line.split() for line in said.splitlines()]
-    assert code == 0 and all(words[2:] == ["calls", "could", "not", "be", "counted"] for words in reports), said
+    assert code == 0 and not said, said
     totals: dict[int, int] = {}
     for line in lines:
         words = line.split()
         if len(words) >= 3 and words[0].isdigit():
             totals[int(words[0])] = totals.get(int(words[0]), 0) + int(words[-1])
-    counted = [totals.get(process.pid, 0) for process in processes]
-    missing = each * len(processes) - sum(counted)
-    assert max(counted) <= each and missing <= sum(int(words[1]) for words in reports), (counted, said)
+    assert [totals.get(process.pid, 0) for process in processes] == [each] * len(processes)
 
 
 def test_lists_the_system_calls() -> None:
@@ -251,7 +242,7 @@ def test_a_closed_pipe_ends_it_quietly(workload: Workload) -> None:
     assert tool.stdout and tool.stderr
     tool.stdout.close()
     assert tool.wait(timeout=60) == 0
-    assert quiet(tool.stderr.read())
+    assert not tool.stderr.read()
     tool.stderr.close()
 
 
@@ -280,14 +271,14 @@ def test_threads_that_end_inside_a_call_leave_nothing_behind() -> None:
         [sys.executable, "-c", SMALL, "-L", "--json", "--syscall", "getsid", "--exec", sys.executable, "-c", program],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    assert run.returncode == 0 and quiet(run.stderr), run.stderr
+    assert run.returncode == 0 and not run.stderr, run.stderr
     (row,) = json.loads(run.stdout)["counts"]
     assert (row["syscall"], row["count"]) == ("getsid", 50)
     run = subprocess.run(
         [sys.executable, "-c", SMALL, "-x", "--json", "--exec", sys.executable, "-c", program],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    assert run.returncode == 0 and quiet(run.stderr), run.stderr
+    assert run.returncode == 0 and not run.stderr, run.stderr
     assert json.loads(run.stdout)["lost"] < 20
 
 
