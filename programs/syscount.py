@@ -46,12 +46,15 @@ class Counting:
 
     def __init__(self, options: argparse.Namespace) -> None:
         tracer = self.tracer = Tracer(pid=options.pid, tid=options.tid, ppid=options.ppid)
-        by_process, timed, wanted = options.process, options.latency, options.syscall
+        by_process: bool = options.process
+        timed: bool = options.latency
+        wanted: int | None = options.syscall
+        error: int | None = options.errno
         self.calls = calls = (tracer.stats if timed else tracer.count)(u32, max_entries=MAX_ENTRIES)
         self.begun = begun = tracer.hash(u32, Begun, max_entries=MAX_ENTRIES)
         self.names = names = tracer.lru_hash(u32, char[16], max_entries=MAX_ENTRIES)
 
-        def enter(number: s64) -> None:
+        def enter(number: int) -> None:
             if wanted is not None and number != wanted:
                 return
             if timed:
@@ -59,7 +62,7 @@ class Counting:
             else:
                 count(number, 0)
 
-        def leave(number: s64, result: s64) -> None:
+        def leave(number: int, result: int) -> None:
             if timed:
                 start = begun.pop(tid())
                 if start is not None and counts(result):  # None: not wanted, or begun before the tracing
@@ -67,13 +70,13 @@ class Counting:
             elif number >= 0 and (wanted is None or number == wanted) and counts(result):  # -1: rt_sigreturn
                 count(number, 0)
 
-        def counts(result: s64) -> bool:
-            if options.errno is not None:
-                return result == -options.errno
+        def counts(result: int) -> bool:
+            if error is not None:
+                return result == -error
             return not options.failures or -4095 <= result < 0  # what is below is an address
 
-        def count(number: s64, ns: u64) -> None:
-            key: u32 = ns_pid() if by_process else number
+        def count(number: int, ns: int) -> None:
+            key = ns_pid() if by_process else number
             if by_process and key == 0:  # in a container: a process outside of it
                 return
             if timed:
@@ -105,9 +108,12 @@ class Counting:
             leave(regs.orig_ax if has_field("struct pt_regs", "orig_ax") else regs.syscallno, ret)
 
         def attach(name: str, probe: Callable[..., None]) -> None:
-            (tracer.tracepoint(name) if records else tracer.raw_tracepoint(name.partition(":")[2]))(probe)
+            if records:
+                tracer.tracepoint(name)(probe)
+            else:
+                tracer.raw_tracepoint(name.partition(":")[2])(probe)
 
-        with_result = timed or options.failures or options.errno is not None
+        with_result = timed or options.failures or error is not None
         if timed or by_process:
             attach("sched:sched_process_exit", end)
         if with_result:
@@ -148,11 +154,11 @@ class Report:
             Row(key, name(key), added.count, added.total) if timed else Row(key, name(key), added, 0)
             for key, added in calls.changes().items()
         ]
-        for pid in self.ended:  # they had ended before these changes, which are their last
-            calls.forget(pid)
-            self.counting.names.pop(pid, None)
+        for process in self.ended:  # they had ended before these changes, which are their last
+            calls.forget(process)
+            self.counting.names.pop(process, None)
         if by_process:
-            self.ended = {pid for pid in calls if not os.path.exists(f"/proc/{pid}")}
+            self.ended = {process for process in calls if not os.path.exists(f"/proc/{process}")}
         rows.sort(key=lambda row: (row.ns, row.calls), reverse=True)
         return rows[: self.options.top]
 
@@ -160,13 +166,13 @@ class Report:
         """The name of a system call."""
         return self.syscalls.get(number, f"[unknown: {number}]")
 
-    def process(self, pid: int) -> str:
+    def process(self, process: int) -> str:
         """The name of a process, also of one that has ended."""
         try:
-            with open(f"/proc/{pid}/comm", encoding="utf-8", errors="surrogateescape") as file:
+            with open(f"/proc/{process}/comm", encoding="utf-8", errors="surrogateescape") as file:
                 return file.read().rstrip("\n")
         except OSError:
-            return str(self.counting.names.get(pid, "[unknown]"))
+            return str(self.counting.names.get(process, "[unknown]"))
 
     def print(self, when: float) -> None:
         """Print one interval, and on stderr what could not be counted."""

@@ -258,5 +258,5 @@ class HistogramMap(Aggregate):
         raise KeyError(key)
 
     def _delete(self, key: Any) -> None:
-        for whole in [each for each in self.map.keys() if each.key == key]:
+        for whole in [each for each in self.map if each.key == key]:
             del self.map[whole]

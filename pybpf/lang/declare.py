@@ -18,7 +18,6 @@ from pybpf.prog import Program
 __all__ = ["Declared", "Declares"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-Decorator = Callable[[F], F]
 Names = Union[str, Sequence[str]]
 
 
@@ -69,7 +68,7 @@ class Declares:
 
     # the kernel
 
-    def tracepoint(self, name: Names, *, cookie: int | None = None, source: str | None = None) -> Decorator[F]:
+    def tracepoint(self, name: Names, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
         """At a tracepoint, ``"system:event"``. The parameter has the fields of its record: ``args.filename``.
 
         :param name: also a pattern (``"syscalls:sys_enter_*"``) or a list of names: at all of them, with the fields
@@ -83,7 +82,7 @@ class Declares:
         how = at_one(lambda program: tracepoints(program, tracepoints_named(name), title, cookie=cookie))
         return self._declare("tracepoint", _one(name), how, source, cookie=cookie, names=name)
 
-    def raw_tracepoint(self, name: str, *, cookie: int | None = None, source: str | None = None) -> Decorator[F]:
+    def raw_tracepoint(self, name: str, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
         """At a tracepoint, with its own arguments, by name, typed from the kernel's BTF: ``"sched_switch"``."""
 
         def run(program: Program) -> attach.Link:
@@ -95,7 +94,7 @@ class Declares:
 
     def kprobe(
         self, function: Names, *, offset: int = 0, cookie: int | None = None, source: str | None = None
-    ) -> Decorator[F]:
+    ) -> Callable[[F], F]:
         """At the entry of a function of the kernel; parameters bind by name, or by position where there are no types.
 
         :param function: ``"name"``, ``"module:name"``; patterns (``"tcp_*"``) or a list of names: at all of them.
@@ -108,7 +107,7 @@ class Declares:
             how = at_one(lambda program: attach.kprobe(program, str(function), offset=offset, cookie=cookie))
         return self._declare("kprobe", _one(function), how, source, cookie=cookie, offset=offset or None)
 
-    def kretprobe(self, function: Names, *, cookie: int | None = None, source: str | None = None) -> Decorator[F]:
+    def kretprobe(self, function: Names, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
         """At the return of a function of the kernel; its one parameter is what the function returns."""
         if _is_many(function):
             _refuse_with_many("kretprobe", function, cookie=cookie)
@@ -117,22 +116,22 @@ class Declares:
             how = at_one(lambda program: attach.kretprobe(program, str(function), cookie=cookie))
         return self._declare("kretprobe", _one(function), how, source, cookie=cookie)
 
-    def fentry(self, function: str, *, cookie: int | None = None, source: str | None = None) -> Decorator[F]:
+    def fentry(self, function: str, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
         """At the entry of a function of the kernel, by trampoline: cheaper than a kprobe, and typed (Linux 5.5)."""
         how = at_one(lambda program: attach.fentry(program, cookie=cookie))
         return self._declare("fentry", function, how, source, cookie=cookie)
 
-    def fexit(self, function: str, *, cookie: int | None = None, source: str | None = None) -> Decorator[F]:
+    def fexit(self, function: str, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
         """At the return of a function of the kernel, by trampoline; has its parameters, and ``ret``."""
         how = at_one(lambda program: attach.fexit(program, cookie=cookie))
         return self._declare("fexit", function, how, source, cookie=cookie)
 
-    def fmod_ret(self, function: str, *, cookie: int | None = None, source: str | None = None) -> Decorator[F]:
+    def fmod_ret(self, function: str, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
         """Instead of a function of the kernel that allows it: what the probe returns, if not 0, is its result."""
         how = at_one(lambda program: attach.fmod_ret(program, cookie=cookie))
         return self._declare("fmod_ret", function, how, source, cookie=cookie)
 
-    def iterator(self, kind: str, *, source: str | None = None) -> Decorator[F]:
+    def iterator(self, kind: str, *, source: str | None = None) -> Callable[[F], F]:
         """For each object of a kind (``"task"``, ``"tcp"``, ...) when :meth:`Tracer.link` of the function is read."""
         filters = self.session.filters
         pid, tid = (filters.pid, filters.tid) if kind.startswith("task") else (None, None)
@@ -151,7 +150,7 @@ class Declares:
         pid: int | None = None,
         cookie: int | None = None,
         source: str | None = None,
-    ) -> Decorator[F]:
+    ) -> Callable[[F], F]:
         """At a function of a program or library; parameters are positional and annotated: ``def malloc(size: u64)``.
 
         :param binary: a path, a program on PATH, a library (``"libc.so.6"``); None: the program that ``pid`` runs.
@@ -184,7 +183,7 @@ class Declares:
         pid: int | None = None,
         cookie: int | None = None,
         source: str | None = None,
-    ) -> Decorator[F]:
+    ) -> Callable[[F], F]:
         """At the return of a function of a program or library; the one parameter is its result, annotated."""
         pid = self.session.filters.pid if pid is None else pid
         if symbol is not None and _is_many(symbol):
@@ -201,7 +200,7 @@ class Declares:
 
     def usdt(
         self, binary: str | None, probe: str, *, pid: int | None = None, source: str | None = None
-    ) -> Decorator[F]:
+    ) -> Callable[[F], F]:
         """At a probe that a program or library itself has (``"provider:name"``); parameters are its arguments."""
         pid = self.session.filters.pid if pid is None else pid
         how = by_spec(lambda spec, maps: attach.usdt(spec, binary, probe, maps=maps, pid=pid))
@@ -209,7 +208,7 @@ class Declares:
 
     # time and counters
 
-    def profile(self, hz: int = 99, *, cpu: int | None = None, source: str | None = None) -> Decorator[F]:
+    def profile(self, hz: int = 99, *, cpu: int | None = None, source: str | None = None) -> Callable[[F], F]:
         """``hz`` times a second on each CPU, by the CPU's own clock: what runs there is sampled.
 
         :param cpu: only on this CPU.
@@ -218,7 +217,7 @@ class Declares:
         how = at_one(lambda program: attach.perf_event(program, "cpu-clock", frequency=hz, pid=pid, cpu=cpu))
         return self._declare("profile", f"{hz}Hz", how, source)
 
-    def interval(self, seconds: float, *, cpu: int | None = None, source: str | None = None) -> Decorator[F]:
+    def interval(self, seconds: float, *, cpu: int | None = None, source: str | None = None) -> Callable[[F], F]:
         """Every so many seconds, on one CPU; the tracer's filters do not count here."""
         how = at_one(lambda program: attach.interval(program, round(seconds * 1e9), cpu=cpu))
         return self._declare("interval", f"{seconds}s", how, source)
@@ -232,7 +231,7 @@ class Declares:
         cpu: int | None = None,
         cookie: int | None = None,
         source: str | None = None,
-    ) -> Decorator[F]:
+    ) -> Callable[[F], F]:
         """At every ``period``-th event of a kind, or ``frequency`` times a second.
 
         :param event: of the kernel (``"page-faults"``, ``"context-switches"``) or the processor (``"cpu-cycles"``).

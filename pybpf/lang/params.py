@@ -238,7 +238,7 @@ def _syscall(gen: Gen, name: str) -> _Prototype | None:
         fields = gen.target.tracepoint_fields(f"syscalls:sys_enter_{name}")
     except NotFoundError:
         return None
-    types = gen.target.types()
+    types = gen.target.types
     shapes = [(field.name, field_shape(field.type, field.size, field.signed, types)) for field in fields]
     arguments = [_Argument(name, shape, word - 1) for word, (name, shape) in enumerate(shapes) if word]
     return _Prototype(arguments, None, len(arguments))

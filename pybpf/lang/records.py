@@ -18,7 +18,7 @@ from pybpf.sys.near import did_you_mean
 from pybpf.types import bool_, char, u8
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pybpf.attach.fields import TracepointField
     from pybpf.btf import Btf
@@ -43,13 +43,16 @@ _PLAIN = MappingProxyType({
 })  # fmt: skip
 
 
-def field_shape(text: str, size: int, signed: bool, types: Btf | None, user: bool = False) -> Shape:
+def field_shape(
+    text: str, size: int, signed: bool, types: Callable[[], Btf | None], user: bool = False
+) -> Shape:
     """What a field is by its C type, as a format file writes it.
 
     Fields of system calls take 8 bytes each, whatever their type: an ``int`` there is the first four.
 
     :param size: bytes of the field.
     :param signed: as the format file says, of which little is to be believed where the type is known.
+    :param types: gives the kernel's types; asked where C alone does not say it, for reading them takes time.
     :param user: pointers are those of the process.
     """
     text = " ".join(_QUALIFIERS.sub(" ", text).split())
@@ -65,9 +68,10 @@ def field_shape(text: str, size: int, signed: bool, types: Btf | None, user: boo
     if text == "char" and size <= 1:
         return Number(char)
     plain = _PLAIN.get(text)
-    if plain is None and types is not None:
+    found = types() if plain is None else None
+    if found is not None:
         try:
-            known = btf_named(types, text)
+            known = btf_named(found, text)
         except BtfError:
             known = Opaque(text)
         if isinstance(known, (Number, Address)) and known.size <= (size or known.size):
@@ -79,13 +83,14 @@ def field_shape(text: str, size: int, signed: bool, types: Btf | None, user: boo
     return Elements(Number(u8), size) if size else Opaque(text)
 
 
-def _pointee(text: str, types: Btf | None) -> tuple[Btf | None, object]:
+def _pointee(text: str, types: Callable[[], Btf | None]) -> tuple[Btf | None, object]:
     """What a pointer to a type refers to: the ``source`` and ``to`` of an :class:`Address`."""
     if text == "char":
         return None, char
-    if types is not None and text not in ("void", ""):
+    found = types() if text not in ("void", "") else None
+    if found is not None:
         try:
-            return types, types.resolve(types.named(text))
+            return found, found.resolve(found.named(text))
         except BtfError:
             pass
     return None, None
@@ -127,7 +132,7 @@ class Fields(Val):
             if field.type.startswith(prefix):
                 return self._dynamic(gen, field, field.type[len(prefix) :], relative)
         user = self.name.startswith(f"{SYSCALLS}:")
-        shape = field_shape(field.type, field.size, field.signed, gen.target.types(), user)
+        shape = field_shape(field.type, field.size, field.signed, gen.target.types, user)
         where = self._where.moved(field.offset)
         if isinstance(shape, Address):
             return Pointer(Where(where.load(gen, 8), 0, USER if user else KERNEL), shape.target)
@@ -141,7 +146,7 @@ class Fields(Val):
         place = gen.b.emit("and", self._where.moved(field.offset).load(gen, 4), 0xFFFF)
         base = field.offset + field.size if relative else 0
         there = Where(gen.b.emit("add", self._where.address, place), base)
-        shape = field_shape(text, 0, field.signed, gen.target.types())
+        shape = field_shape(text, 0, field.signed, gen.target.types)
         if is_text(shape):
             return Text(there, None)
         return Rows(there, shape if isinstance(shape, Elements) else Elements(shape, 0))
