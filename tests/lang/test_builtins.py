@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from pybpf import BpfError, CompileError, Struct, Tracer, char, lang, s64, u64
+from pybpf import BpfError, CompileError, Struct, Tracer, char, lang, s64, u32, u64
+from pybpf.asm import disassemble
 from pybpf.compiler.target import Target
 from pybpf.lang import (
     boot_ns,
@@ -46,6 +47,7 @@ from pybpf.lang import (
     uid,
 )
 from pybpf.lang.builtins import BUILTINS
+from pybpf.lang.process import is_initial
 from tests.attach.targets import Caller
 
 LIBC = "libc.so.6"
@@ -118,6 +120,22 @@ def test_ids_in_a_namespace(child: Caller) -> None:
 
     event = seen(child, probe)
     assert (event.a, event.b) == (child.pid, child.pid)
+
+
+def test_ids_in_the_initial_namespace_need_no_helper() -> None:
+    tracer = Tracer()
+    hits = tracer.count(u32)
+
+    @tracer.kprobe("tcp_connect")
+    def on_connect() -> None:
+        hits[ns_pid()].add()
+
+    if is_initial():
+        (built,) = tracer.compile(Target.described("5.4"))
+        assert "bpf_get_current_pid_tgid" in disassemble(built.compiled.spec.code)
+    else:
+        with pytest.raises(CompileError, match="get_ns_current_pid_tgid"):
+            tracer.compile(Target.described("5.4"))
 
 
 def test_clocks(child: Caller) -> None:

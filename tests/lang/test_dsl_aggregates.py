@@ -93,6 +93,51 @@ def test_keys() -> None:
 
 
 @pytest.mark.root
+def test_changes_are_what_was_added_in_between() -> None:
+    def probe(key: u32, value: s64) -> None:
+        by_name["nginx", key].add()
+        stats_by[key].add(value)
+        log2_by["all"].add(value)
+        total.add(value)
+
+    with shared.load(probe, by_name, stats_by, log2_by, total) as run:
+        run(1, 5)
+        run(2, 9)
+        assert by_name.changes() == {("nginx", 1): 1, ("nginx", 2): 1}
+        assert stats_by.changes() == {1: Stats(1, 5, 5, 5), 2: Stats(1, 9, 9, 9)}
+        assert log2_by.changes() == {"all": Log2Histogram(counted(Log2Histogram({}), [5, 9]))}
+        assert total.changes() == 14
+        run(1, 6)
+        run(3, 0)
+        assert by_name.changes() == {("nginx", 1): 1, ("nginx", 3): 1}
+        assert stats_by.changes() == {1: Stats(1, 6), 3: Stats(1, 0, 0, 0)}
+        assert {bucket: n for bucket, n in log2_by.changes()["all"].counts.items() if n} == counted(
+            Log2Histogram({}), [6, 0]
+        )
+        assert (total.changes(), total.changes()) == (6, 0)
+        assert by_name.changes() == {}
+        assert by_name["nginx", 1] == 2  # nothing was cleared
+        for part, key in ((by_name, ("nginx", 1)), (stats_by, 1), (log2_by, "all")):
+            part.forget(key)
+            part.forget(key)  # does nothing
+            assert key not in dict(part.items())
+        run(1, 7)
+        assert by_name.changes() == {("nginx", 1): 1}
+        assert stats_by.changes() == {1: Stats(1, 7, 7, 7)}
+        stats_by.clear()
+        run(1, 8)
+        assert stats_by.changes() == {1: Stats(1, 8, 8, 8)}
+
+
+def test_changes_that_nobody_knows() -> None:
+    for part in (least, most, mean):
+        with pytest.raises(TypeError, match=r"by tracer\.stats"):
+            part.changes()
+    with pytest.raises(TypeError, match="has no keys"):
+        total.forget(1)
+
+
+@pytest.mark.root
 def test_buckets_are_those_of_the_report() -> None:
     def probe(value: s64) -> None:
         log2.add(value)

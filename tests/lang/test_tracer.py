@@ -97,6 +97,8 @@ def _filters(child: Caller) -> dict[str, tuple[dict[str, Any], int]]:
         "uid": ({"uid": os.getuid()}, 4),
         "comm": ({"comm": _comm(child)}, 4),
         "all": ({"pid": child.pid, "tid": child.pid, "uid": os.getuid()}, 4),
+        "ppid": ({"ppid": os.getpid()}, 4),
+        "another ppid": ({"ppid": child.pid}, 0),
         "another pid": ({"pid": 1}, 0),
         "another tid": ({"tid": 1}, 0),
         "another uid": ({"uid": 4242}, 0),
@@ -105,8 +107,13 @@ def _filters(child: Caller) -> dict[str, tuple[dict[str, Any], int]]:
 
 
 @pytest.mark.parametrize(
-    "name", ["pid", "tid", "uid", "comm", "all", "another pid", "another tid", "another uid", "another comm"]
-)
+    "name",
+    [
+        "pid", "tid", "uid", "comm", "all", "another pid", "another tid", "another uid", "another comm",
+        pytest.param("ppid", marks=pytest.mark.needs("btf_vmlinux")),
+        pytest.param("another ppid", marks=pytest.mark.needs("btf_vmlinux")),
+    ],
+)  # fmt: skip
 def test_filters(child: Caller, name: str) -> None:
     given, expected = _filters(child)[name]
     tracer = Tracer(**given)
@@ -342,6 +349,21 @@ def test_links_of_a_probe(child: Caller) -> None:
             tracer.links(calls_of)
 
 
+def test_what_was_missed_is_asked_of_the_kernel(child: Caller) -> None:
+    tracer = Tracer(pid=child.pid)
+    hits = tracer.count()
+
+    @tracer.tracepoint("raw_syscalls:sys_enter")
+    def on_enter() -> None:
+        hits.add()
+
+    with pytest.raises(ClosedError, match="ask what was missed"):
+        assert tracer.missed
+    with tracer:
+        child.call(5)
+        assert hits.value >= 5 and tracer.missed == 0
+
+
 def test_patterns_attach_to_all_functions_that_match(child: Caller) -> None:
     tracer = Tracer(pid=child.pid)
     hits = tracer.array(u64, 1)
@@ -362,6 +384,7 @@ def test_patterns_attach_to_all_functions_that_match(child: Caller) -> None:
         lambda: Tracer(uid=1 << 32),
         lambda: Tracer(comm="a name that is too long"),
         lambda: Tracer(comm=""),
+        lambda: Tracer(ppid=-1),
         lambda: Tracer(tid="1"),  # type: ignore[arg-type]
     ],
 )
