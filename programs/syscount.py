@@ -91,8 +91,8 @@ class Counting:
             if by_process and tid() == pid() and ns_pid() in calls:
                 names[ns_pid()] = comm()
 
-        # Programs at records of tracepoints are never interrupted by other tasks. Those at raw tracepoints are since
-        # Linux 7.0, which then skips them for the other task: they are for who may not see tracefs.
+        # No other task interrupts programs at records of tracepoints. At raw tracepoints it may since Linux 7.0, which
+        # then skips the program for that task: those are for who may not see tracefs.
         records = features.has("tracefs")
 
         def enter_record(args: Any) -> None:
@@ -176,8 +176,9 @@ class Report:
 
     def print(self, when: float) -> None:
         """Print one interval, and on stderr what could not be counted."""
-        rows = self.rows()
-        before, self.lost = self.lost, self.counting.lost()
+        with tool.undisturbed():
+            rows = self.rows()
+            before, self.lost = self.lost, self.counting.lost()
         lost = self.lost - before
         if self.options.json:
             self.print_json(when, rows, lost)

@@ -10,7 +10,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from types import FrameType, MappingProxyType
 from typing import Any
 
@@ -18,7 +18,7 @@ from pybpf.errors import KernelError, NotFoundError, PermissionDenied
 
 __all__ = [
     "Child", "Run", "add_options", "error_number", "parse", "parser", "pid", "positive", "require", "seconds",
-    "syscall", "tid",
+    "syscall", "tid", "undisturbed",
 ]  # fmt: skip
 
 
@@ -138,6 +138,26 @@ def parse(by: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Nam
     if chosen.get("exec") is not None and (not options.exec or chosen.get("pid") or chosen.get("tid")):
         by.error("--exec takes a command, and neither --pid nor --tid with it")
     return options
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Read maps in a ``with`` block, quickly: no ordinary task takes the CPU in it, where that is permitted.
+
+    While a process uses a map, the kernel runs no programs at tracepoints on that CPU (``bpf_prog_active``). Kernels
+    that let tasks preempt each other there would skip the programs, and count them as missed, for the other task.
+    Needs CAP_SYS_NICE.
+    """
+    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameter)
 
 
 class Run:

@@ -80,10 +80,13 @@ def _params(gen: Gen, source: Source) -> list[Param]:
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs]
     for each, value in zip(every, source.bound):
         gen.assign(each.arg, gen.wrap(value), each)
-    return [
-        Param(each.arg, None if each.annotation is None else gen.annotation(each.annotation), each)
-        for each in every[len(source.bound) :]
-    ]
+    return [Param(each.arg, _annotation(gen, each), each) for each in every[len(source.bound) :]]
+
+
+def _annotation(gen: Gen, parameter: ast.arg) -> Any:
+    """What a parameter is annotated with; ``Any``, which type checkers ask for, says nothing."""
+    found = None if parameter.annotation is None else gen.annotation(parameter.annotation)
+    return None if found is Any else found
 
 
 def _refuse_clashes(facts: Facts) -> None:

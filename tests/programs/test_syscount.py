@@ -256,6 +256,24 @@ def test_without_privileges_it_says_what_it_lacks() -> None:
     assert len(run.stderr.splitlines()) == 1 and "lacks CAP_BPF and CAP_PERFMON" in run.stderr
 
 
+@pytest.mark.parametrize("options", [[], ["-x"], ["-L"], ["-P"]])
+def test_two_capabilities_are_enough(workload: Workload, options: list[str]) -> None:
+    """Also without tracefs, which only root may mount and see."""
+    tool = subprocess.Popen(
+        ["setpriv", "--inh-caps=-all", "--bounding-set=-all,+bpf,+perfmon",
+         sys.executable, "-m", "pybpf", "syscount", "-p", str(workload.pid), *options],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert tool.stdout is not None
+    assert tool.stdout.readline().startswith("Counting ")
+    workload.run("badclose=40")
+    found = {row.split()[0]: row.split() for row in stop(tool) if row}
+    if options == ["-P"]:
+        assert int(found[str(workload.pid)][2]) >= 40
+    else:
+        assert found["close"][1] == "40"
+
+
 # The tool with room for few entries, so that what is not removed fills it up.
 SMALL = (
     "import sys; from pybpf.programs import syscount; syscount.MAX_ENTRIES = 20\n"
