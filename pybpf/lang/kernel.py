@@ -19,8 +19,8 @@ from pybpf.lang.values import Val
 from pybpf.types import u32
 
 __all__ = [
-    "cast", "container_of", "current_task", "current_task_pointer", "enum", "has_field", "offsetof", "parent_id", "ppid",
-    "sizeof", "where_of",
+    "cast", "container_of", "current_task", "current_task_pointer", "enum", "has_field", "offsetof", "parent_id",
+    "ppid", "sizeof", "where_of",
 ]  # fmt: skip
 
 _TASK = "struct task_struct"
