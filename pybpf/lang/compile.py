@@ -93,7 +93,7 @@ def _refuse_clashes(facts: Facts) -> None:
     for frame, at, name in facts.clashes.values():
         if name == RESULT:
             raise frame.source.error(at, f"{frame.source.name}() returns a u64 or a signed value, depending on the "
-                                     "way: convert by u64(x) or s64(x)")  # fmt: skip
+                                     "way: say which by '-> s64', or convert by u64(x) or s64(x)")  # fmt: skip
         raise frame.source.error(at, f"{name!r} is assigned a u64 and a signed value: annotate it, as in "
                                  f"'{name}: s64 = ...', or convert by u64(x) or s64(x)")  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pybpf.errors import CompileError
 from pybpf.lang.constants import Const
-from pybpf.lang.outline import RESULT, call_outlined, note_call
+from pybpf.lang.outline import RESULT, call_outlined, note_call, note_result
 from pybpf.lang.refused import meaningless, reason
 from pybpf.lang.source import Source
 from pybpf.lang.statements import STATEMENTS, note_annotations
@@ -48,6 +48,7 @@ class FunctionVal(Const):
         gen.frame = frame = gen.new_frame(source, (caller.key, at), caller, at)
         check_definition(gen, source.node)
         note_annotations(gen)
+        note_result(gen)
         gen.frame = caller
         values = bind(gen, source, [*bound, *args], named, at)
         gen.frame = frame

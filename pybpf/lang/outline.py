@@ -10,7 +10,8 @@ from pybpf.compiler.build import Builder
 from pybpf.compiler.ir import Function
 from pybpf.compiler.ops import INT, PTR
 from pybpf.lang.constants import Const
-from pybpf.lang.ints import Int, Test
+from pybpf.lang.ints import KINDS, Int, Test
+from pybpf.lang.scope import NameIsUnset, look_up
 from pybpf.lang.source import identifier
 from pybpf.lang.statements import note_annotations
 from pybpf.lang.variables import Kept
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pybpf.lang.source import Source
     from pybpf.lang.values import Val
 
-__all__ = ["LARGE", "RESULT", "call_outlined", "note_call"]
+__all__ = ["LARGE", "RESULT", "call_outlined", "note_call", "note_result"]
 
 #: Nodes of the syntax tree from which on a function is worth a call.
 LARGE = 400
@@ -47,6 +48,19 @@ def note_call(gen: Gen, source: Source, args: Sequence[Val], result: Val) -> Non
     facts.calls[function] = facts.calls.get(function, 0) + 1
 
 
+def note_result(gen: Gen) -> None:
+    """Note the integer type that the function of the frame says to return, as ``-> s64``."""
+    source = gen.frame.source
+    said = getattr(source.node, "returns", None)
+    if isinstance(said, ast.Name):
+        try:
+            kind = look_up(source.function, said.id)
+        except NameIsUnset:  # a type for other tools only
+            return
+        if isinstance(kind, type) and kind in KINDS:
+            gen.frame.annotated[RESULT] = kind
+
+
 def call_outlined(gen: Gen, source: Source, args: Mapping[str, Val], at: ast.AST) -> Val:
     """Call the function of the unit that a function of the source is."""
     if not all(map(_is_int, args.values())):
@@ -55,6 +69,7 @@ def call_outlined(gen: Gen, source: Source, args: Mapping[str, Val], at: ast.AST
     caller = gen.frame
     frame = gen.frame = gen.new_frame(source, ("outlined", source.function), caller, at)
     note_annotations(gen)
+    note_result(gen)
     gen.frame = caller
     operands = []
     for name, value in args.items():
@@ -89,7 +104,8 @@ def _compile(gen: Gen, source: Source, frame: Frame, name: str, params: list[str
         elif not _is_int(value):
             gen.facts.inline_only.add(source.function)
             value = Const(0)
-        number = value.number(gen, node)
+        kind = frame.annotated.get(RESULT)
+        number = value.number(gen, node) if kind is None else gen.fitting(value, kind, node)
         frame.note_kind(RESULT, number.narrowest, node)
         gen.b.ret(number.operand)
 

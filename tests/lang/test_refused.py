@@ -36,7 +36,8 @@ def mixed(x):
 #: source of the probe, what the caret points at, message; FILE stands for the name of the source
 ROWS = [
     ("def probe(x):\n    return mixed(x)", "return y",
-     "mixed() returns a u64 or a signed value, depending on the way: convert by u64(x) or s64(x)"),
+     "mixed() returns a u64 or a signed value, depending on the way: say which by '-> s64', or convert by u64(x) "
+     "or s64(x)"),
     ("def probe(x):\n    assert x > 1", "assert x > 1",
      "'assert' cannot be compiled: eBPF has no exceptions; write 'if not ...: return'"),
     ("def probe(x):\n    raise ValueError(x)", "raise ValueError(x)",

@@ -350,3 +350,45 @@ def test_u64_is_not_mixed_up() -> None:
 
     for a, b in ((MASK, -1), (5, -5), (5, 5), (5, 6), (1 << 63, -(1 << 63))):
         assert run(probe, a, b) == probe(a, b)
+
+
+def compared(x, least) -> s64:
+    if x < least:
+        return -1
+    return x
+
+
+def test_a_function_says_what_it_returns() -> None:
+    def probe(n: u64):
+        return compared(n, 5) + 1 == 0
+
+    def changed(n: u64):
+        return compared(n, 0) - 10 < 0
+
+    assert [run(probe, n) for n in (3, 7)] == [1, 0]
+    assert [run(changed, n) for n in (3, 70)] == [1, 0]
+
+
+def test_work_grows_with_the_size_of_a_probe() -> None:
+    """Counted in calls of functions, which every run makes alike."""
+
+    def calls_made(size: int) -> int:
+        text = "def probe(x, y):\n    t = 0\n" + "    if x > t:\n        t += y * 3\n" * size + "    return t\n"
+        names: dict[str, Any] = {}
+        exec(text, names)
+        made = 0
+
+        def count(frame: Any, event: str, arg: Any) -> None:
+            nonlocal made
+            made += event == "call"
+
+        before = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            compiled(names["probe"], NEWEST, source=text)
+        finally:
+            sys.setprofile(before)
+        return made
+
+    calls_made(10)
+    assert calls_made(400) < 4.5 * calls_made(100)
