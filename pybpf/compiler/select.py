@@ -170,7 +170,7 @@ class _Selector(Operands):
     def enter(self, laid_out: list[MBlock]) -> None:
         """Take the parameters, and look up the scratch memory if any slot is there."""
         entry = laid_out[0]
-        self.line = None
+        self.line = next((item.line for block in laid_out for item in block.items if item.line is not None), None)
         if self.base >= 0:
             self.now = []
             key = self.plan.key_offset
@@ -189,6 +189,7 @@ class _Selector(Operands):
                 (self.regs[param], ARGUMENTS[param.attrs["index"]]) for param in self.params
             ]
             entry.items.insert(0, Copies(taken))
+            entry.items[0].line = self.line
 
     def return_block(self, value: int) -> MBlock:
         """The one place that returns a constant."""
