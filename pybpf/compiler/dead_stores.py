@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pybpf.asm import HELPERS
 from pybpf.compiler.addresses import address_of
-from pybpf.compiler.effects import FILLING_HELPERS, reads_only
+from pybpf.compiler.effects import OVERWRITING_HELPERS, reads_only
 from pybpf.compiler.flow import reverse_postorder
 from pybpf.compiler.ir import Block, Function, Instr, Unit
 from pybpf.compiler.memory import Memory
@@ -80,8 +80,8 @@ def _read(instr: Instr, pointer: object, size: int | None, dead: _Dead) -> None:
 
 
 def _call(instr: Instr, dead: _Dead) -> None:
-    """What takes addresses reads what they point to, but for helpers that only fill it."""
-    fills = instr.op == "call" and instr.attrs["helper"] in FILLING_HELPERS
+    """What takes addresses reads what they point to, but for helpers that overwrite it."""
+    fills = instr.op == "call" and instr.attrs["helper"] in OVERWRITING_HELPERS
     if fills and isinstance(instr.args[1], int):
         base, start = address_of(instr.args[0])
         if isinstance(base, Instr) and base in dead:

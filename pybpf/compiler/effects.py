@@ -5,7 +5,7 @@ from __future__ import annotations
 from pybpf.asm import HELPERS
 from pybpf.compiler.ir import Instr
 
-__all__ = ["FILLING_HELPERS", "PURE_HELPERS", "is_pure_call", "is_removable_call", "reads_only"]
+__all__ = ["FILLING_HELPERS", "OVERWRITING_HELPERS", "PURE_HELPERS", "is_pure_call", "is_removable_call", "reads_only"]
 
 #: Helpers whose result cannot change while a program runs. Programs do not change processor, even those that sleep:
 #: the kernel forbids migration around each run.
@@ -17,11 +17,13 @@ PURE_HELPERS = frozenset(
     )
 )  # fmt: skip
 
-#: Helpers that change nothing but the memory that their first argument points to, and of it all bytes that the second
-#: one says, whatever happens.
+#: Helpers that change nothing but the memory that their first argument points to, of the size that the second one says.
 FILLING_HELPERS = frozenset(
     ("get_current_comm", "probe_read", "probe_read_kernel", "probe_read_user", "copy_from_user")
 )
+#: Those that write all bytes of it, whatever happens: what was there before does not matter. bpf_get_current_comm of
+#: Linux 5.18 to 6.1 leaves what follows the name (feature comm_padded).
+OVERWRITING_HELPERS = FILLING_HELPERS - {"get_current_comm"}
 
 #: Helpers that change nothing.
 _READING_HELPERS = frozenset(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pybpf.compiler.ir import Operand
 from pybpf.errors import CompileError, NotFoundError, PackError
 from pybpf.lang.gen import Gen
-from pybpf.lang.process import NS_HELPER, is_initial, namespace_ids
+from pybpf.lang.process import NS_HELPER, is_initial, namespace_ids, write_comm
 
 __all__ = ["Filters"]
 
@@ -77,7 +77,7 @@ class Filters:
             yield self._parent(gen), self.ppid
         if self.comm is not None:
             name = b.slot(_COMM_SIZE, "comm")
-            b.emit("call", name, _COMM_SIZE, helper="get_current_comm")
+            write_comm(gen, name, _COMM_SIZE)
             data = os.fsencode(self.comm).ljust(_COMM_SIZE, b"\0")
             for offset in (0, 8):
                 word = int.from_bytes(data[offset : offset + 8], gen.target.arch.endian)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from pybpf.lang import raw
 from pybpf.lang.constants import Const
 from pybpf.lang.values import Val
 from pybpf.types import bool_, s8, s16, s32, s64, u8, u16, u32, u64
@@ -163,7 +164,7 @@ class Int(Val):
         operand = self.operand
         if kind is bool_:
             operand = truth(gen, self, at).operand
-        gen.b.emit("store", address, operand, offset=offset, size=KINDS[kind][0] // 8)
+        raw.store(gen, address, offset, KINDS[kind][0] // 8, operand)
 
 
 class Literal(Int):

@@ -12,14 +12,14 @@ from pybpf.lang.builtin import Lowering, builtin, helper_value, meant_for_probes
 from pybpf.lang.gen import Gen
 from pybpf.lang.ints import Int
 from pybpf.lang.memory import Written, name_of
-from pybpf.lang.raw import pointer
+from pybpf.lang.raw import clear, pointer
 from pybpf.lang.values import Val
 from pybpf.types import array_of, char, layout, sizeof, u32, u64
 from pybpf.types.layout import CharsLayout
 
 __all__ = [
     "NS_HELPER", "cgroup_id", "comm", "gid", "is_initial", "namespace_ids", "ns_pid", "ns_tid", "pid", "tid",
-    "uid",
+    "uid", "write_comm",
 ]  # fmt: skip
 
 
@@ -35,6 +35,13 @@ def tid() -> u32:
     meant_for_probes()
 
 
+def write_comm(gen: Gen, pointer: Operand, size: int) -> None:
+    """Write the name of the running thread to memory of the program, and zeros behind it."""
+    if not gen.target.has("comm_padded"):
+        clear(gen, pointer, 0, size)
+    gen.b.emit("call", pointer, size, helper="get_current_comm")
+
+
 class _Comm(Written):
     """The name of the running thread, which the kernel writes where it is wanted."""
 
@@ -43,7 +50,7 @@ class _Comm(Written):
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
         if not isinstance(layout(kind), CharsLayout):
             self.refuse(gen, at, f"cannot be kept as {name_of(kind)}; its type is char[16]")
-        gen.b.emit("call", pointer(gen, address, offset), sizeof(kind), helper="get_current_comm")
+        write_comm(gen, pointer(gen, address, offset), sizeof(kind))
 
 
 @builtin(lambda gen, at: _Comm())

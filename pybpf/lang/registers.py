@@ -50,14 +50,22 @@ def retval() -> u64:
 
 def func_ip_value(gen: Gen, at: ast.AST) -> Int:
     """The address of the probed function."""
-    if gen.unit.type == ProgType.KPROBE and not gen.target.has_helper(gen.unit.type, "get_func_ip"):
-        return _load(gen, gen.target.arch.ip)
-    return Int(call_helper(gen, at, f"{ast.unparse(at)}", "get_func_ip", gen.ctx), u64)
+    kind, ip = gen.probe.kind, gen.target.arch.ip
+    if kind in ("uprobe", "usdt"):
+        return _load(gen, ip)
+    if kind == "kprobe" and not gen.target.has_helper(gen.unit.type, "get_func_ip"):
+        # a kprobe on x86 sees the registers as they are behind the breakpoint, one byte long
+        past = 1 if gen.target.arch.name == "x86_64" else 0
+        return Int(gen.b.emit("sub", _load(gen, ip).operand, past), u64)
+    if kind == "uretprobe" and not gen.target.has("uprobe_multi"):  # which came with the same release
+        gen.fail(at, f"{ast.unparse(at)} cannot be had here: at the return of a user function it needs Linux 6.6; take "
+                 "it in a uprobe, and keep it in a map under tid()")  # fmt: skip
+    return Int(call_helper(gen, at, ast.unparse(at), "get_func_ip", gen.ctx), u64)
 
 
 @builtin(func_ip_value, ProgType.KPROBE, ProgType.TRACING)
 def func_ip() -> u64:
-    """The address of the probed function; also at its return, from Linux 5.15 on."""
+    """The address of the probed function; also at its return, from Linux 5.15 on; of a process, from 6.6 on."""
     meant_for_probes()
 
 

@@ -191,6 +191,11 @@ class Chars(Ref):
             self.refuse(gen, at, f"has no attribute {name!r}; it has {', '.join(_METHODS)}")
         return TextMethod(self, name)
 
+    def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
+        if self.is_text:
+            return super().elements(gen, at)
+        return [read(gen, self.part(number, u8)) for number in range(self.size)]
+
     def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
         part = gen.const(index)
         if isinstance(part, slice):

@@ -119,6 +119,32 @@ def _test_run(kind: ProgType, flags: int = 0, **fields: Any) -> Result:
         return judge(error)
 
 
+#: Longer than any name: the last bytes of the room are zero only if the helper writes what follows the name.
+_COMM = """
+    r1 = -1
+    *(u64 *)(r10 - 32) = r1
+    *(u64 *)(r10 - 24) = r1
+    *(u64 *)(r10 - 16) = r1
+    *(u64 *)(r10 - 8) = r1
+    r1 = r10
+    r1 += -32
+    r2 = 32
+    call bpf_get_current_comm
+    r0 = *(u8 *)(r10 - 1)
+    exit
+"""
+
+
+def _comm_padded() -> Result:
+    try:
+        with probes.program(ProgType.RAW_TRACEPOINT, _COMM) as prog:
+            attr = Attr(Cmd.PROG_TEST_RUN, prog_fd=prog.fileno())
+            attr.call()
+    except OSError as error:
+        return judge(error)
+    return Result(Support.NO, "bytes behind the name are left") if attr["retval"] else YES
+
+
 def _batch(kind: MapType) -> Result:
     room = ctypes.create_string_buffer(8 * 4096)  # a key, or values for every CPU
     keys, last = ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)
@@ -366,6 +392,7 @@ def _commands() -> Iterable[Feature]:
               probe=partial(_test_run, ProgType.SOCKET_FILTER, data_in=bytes(64), data_size_in=64))  # fmt: skip
     yield row("test_run_raw_tp", text="run a raw tracepoint program", since="5.10",
               probe=partial(_test_run, ProgType.RAW_TRACEPOINT))  # fmt: skip
+    yield row("comm_padded", text="bpf_get_current_comm writes zeros behind the name", since="6.2", probe=_comm_padded)
     yield row("test_run_syscall", text="run a syscall program", since="5.14",
               probe=partial(_test_run, ProgType.SYSCALL, ProgFlags.SLEEPABLE))  # fmt: skip
     yield row("object_ids", text="list programs and maps", since="4.13",

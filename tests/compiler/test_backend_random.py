@@ -26,7 +26,7 @@ def same(make: Callable[[], Unit], target: Target, args: list[int]) -> None:
 
 
 @pytest.mark.needs("cpu_v4", "test_run_raw_tp")
-@settings(max_examples=60)
+@settings(max_examples=min(60, settings.default.max_examples))
 @given(SEEDS, st.sampled_from([2, 5, 9, 16, 33]), st.sampled_from([8, 20, 40]))
 def test_random_programs(seed: int, variables: int, statements: int) -> None:
     target = Target.described("6.18")
@@ -34,7 +34,7 @@ def test_random_programs(seed: int, variables: int, statements: int) -> None:
 
 
 @pytest.mark.needs("test_run_raw_tp")
-@settings(max_examples=20)
+@settings(max_examples=min(20, settings.default.max_examples))
 @given(SEEDS, st.sampled_from(["4.18", "5.4", "5.10"]), st.sampled_from([3, 12, 30]))
 def test_random_programs_for_old_kernels(seed: int, release: str, variables: int) -> None:
     target = Target.described(release)
@@ -46,7 +46,7 @@ LOWERING = tuple(each for each in pipeline.PASSES if each[0].startswith("lower")
 
 
 @pytest.mark.needs("cpu_v4", "test_run_raw_tp")
-@settings(max_examples=25)
+@settings(max_examples=min(25, settings.default.max_examples))
 @given(SEEDS, st.sampled_from([3, 6, 10]), st.sampled_from([288, 384, 512]))
 def test_slots_that_share_memory_or_leave_the_stack(seed: int, variables: int, stack: int) -> None:
     target = Target.described("6.18")

@@ -686,7 +686,7 @@ entry:
   store v1, v2 offset=0 size=4
   store v1, v2 offset=0 size=8
   v3 = add v1, 8
-  v4 = call v3, 16 helper=get_current_comm : int
+  v4 = call v3, 16, v2 helper=probe_read_kernel : int
   v5 = map map=ring
   v6 = call v5, v1, 28, 0 helper=ringbuf_output : int
   store v1, 1 offset=0 size=8
@@ -700,7 +700,7 @@ entry:
   v2 = load v0 offset=0 size=8 signed=0 : int
   store v1, v2 offset=0 size=8
   v3 = add v1, 8
-  v4 = call v3, 16 helper=get_current_comm : int
+  v4 = call v3, 16, v2 helper=probe_read_kernel : int
   v5 = map map=ring
   v6 = call v5, v1, 28, 0 helper=ringbuf_output : int
   ret 0

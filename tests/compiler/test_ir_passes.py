@@ -28,7 +28,7 @@ BIG = dataclasses.replace(TARGETS["5.10"], arch=dataclasses.replace(TARGETS["5.1
 SEEDS = st.integers(0, 1 << 32)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=min(40, settings.default.max_examples), deadline=None)
 @given(SEEDS, st.sampled_from(sorted(TARGETS)))
 def test_all_passes_in_their_order(seed: int, release: str) -> None:
     unit = random_unit(seed)
@@ -45,7 +45,7 @@ def test_all_passes_in_their_order(seed: int, release: str) -> None:
             assert all(instr.info.level == "machine" or instr.op in lowered for instr in block.instrs)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=min(25, settings.default.max_examples), deadline=None)
 @given(SEEDS)
 def test_each_pass_alone(seed: int) -> None:
     text = format_unit(random_unit(seed))
@@ -57,7 +57,7 @@ def test_each_pass_alone(seed: int) -> None:
         assert outcome(unit, seed) == expected, f"{name} changed what this does:\n{text}\nto:\n{format_unit(unit)}"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=min(30, settings.default.max_examples), deadline=None)
 @given(SEEDS)
 def test_text_reads_back_whatever_the_program(seed: int) -> None:
     unit = random_unit(seed)

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+from tests.lang.generate_memory import Memory
+from tests.lang.world import Inner
 
 __all__ = ["KINDS", "Generator", "arguments", "function_text"]
 
@@ -34,26 +38,37 @@ def arguments(rng: random.Random, kinds: list[str]) -> list[int]:
 class Generator:
     """Writes one random module: the function ``probe`` and what it calls.
 
+    :param memory: whether it has structs, arrays, text and maps, those of :mod:`tests.lang.world`.
     :ivar params: types of the parameters of ``probe``.
+    :ivar constants: variables that are not to be assigned.
+    :ivar outside: parameters of ``probe``, whose values are never known while compiling.
     """
 
-    def __init__(self, seed: int, size: int = 12, loops: bool = True) -> None:
+    def __init__(self, seed: int, size: int = 12, loops: bool = True, memory: bool = False) -> None:
         self.rng = random.Random(seed)
+        self._memory = Memory(self) if memory else None
         self._budget = size
         self._loops = loops
         self._number = 0
         self.params: list[str] = []
+        self._changing: list[str] = []
         self._helpers: list[tuple[str, list[str], str]] = []
         self._variables: dict[str, str] = {}
-        self._counters: list[str] = []
+        self.constants: list[str] = []
+        self.outside: list[str] = []
         self._in_loop = 0
         self._statements: list[Callable[[int], list[str]]] = [
             self._assign, self._assign, self._declare, self._declare, self._augment, self._if, self._if,
             self._mixed, self._unpack,
         ]  # fmt: skip
+        if self._memory:
+            self._statements += [*self._memory.statements, *self._memory.statements]
         functions = [self._function(f"helper{number}") for number in range(self.rng.randrange(3))]
         if loops:  # not in helpers, which loops may call: the verifier walks through every iteration
             self._statements += [self._for, self._while]
+        if self._memory:  # maps are not for helpers either: an expression may call one twice
+            functions += [self._function("change")] if self.rng.random() < 0.5 else []
+            self._statements += [*self._memory.of_maps, self._change]
         self._budget = size
         functions.append(self._function("probe"))
         self.text = "\n\n".join(functions) + "\n"
@@ -61,28 +76,46 @@ class Generator:
     # text
 
     def _function(self, name: str) -> str:
-        self._variables, self._counters = {}, []
+        self._variables, self.constants = {}, []
         kinds = [self.rng.choice(KINDS) for _ in range(self.rng.randrange(1, 4))]
         params = [f"p{number}" for number in range(len(kinds))]
         self._variables.update(zip(params, kinds))
         result = self.rng.choice(KINDS[:-1])
         self._result = result
         texts = [f"{param}: {kind}" for param, kind in zip(params, kinds)]
+        if self._memory:
+            self._memory.begin({"place": Inner} if name == "change" else {}, maps=name == "probe")
         if name == "probe":
-            self.params = kinds
+            self.params, self.outside = kinds, params
+            self.constants = list(params) if self._memory else []
+        elif name == "change":
+            texts.insert(0, "place")
         elif self.rng.random() < 0.4:
             texts[-1] += f" = {self._fitting(kinds[-1])}"
         body = self._body(0)
         lines = [f"def {name}({', '.join(texts)}):", *(f"    {line}" for line in body)]
         lines.append(f"    return {self._converted(result, 2)}")
-        if name != "probe":
+        if name == "change":
+            self._changing = kinds
+        elif name != "probe":
             self._helpers.append((name, kinds, result))
             self._budget = 5
         return "\n".join(lines)
 
     def _body(self, depth: int) -> list[str]:
         """Statements; the variables that they make are gone afterwards, since a way may have left them out."""
+        with self.scope() if depth else nullcontext():
+            return self._statements_of(depth)
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Names that are made inside are gone afterwards."""
         before = dict(self._variables)
+        with self._memory.scope() if self._memory else nullcontext():
+            yield
+        self._variables = before
+
+    def _statements_of(self, depth: int) -> list[str]:
         lines: list[str] = []
         for _ in range(self.rng.randrange(1, 5)):
             if self._budget <= 0:
@@ -93,49 +126,52 @@ class Generator:
             lines.append(f"return {self._converted(self._result, 1)}")
         elif self._in_loop and self.rng.random() < 0.2:
             lines.append(self.rng.choice(["break", "continue"]))
-        if depth:
-            self._variables = before
         return lines or ["pass"]
 
-    def _new(self) -> str:
+    def new(self) -> str:
+        """The name of another variable."""
         self._number += 1
         return f"v{self._number}"
+
+    def bind(self, name: str) -> None:
+        """There is a variable that is not to be assigned."""
+        self._variables[name] = ""
+        self.constants.append(name)
 
     # statements
 
     def _declare(self, depth: int) -> list[str]:
-        name, kind = self._new(), self.rng.choice(KINDS)
-        line = f"{name}: {kind} = {self._value(kind)}"
+        name, kind = self.new(), self.rng.choice(KINDS)
+        line = f"{name}: {kind} = {self.value(kind)}"
         self._variables[name] = kind
         return [line]
 
-    def _value(self, kind: str) -> str:
+    def value(self, kind: str) -> str:
         """What may be assigned to an annotated variable: a constant must fit."""
-        return self._fitting(kind) if self.rng.random() < 0.2 else self._running(3)
+        return self._fitting(kind) if self.rng.random() < 0.2 else self.running(3)
 
     def _assignable(self) -> list[str]:
-        return [name for name in self._variables if name not in self._counters]
+        return [name for name in self._variables if name not in self.constants]
 
     def _assign(self, depth: int) -> list[str]:
         names = self._assignable()
         if not names:
             return self._declare(depth)
         name = self.rng.choice(names)
-        return [f"{name} = {self._value(self._variables[name])}"]
+        return [f"{name} = {self.value(self._variables[name])}"]
 
     def _augment(self, depth: int) -> list[str]:
         names = self._assignable()
         if not names:
             return self._declare(depth)
         name, op = self.rng.choice(names), self.rng.choice(["+", "-", "*", "&", "|", "^"])
-        return [f"{name} {op}= {self._expression(2)}"]
+        return [f"{name} {op}= {self.expression(2)}"]
 
     def _mixed(self, depth: int) -> list[str]:
         """A variable without annotation that is assigned once."""
-        name = self._new()
-        line = f"{name} = {self._running(3)}"
-        self._variables[name] = ""
-        self._counters.append(name)
+        name = self.new()
+        line = f"{name} = {self.running(3)}"
+        self.bind(name)
         return [line]
 
     def _unpack(self, depth: int) -> list[str]:
@@ -143,51 +179,62 @@ class Generator:
         if len(names) < 2:
             return self._declare(depth)
         one, two = self.rng.sample(names, 2)
-        return [f"{one}, {two} = {self._running(1)}, {self._running(1)}"]
+        return [f"{one}, {two} = {self.running(1)}, {self.running(1)}"]
 
     def _if(self, depth: int) -> list[str]:
         if depth >= 3:
             return self._assign(depth)
-        lines = [f"if {self._condition(2)}:", *self._indented(depth)]
+        lines = [f"if {self._condition(2)}:", *self.indented(depth)]
         if self.rng.random() < 0.3:
-            lines += [f"elif {self._condition(1)}:", *self._indented(depth)]
+            lines += [f"elif {self._condition(1)}:", *self.indented(depth)]
         if self.rng.random() < 0.6:
-            lines += ["else:", *self._indented(depth)]
+            lines += ["else:", *self.indented(depth)]
         return lines
 
-    def _indented(self, depth: int) -> list[str]:
+    def indented(self, depth: int) -> list[str]:
         return [f"    {line}" for line in self._body(depth + 1)]
 
+    @property
+    def looping(self) -> bool:
+        """Whether the verifier would have to walk too far through one more loop."""
+        return self._in_loop >= (1 if self._memory else 2)  # counting those whose end is not constant twice
+
+    @contextmanager
+    def loop(self, weight: int = 1) -> Iterator[None]:
+        """The body of a loop is written."""
+        self._in_loop += weight
+        with self.scope():
+            yield
+        self._in_loop -= weight
+
     def _for(self, depth: int) -> list[str]:
-        if depth >= 2:
+        if depth >= 2 or self.looping:
             return self._assign(depth)
-        name = self._new()
-        if self.rng.random() < 0.5:
-            ends = self.rng.choice(["3", "2, 6", "5, 0, -2", "-3, 3", *([] if depth else ["20", "0, 50, 7"])])
+        name = self.new()
+        constant = self.rng.random() < 0.5 or self._in_loop > 0
+        if constant:
+            long = [] if depth or self._memory else ["20", "0, 50, 7"]
+            ends = self.rng.choice(["3", "2, 6", "5, 0, -2", "-3, 3", *long])
         else:
-            ends = f"u64({self._running(1)}) & {3 if depth else self.rng.choice([3, 7, 15])}"
-        before = dict(self._variables)
-        self._variables[name] = ""
-        self._counters.append(name)
-        self._in_loop += 1
-        lines = [f"for {name} in range({ends}):", *self._indented(depth)]
-        self._in_loop -= 1
-        self._variables = before
+            most = [3] if depth else [3, 7] if self._memory else [3, 7, 15]
+            ends = f"u64({self.running(1)}) & {self.rng.choice(most)}"
+        with self.loop(1 if constant else 2):
+            self.bind(name)
+            lines = [f"for {name} in range({ends}):", *self.indented(depth)]
         if self.rng.random() < 0.3:
-            lines += ["else:", *self._indented(depth)]
+            lines += ["else:", *self.indented(depth)]
         return lines
 
     def _while(self, depth: int) -> list[str]:
-        if depth >= 2:
+        if depth >= 2 or self.looping:
             return self._assign(depth)
-        name = self._new()
+        name = self.new()
         self._variables[name] = "u32"
-        self._counters.append(name)
-        self._in_loop += 1
-        end = 3 if depth else self.rng.choice([3, 9, 17])
+        self.constants.append(name)
+        end = 3 if depth else self.rng.choice([3, 9] if self._memory else [3, 9, 17])
         lines = [f"{name}: u32 = 0", f"while {name} < {end}:", f"    {name} += 1"]
-        lines += self._indented(depth)
-        self._in_loop -= 1
+        with self.loop(2):
+            lines += self.indented(depth)
         return lines
 
     # expressions
@@ -205,18 +252,21 @@ class Generator:
 
     def _atom(self) -> str:
         """A value of run time."""
+        found = self._memory.integer() if self._memory and self.rng.random() < 0.5 else None
+        if found:
+            return found
         if self._variables and self.rng.random() < 0.9:
             return self.rng.choice(list(self._variables))
         kind = self.rng.choice(KINDS[:-1])
         return f"{kind}({self._literal()})"
 
     def _converted(self, kind: str, depth: int) -> str:
-        return f"{kind}({self._running(depth) if kind == 'bool' else self._expression(depth)})"
+        return f"{kind}({self.running(depth) if kind == 'bool' else self.expression(depth)})"
 
-    def _expression(self, depth: int) -> str:
-        return self._literal() if self.rng.random() < 0.2 else self._running(depth)
+    def expression(self, depth: int) -> str:
+        return self._literal() if self.rng.random() < 0.2 else self.running(depth)
 
-    def _running(self, depth: int) -> str:
+    def running(self, depth: int) -> str:
         """An expression of which some part is known at run time only."""
         if depth <= 0:
             return self._atom()
@@ -231,7 +281,7 @@ class Generator:
 
     def _binary(self, depth: int) -> str:
         op = self.rng.choice(["+", "-", "*", "&", "|", "^"])
-        sides = [self._running(depth), self._expression(depth)]
+        sides = [self.running(depth), self.expression(depth)]
         self.rng.shuffle(sides)
         return f"({sides[0]} {op} {sides[1]})"
 
@@ -245,14 +295,14 @@ class Generator:
 
     def _shifted(self, depth: int) -> str:
         count = str(self.rng.randrange(64)) if self.rng.random() < 0.7 else self._converted("u8", depth)
-        return f"({self._running(depth)} {self.rng.choice(['<<', '>>'])} {count})"
+        return f"({self.running(depth)} {self.rng.choice(['<<', '>>'])} {count})"
 
     def _unary(self, depth: int) -> str:
-        return f"{self.rng.choice(['-', '~', '+', 'abs'])}({self._running(depth)})"
+        return f"{self.rng.choice(['-', '~', '+', 'abs'])}({self.running(depth)})"
 
     def _conversion(self, depth: int) -> str:
         kind = self.rng.choice((*KINDS, "int"))
-        return f"int({self._running(depth)})" if kind == "int" else self._converted(kind, depth)
+        return f"int({self.running(depth)})" if kind == "int" else self._converted(kind, depth)
 
     def _chosen(self, depth: int) -> str:
         kind = self.rng.choice(KINDS)
@@ -265,11 +315,11 @@ class Generator:
     def _condition(self, depth: int) -> str:
         def comparison() -> str:
             op = self.rng.choice(["<", "<=", ">", ">=", "==", "!="])
-            left, right = self._running(max(0, depth)), self._expression(max(0, depth))
+            left, right = self.running(max(0, depth)), self.expression(max(0, depth))
             if self.rng.random() < 0.15:
-                return f"({left} {op} {right} {self.rng.choice(['<', '>='])} {self._running(0)})"
+                return f"({left} {op} {right} {self.rng.choice(['<', '>='])} {self.running(0)})"
             if self.rng.random() < 0.1:
-                return f"({left} {self.rng.choice(['in', 'not in'])} (1, {self._literal()}, {self._running(0)}))"
+                return f"({left} {self.rng.choice(['in', 'not in'])} (1, {self._literal()}, {self.running(0)}))"
             return f"({left} {op} {right})"
 
         pick = self.rng.random()
@@ -279,6 +329,16 @@ class Generator:
             return f"(not {self._condition(depth - 1)})"
         return f"({self._condition(depth - 1)} {self.rng.choice(['and', 'or'])} {self._condition(depth - 1)})"
 
+    def _change(self, depth: int) -> list[str]:
+        """Call the function that changes the place it is given."""
+        place = self._memory.struct("Inner") if self._memory and self._changing else None
+        if place is None:
+            return self._declare(depth)
+        name, kind = self.new(), self.rng.choice(KINDS)
+        args = ", ".join([place, *(self._converted(each, 1) for each in self._changing)])
+        self._variables[name] = kind
+        return [f"{name}: {kind} = change({args})"]
+
     def _called(self, depth: int) -> str:
         if not self._helpers:
             return self._atom()
@@ -286,13 +346,7 @@ class Generator:
         return f"{name}({', '.join(self._converted(kind, min(depth, 1)) for kind in kinds)})"
 
 
-def function_text(seed: int, size: int = 12, loops: bool = True) -> tuple[str, list[str]]:
+def function_text(seed: int, size: int = 12, loops: bool = True, memory: bool = False) -> tuple[str, list[str]]:
     """The text of a module that defines ``probe``, and the types of the parameters of that."""
-    made = Generator(seed, size, loops)
+    made = Generator(seed, size, loops, memory)
     return made.text, made.params
-
-
-def cases(first: int, count: int) -> Iterator[tuple[int, str, list[str]]]:
-    """Seeds and what they give."""
-    for seed in range(first, first + count):
-        yield (seed, *function_text(seed))

@@ -6,12 +6,13 @@ Assignments, parameters and results of annotated names are converted; everything
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tests.lang.generate import KINDS
 
-__all__ = ["Num", "evaluate"]
+__all__ = ["Num", "evaluate", "parts"]
 
 _MASK = (1 << 64) - 1
 
@@ -43,8 +44,8 @@ class Num:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _parts(value: Any) -> tuple[int, bool, bool]:
-    """Number, whether it may be negative, whether it may be too large for an s64."""
+def parts(value: Any) -> tuple[int, bool, bool]:
+    """Of a :class:`Num` or a constant: the number, whether it may be negative, or too large for an s64."""
     if isinstance(value, Num):
         return value.value, value.kind[0] == "s", value.kind == "u64"
     return int(value), value < 0, value >= 1 << 63
@@ -52,7 +53,7 @@ def _parts(value: Any) -> tuple[int, bool, bool]:
 
 def _arithmetic(op: str, exact: Callable[[int, int], int]) -> Callable[[Any, Any], Num]:
     def compute(left: Any, right: Any) -> Num:
-        (a, a_signed, a_wide), (b, b_signed, b_wide) = _parts(left), _parts(right)
+        (a, a_signed, a_wide), (b, b_signed, b_wide) = parts(left), parts(right)
         kinds = {getattr(each, "kind", "") for each in (left, right)}
         if op in "&|^" and kinds == {"bool"}:
             return Num(exact(a, b), "bool")
@@ -64,7 +65,7 @@ def _arithmetic(op: str, exact: Callable[[int, int], int]) -> Callable[[Any, Any
 
 def _division(exact: Callable[[int, int], int], of_zero: Callable[[int], int]) -> Callable[[Any, Any], Num]:
     def compute(left: Any, right: Any) -> Num:
-        (a, a_signed, a_wide), (b, b_signed, b_wide) = _parts(left), _parts(right)
+        (a, a_signed, a_wide), (b, b_signed, b_wide) = parts(left), parts(right)
         signed = a_signed or b_signed
         assert not (signed and (a_wide or b_wide))
         return Num(exact(a, b) if b else of_zero(a), "s64" if signed else "u64")
@@ -74,14 +75,14 @@ def _division(exact: Callable[[int, int], int], of_zero: Callable[[int], int]) -
 
 def _shift(exact: Callable[[int, int], int]) -> Callable[[Any, Any], Num]:
     def compute(left: Any, right: Any) -> Num:
-        value, signed, _ = _parts(left)
-        return Num(exact(value, _parts(right)[0] & 63), "s64" if signed else "u64")
+        value, signed, _ = parts(left)
+        return Num(exact(value, parts(right)[0] & 63), "s64" if signed else "u64")
 
     return compute
 
 
 def _comparison(exact: Callable[[int, int], bool]) -> Callable[[Any, Any], Num]:
-    return lambda left, right: Num(exact(_parts(left)[0], _parts(right)[0]), "bool")
+    return lambda left, right: Num(exact(parts(left)[0], parts(right)[0]), "bool")
 
 
 _BINARY: dict[str, Callable[[Any, Any], Num]] = {
@@ -125,7 +126,7 @@ def _int(value: Any) -> Any:
 
 
 def _keep(kind: str) -> Callable[[Any], Num]:
-    return lambda value: Num(_parts(value)[0], kind)
+    return lambda value: Num(parts(value)[0], kind)
 
 
 def _range(*ends: Any) -> list[Num]:
@@ -133,7 +134,7 @@ def _range(*ends: Any) -> list[Num]:
     first, last = (0, ends[0]) if len(ends) == 1 else ends[:2]
     kinds = [each.kind if isinstance(each, Num) else _narrowest(each) for each in (first, last)]
     kind = _join(*kinds)
-    return [Num(each, kind) for each in range(*(_parts(each)[0] for each in ends))]
+    return [Num(each, kind) for each in range(*(parts(each)[0] for each in ends))]
 
 
 def _narrowest(value: int) -> str:
@@ -171,30 +172,42 @@ class _Typed(ast.NodeTransformer):
         self.generic_visit(node)
         node.body[:0] = [
             ast.Assign([ast.Name(name, ast.Store())], self._call(self.kinds[name], ast.Name(name, ast.Load())))
-            for name in (each.arg for each in node.args.args)
+            for name in (each.arg for each in node.args.args if each.arg in self.kinds)
         ]
         for each in node.args.args:
             each.annotation = None
         return node
 
+    def _kept(self, name: str, value: ast.expr) -> ast.expr:
+        """What an assignment to an annotated name keeps: a number of its type, or the name's own memory, changed."""
+        kind = self.kinds[name]
+        if kind in KINDS:
+            return self._call(kind, value)
+        return ast.Call(ast.Name("changed", ast.Load()), [ast.Constant(kind), ast.Name(name, ast.Load()), value], [])
+
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        assert node.value is not None
         self.generic_visit(node)
-        return ast.Assign([node.target], self._call(ast.unparse(node.annotation), node.value))
+        kind = ast.unparse(node.annotation)
+        if kind in KINDS:
+            assert node.value is not None
+            return ast.Assign([node.target], self._call(kind, node.value))
+        args = [ast.Constant(kind), *([node.value] if node.value else [])]
+        return ast.Assign([node.target], ast.Call(ast.Name("declared", ast.Load()), args, []))
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
         self.generic_visit(node)
         target = node.targets[0]
         if isinstance(target, ast.Name) and target.id in self.kinds:
-            node.value = self._call(self.kinds[target.id], node.value)
+            node.value = self._kept(target.id, node.value)
         elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
             names = [each.id for each in target.elts if isinstance(each, ast.Name)]
-            node.value.elts = [self._call(self.kinds[name], each) for name, each in zip(names, node.value.elts)]
+            node.value.elts = [self._kept(name, each) for name, each in zip(names, node.value.elts)]
         return node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         self.generic_visit(node)
-        assert isinstance(node.target, ast.Name)
+        if not isinstance(node.target, ast.Name):
+            return node
         value = ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value)
         return ast.Assign([node.target], self._call(self.kinds[node.target.id], value))
 
@@ -207,10 +220,13 @@ class _Typed(ast.NodeTransformer):
         return self._call("bool", node)
 
 
-def evaluate(text: str) -> Callable[..., int]:
-    """The function ``probe`` of a module's text, as the model runs it: integers in, 64 bits out."""
+def evaluate(text: str, memory: Mapping[str, Any] = MappingProxyType({})) -> Callable[..., int]:
+    """The function ``probe`` of a module's text, as the model runs it: integers in, 64 bits out.
+
+    :param memory: names of structs and maps, see :class:`tests.lang.model_memory.Memory`.
+    """
     tree = ast.fix_missing_locations(_Typed().visit(ast.parse(text)))
     names: dict[str, Any] = {kind: _keep(kind) for kind in KINDS}
-    names.update(int=_int, abs=_abs, range=_range)
+    names.update(int=_int, abs=_abs, range=_range, **memory)
     exec(compile(tree, "<model>", "exec"), names)
-    return lambda *args: _parts(names["probe"](*args))[0] & _MASK
+    return lambda *args: parts(names["probe"](*args))[0] & _MASK

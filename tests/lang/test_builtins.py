@@ -212,13 +212,31 @@ def test_registers_and_result(child: Caller) -> None:
 
     @tracer.uretprobe(LIBC, "getppid")
     def leave() -> None:
-        out.emit(a=retval(), b=register(result), c=func_ip())
+        out.emit(a=retval(), b=register(result))
 
     result = Target.host().arch.result
     with tracer:
         child.call(1)
         (event,) = out.read()
     assert event.a == event.b == os.getpid()
+
+
+@pytest.mark.parametrize("kind", ["uprobe", "uretprobe"])
+def test_function_address(child: Caller, kind: str) -> None:
+    tracer = Tracer(pid=child.pid)
+    out = tracer.events(Values)
+
+    @getattr(tracer, kind)(LIBC, "getppid")
+    def probe() -> None:
+        out.emit(c=func_ip())
+
+    if kind == "uretprobe" and not Target.host().has("uprobe_multi"):
+        with pytest.raises(CompileError, match="at the return of a user function it needs Linux 6"):
+            tracer.compile()
+        return
+    with tracer:
+        child.call(1)
+        (event,) = out.read()
     maps = [line for line in Path(f"/proc/{child.pid}/maps").read_text().splitlines() if "libc.so.6" in line]
     spans = [[int(part, 16) for part in line.split()[0].split("-")] for line in maps]
     assert any(start <= event.c < end for start, end in spans)

@@ -10,7 +10,18 @@ import pytest
 from pybpf.compiler.pipeline import compile_unit
 from pybpf.compiler.text import format_unit
 from pybpf.errors import CompileError
-from pybpf.lang import cast, container_of, enum, has_field, kernel_ptr, read_kernel, read_user_str, sizeof, user_ptr
+from pybpf.lang import (
+    cast,
+    comm,
+    container_of,
+    enum,
+    has_field,
+    kernel_ptr,
+    read_kernel,
+    read_user_str,
+    sizeof,
+    user_ptr,
+)
 from pybpf.lang.compile import compile_probe
 from pybpf.lang.probes import PROBES, Probe
 from pybpf.sys.bpf import AttachType, ProgType
@@ -55,6 +66,16 @@ def both(sk, ret):
 
 def opened(filename, flags):
     return filename[0] + flags
+
+
+def named(ret: u64):
+    return comm() == "sh"
+
+
+def test_what_follows_a_name_is_cleared_where_the_kernel_leaves_it() -> None:
+    probe = Probe("uretprobe", "test")
+    assert "zero" in compiled_text(named, probe, "6.1", X86)
+    assert "zero" not in compiled_text(named, probe, "6.2", X86)
 
 
 def raw(sk, kind):

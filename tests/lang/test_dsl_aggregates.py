@@ -151,7 +151,10 @@ def test_buckets_are_those_of_the_report() -> None:
 
     with shared.load(probe, log2, fine, linear, of_u64, of_u8) as run:
 
-        @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=min(60, settings.default.max_examples), deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
         @given(st.lists(st.sampled_from(edges) | st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(-50, 1100)))
         def same(values: list[int]) -> None:
             for part in (log2, fine, linear, of_u64, of_u8):

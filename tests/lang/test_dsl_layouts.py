@@ -82,7 +82,10 @@ TEXT = """def probe(flag: u64):
 
 @pytest.mark.root
 def test_layouts_agree() -> None:
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=min(60, settings.default.max_examples), deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
     @given(kinds, st.data())
     def same(kind: Any, data: Any) -> None:
         value = data.draw(values(kind))
@@ -106,3 +109,21 @@ def test_layouts_agree() -> None:
                     assert eval(f"one{path} == two{path}", {"one": box[index], "two": value}), path
 
     same()
+
+
+class Odd(Struct, packed=True):
+    """Nothing is aligned."""
+
+    tag: u8
+    many: s32[3]  # type: ignore[type-arg]
+
+
+@pytest.mark.root
+def test_arrays_of_numbers_in_packed_structs() -> None:
+    def probe(number: s32) -> s64:
+        odd = Odd(tag=1, many=[number, 2, number])
+        odd.many = [odd.many[2] + 1, 7, number]
+        odd.many[number & 1] += 5
+        return odd.many[0] * 100 + odd.many[1] * 10 + odd.many[-1]
+
+    assert harness.run(probe, -3, signed=True) == -200 + 120 - 3

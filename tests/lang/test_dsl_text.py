@@ -39,7 +39,10 @@ def check(probe: Callable[..., Any], expected: Callable[[Text, Text], int], *par
     """Compare the result for many texts with what Python makes of them."""
     with shared.load(probe, texts, *parts) as run:
 
-        @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=min(examples, settings.default.max_examples), deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
         @given(text(15), text(16), text(100), text(15), text(16))
         def same(a: str, b: str, long: str, other_a: str, other_b: str) -> None:
             one, two = Text(a=a, b=b, long=long, raw=b"abcde"), Text(a=other_a, b=other_b, long=long[:40])
@@ -89,7 +92,7 @@ def test_equality() -> None:
             x.long == y.long, x.a in ("a", "b", "/"), bool(x.a), x.long == "", x.b == "",
         )  # fmt: skip
 
-    check(probe, expected, examples=150)
+    check(probe, expected, examples=100)
 
 
 def test_starts_and_ends() -> None:
@@ -106,7 +109,7 @@ def test_starts_and_ends() -> None:
             x.b.endswith("ab"), x.long.endswith("/"), x.b.startswith(("a", "/")), True, False,
         )  # fmt: skip
 
-    check(probe, expected, examples=150)
+    check(probe, expected, examples=100)
 
 
 def test_search_and_length() -> None:
@@ -119,7 +122,7 @@ def test_search_and_length() -> None:
         found = bits("ab" in x.a, "/" in x.b, "ba/" in x.long, "a" not in x.b)
         return found | len(x.a) << 8 | len(x.b) << 16 | len(x.long) << 24 | 5 << 32
 
-    check(probe, expected, examples=150)
+    check(probe, expected, examples=100)
 
 
 def test_slices_and_copies() -> None:

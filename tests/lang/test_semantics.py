@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import random
 import struct
-from types import FunctionType
+import zlib
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pybpf import types
 from pybpf.compiler.check import check
 from pybpf.compiler.target import Target
 from tests.compiler.interp import Machine
+from tests.conftest import IN_VM
+from tests.lang.compare import made, start
 from tests.lang.generate import arguments, function_text
-from tests.lang.harness import RESULT, compiled, load
+from tests.lang.harness import RESULT, compiled
 from tests.lang.model import evaluate
 
 #: the newest without iterators, which the interpreter does not have
 TARGET = Target.described("6.3")
 ROUNDS = 4
-
-
-def made(text: str) -> FunctionType:
-    """The function ``probe`` of a module's text."""
-    names: dict[str, Any] = {
-        kind.__name__: kind for kind in (types.u8, types.u16, types.u32, types.u64, types.s8, types.s16, types.s32,
-                                         types.s64)
-    }  # fmt: skip
-    exec(compile(text, "<random>", "exec"), names)
-    probe: FunctionType = names["probe"]
-    return probe
+#: random functions that are run in the kernel, here and in the guests of tests/vm
+EXAMPLES = int(os.environ.get("PYBPF_EXAMPLES") or (60 if IN_VM else 2000))
 
 
 def interpreted(unit: Any, args: list[int]) -> int:
@@ -43,7 +36,7 @@ def interpreted(unit: Any, args: list[int]) -> int:
     return int.from_bytes(machine.contents()[RESULT][bytes(4)], "little")
 
 
-@settings(max_examples=150)
+@settings(max_examples=min(100, settings.default.max_examples))
 @given(st.integers(0, 1 << 32))
 def test_ir_computes_what_the_rules_say(seed: int) -> None:
     text, kinds = function_text(seed)
@@ -56,13 +49,10 @@ def test_ir_computes_what_the_rules_say(seed: int) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.needs("map_value", "prog_raw_tracepoint")
-@settings(max_examples=40)
-@given(st.integers(0, 1 << 32))
-def test_the_kernel_computes_what_the_rules_say(seed: int) -> None:
-    text, kinds = function_text(seed)
-    expected, rng = evaluate(text), random.Random(seed)
-    with load(made(text), source=text) as program:
-        for _ in range(ROUNDS):
-            args = arguments(rng, kinds)
-            assert program(*args) == expected(*args), f"{text}\nprobe{tuple(args)}"
+@pytest.mark.needs("map_value", "prog_raw_tracepoint", "bounded_loop", "test_run_raw_tp")
+def test_the_kernel_computes_what_the_rules_say() -> None:
+    """Other functions on each kernel of tests/vm."""
+    first = zlib.crc32(os.environ.get("PYBPF_VM_KERNEL", "").encode())
+    running = start(first, EXAMPLES, min(4, os.cpu_count() or 1))
+    printed = [each.communicate()[0] for each in running]
+    assert not any(each.returncode for each in running), "\n".join(printed)

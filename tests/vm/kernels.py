@@ -47,10 +47,13 @@ _AFTER_6_1 = _AFTER_6_12 | {
 _AFTER_5_10 = _AFTER_6_1 | {
     "atomics", "batch_lpm_trie", "batch_percpu_array", "bloom_filter", "btf_decl_tag", "btf_enum64", "btf_float",
     "btf_type_tag", "cookies", "helper_copy_from_user", "helper_dynptr_from_mem", "helper_for_each_map_elem",
-    "helper_get_current_ancestor_cgroup_id", "helper_get_func_ip", "helper_get_func_ret", "helper_loop",
-    "helper_snprintf", "kprobe_multi", "lookup_and_delete_hash", "memcg_accounting", "perf_link", "prog_syscall",
-    "sleepable_uprobe", "task_storage", "test_run_syscall", "user_ringbuf",
+    "helper_get_attach_cookie", "helper_get_current_ancestor_cgroup_id", "helper_get_func_ip", "helper_get_func_ret",
+    "helper_ktime_get_tai_ns", "helper_loop", "helper_snprintf", "kprobe_multi", "lookup_and_delete_hash",
+    "memcg_accounting", "perf_link", "prog_syscall", "sleepable_uprobe", "task_storage", "test_run_syscall",
+    "user_ringbuf",
 }  # fmt: skip
+#: bpf_get_current_comm left bytes behind the name from 5.18 to 6.1
+_COMM_LEFT = frozenset({"comm_padded"})
 #: QEMU emulates performance counters for aarch64 only
 _NO_COUNTERS = frozenset({"perf_hardware"})
 #: kprobe_multi is built on fprobes: x86_64 has them configured after 6.1, aarch64 after 6.12
@@ -62,10 +65,15 @@ _NO_GOTOL = frozenset({"gotol"})
 
 KERNELS = (
     Kernel("5.10-x86_64", "x86_64", "5.10", optional=True, lacks=_AFTER_5_10 | _NO_COUNTERS | _NO_GOTOL),
-    Kernel("6.1-x86_64", "x86_64", "6.1", ci=True, lacks=_AFTER_6_1 | _NO_FPROBE | _NO_COUNTERS),
+    Kernel("6.1-x86_64", "x86_64", "6.1", ci=True, lacks=_AFTER_6_1 | _NO_FPROBE | _NO_COUNTERS | _COMM_LEFT),
     Kernel("6.12-x86_64", "x86_64", "6.12", ci=True, lacks=_AFTER_6_12 | _NO_COUNTERS),
     Kernel("newest-x86_64", "x86_64", "", ci=True, lacks=_NO_COUNTERS),
-    Kernel("6.1-aarch64", "aarch64", "6.1", lacks=_AFTER_6_1 | _NO_FPROBE | _NO_TRAMPOLINE | _NO_GOTOL),
+    Kernel(
+        "6.1-aarch64",
+        "aarch64",
+        "6.1",
+        lacks=_AFTER_6_1 | _NO_FPROBE | _NO_TRAMPOLINE | _NO_GOTOL | _COMM_LEFT,
+    ),
     Kernel("6.12-aarch64", "aarch64", "6.12", lacks=_AFTER_6_12 | _NO_FPROBE),
     Kernel("newest-aarch64", "aarch64", "", ci=True),
 )

@@ -27,7 +27,10 @@ MARGIN = 60
 PURE = (
     "tests/arch", "tests/report", "tests/types", "tests/test_layers.py", "tests/test_wheel.py",
     "tests/asm/test_asm_fuzz.py", "tests/asm/test_asm_text.py", "tests/asm/test_asm_tools.py",
-    "tests/asm/test_code.py", "tests/asm/test_table.py", "tests/btf/test_btf_member.py",
+    "tests/asm/test_code.py", "tests/asm/test_table.py",
+    "tests/compiler/test_copies.py", "tests/compiler/test_ir_build.py", "tests/compiler/test_ir_cases.py",
+    "tests/compiler/test_ir_check.py", "tests/compiler/test_ir_passes.py",
+    "tests/lang/test_described_probes.py", "tests/btf/test_btf_member.py",
     "tests/btf/test_btf_reader.py", "tests/maps/test_map_spec.py", "tests/maps/test_ring_memory.py",
     "tests/maps/test_ring_runs.py", "tests/symbols/test_elf_file.py", "tests/symbols/test_usdt_arguments.py",
 )  # fmt: skip

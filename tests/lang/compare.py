@@ -1,0 +1,111 @@
+"""Random functions, in the kernel and in the model: ``python -m tests.lang.compare --count 20000 --jobs 2``.
+
+Every function that the front end accepts must pass the verifier, and give what the model gives: the same results, and
+the same content of all maps. Of each four functions one has integers alone. Prints how many were compared, or the
+first that differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+from typing import Any
+
+from pybpf.errors import BpfError, CompileError
+from pybpf.lang.maps import Queue
+from pybpf.types import layout
+from tests.lang import harness
+from tests.lang.generate import arguments, function_text
+from tests.lang.model import evaluate
+from tests.lang.model_memory import Memory
+from tests.lang.world import MAPS, NAMES
+
+__all__ = ["REFUSED", "compare", "made", "start"]
+
+#: calls of each function
+ROUNDS = 4
+#: Why the front end may refuse a random function: a constant that it computed does not fit. More than this part of
+#: all functions must not be refused.
+REFUSED = 0.05
+_REASON = "does not fit"
+#: (statements at most, how many of ten functions)
+_SIZES = (2, 2, 2, 3, 3, 3, 3, 5, 5, 12)
+
+
+def made(text: str) -> Any:
+    """The function ``probe`` of a module's text."""
+    names = dict(NAMES)
+    exec(compile(text, "<random>", "exec", dont_inherit=True), names)
+    return names["probe"]
+
+
+def compare(seed: int) -> bool:
+    """Compare one function; whether it was accepted. :raises AssertionError: it differs, or the verifier refuses it."""
+    size = _SIZES[seed % 10] if seed % 4 else 2 * _SIZES[seed % 10]
+    text, kinds = function_text(seed, size, memory=bool(seed % 4))
+    memory, rng = Memory(), random.Random(seed)
+    expected = evaluate(text, memory.names)
+    try:
+        with harness.load(made(text), source=text) as program:
+            for _ in range(ROUNDS):
+                args = arguments(rng, kinds)
+                got, right = program(*args), expected(*args)
+                assert got == right, f"probe{tuple(args)} gives {got}, not {right}"
+            for name in MAPS.keys() & program.maps.keys():
+                assert _content(name, program.maps[name]) == memory.content(name), f"{name} differs"
+    except CompileError as error:
+        assert _REASON in str(error), f"seed {seed}: {error}\n{text}"
+        return False
+    except (AssertionError, BpfError) as error:
+        raise AssertionError(f"seed {seed}: {error}\n{text}") from None
+    return True
+
+
+def _content(name: str, loaded: Any) -> Any:
+    """What a map holds, packed, as the model says it."""
+    spec = MAPS[name].spec
+    value = layout(spec.value)
+    if isinstance(MAPS[name], Queue):  # and a stack, which is one
+        return [value.pack(each) for each in loaded.drain()]
+    return {layout(spec.key).pack(key): value.pack(each) for key, each in loaded.items()}
+
+
+def start(first: int, count: int, jobs: int) -> list[subprocess.Popen[str]]:
+    """Compare the functions of ``count`` seeds in processes of their own."""
+    ends = [first + count * number // jobs for number in range(jobs + 1)]
+    command = [sys.executable, "-m", "tests.lang.compare", "--jobs", "1"]
+    return [
+        subprocess.Popen(
+            [*command, "--first", str(one), "--count", str(end - one)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for one, end in zip(ends, ends[1:])
+    ]  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.lang.compare", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--count", type=int, default=2000, help="how many functions")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    options = parser.parse_args()
+    if options.jobs > 1:
+        running = start(options.first, options.count, options.jobs)
+        print("".join(each.communicate()[0] for each in running), end="")
+        return max(each.returncode for each in running)
+    accepted = 0
+    for seed in range(options.first, options.first + options.count):
+        try:
+            accepted += compare(seed)
+        except AssertionError as error:
+            print(error)
+            return 1
+    refused = options.count - accepted
+    print(f"{accepted} functions agree, {refused} were refused")
+    return int(refused > max(3, REFUSED * options.count))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
