@@ -156,8 +156,15 @@ def _bpftrace(name: str, pid: int) -> Iterator[int]:
                 time.sleep(0.05)
             yield process.pid
         finally:
-            process.terminate()
-            process.wait()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Have bpftrace end; a signal that comes while it still starts is lost on it."""
+    while process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
 
 
 def _text(file: IO[str]) -> str:
