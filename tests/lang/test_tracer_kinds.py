@@ -100,9 +100,9 @@ def test_the_example_prints_what_a_process_opens() -> None:
             assert example.stdout is not None
             line = ""
             os.set_blocking(example.stdout.fileno(), False)
-            while not line and example.poll() is None:  # until it is attached
+            while not line.endswith("\n") and example.poll() is None:  # until it is attached
                 open_in(process, "/etc/\x1b")
-                line = example.stdout.readline()
+                line += example.stdout.readline()  # or a part of it
             os.set_blocking(example.stdout.fileno(), True)
             example.send_signal(2)
             out, errors = example.communicate()
