@@ -31,7 +31,7 @@ ROUNDS = 4
 REFUSED = 0.05
 _REASON = "does not fit"
 #: (statements at most, how many of ten functions)
-_SIZES = (2, 2, 2, 3, 3, 3, 3, 5, 5, 12)
+_SIZES = (1, 2, 2, 2, 2, 3, 3, 3, 4, 8)
 
 
 def made(text: str) -> Any:
