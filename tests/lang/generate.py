@@ -231,7 +231,7 @@ class Generator:
         name = self.new()
         self._variables[name] = "u32"
         self.constants.append(name)
-        end = 3 if depth else self.rng.choice([3, 9] if self._memory else [3, 9, 17])
+        end = 3 if depth else self.rng.choice([3, 5] if self._memory else [3, 9, 17])
         lines = [f"{name}: u32 = 0", f"while {name} < {end}:", f"    {name} += 1"]
         with self.loop(2):
             lines += self.indented(depth)
