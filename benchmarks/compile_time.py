@@ -21,7 +21,7 @@ from pybpf import Tracer
 from pybpf.compiler import pipeline
 from pybpf.compiler.ir import Unit
 from pybpf.compiler.target import Target
-from pybpf.lang.compile import compile_probe
+from pybpf.lang.front.compile import compile_probe
 
 __all__ = ["main"]
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from pybpf.compiler.target import Target
 from pybpf.errors import BpfError, NotFoundError
-from pybpf.lang.loading import Built
-from pybpf.lang.source import source_of
-from pybpf.lang.tracer import Tracer
+from pybpf.lang.front.source import source_of
+from pybpf.lang.tracer.loading import Built
+from pybpf.lang.tracer.tracer import Tracer
 
 __all__ = ["main"]
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from pybpf.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from pybpf.lang.actions import override_return, signal, signal_thread
-    from pybpf.lang.clock import boot_ns, cpu, jiffies64, ktime_ns, random, tai_ns
-    from pybpf.lang.inet import IpAddress, ntop
-    from pybpf.lang.joining import join_user_str
-    from pybpf.lang.kernel import (
+    from pybpf.lang.builtins.actions import override_return, signal, signal_thread
+    from pybpf.lang.builtins.clock import boot_ns, cpu, jiffies64, ktime_ns, random, tai_ns
+    from pybpf.lang.builtins.inet import IpAddress, ntop
+    from pybpf.lang.builtins.joining import join_user_str
+    from pybpf.lang.builtins.kernel import (
         cast,
         container_of,
         current_task,
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
         ppid,
         sizeof,
     )
-    from pybpf.lang.paths import path
-    from pybpf.lang.process import cgroup_id, comm, gid, ns_pid, ns_tid, pid, tid, uid
-    from pybpf.lang.registers import cookie, func_ip, register, retval
-    from pybpf.lang.stacks import KernelStack, UserStack, kernel_stack, user_stack
-    from pybpf.lang.swaps import (
+    from pybpf.lang.builtins.paths import path
+    from pybpf.lang.builtins.process import cgroup_id, comm, gid, ns_pid, ns_tid, pid, tid, uid
+    from pybpf.lang.builtins.registers import cookie, func_ip, register, retval
+    from pybpf.lang.builtins.stacks import KernelStack, UserStack, kernel_stack, user_stack
+    from pybpf.lang.builtins.swaps import (
         bswap16,
         bswap32,
         bswap64,
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
         ntoh32,
         ntoh64,
     )
-    from pybpf.lang.symbols import KernelAddress, UserAddress, func_name, kernel_symbol, user_symbol
-    from pybpf.lang.syscalls import syscall
-    from pybpf.lang.tracer import Tracer
-    from pybpf.lang.user import kernel_ptr, read_kernel, read_kernel_str, read_user, read_user_str, user_ptr
+    from pybpf.lang.builtins.symbols import KernelAddress, UserAddress, func_name, kernel_symbol, user_symbol
+    from pybpf.lang.builtins.syscalls import syscall
+    from pybpf.lang.builtins.user import kernel_ptr, read_kernel, read_kernel_str, read_user, read_user_str, user_ptr
+    from pybpf.lang.tracer.tracer import Tracer
 
 __all__ = [
     "IpAddress",
@@ -108,19 +108,19 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "actions": "override_return signal signal_thread",
-        "clock": "boot_ns cpu jiffies64 ktime_ns random tai_ns",
-        "inet": "IpAddress ntop",
-        "joining": "join_user_str",
-        "kernel": "cast container_of current_task enum has_field offsetof ppid sizeof",
-        "paths": "path",
-        "process": "cgroup_id comm gid ns_pid ns_tid pid tid uid",
-        "registers": "cookie func_ip register retval",
-        "stacks": "KernelStack UserStack kernel_stack user_stack",
-        "swaps": "bswap16 bswap32 bswap64 hton16 hton32 hton64 ntoh16 ntoh32 ntoh64",
-        "symbols": "KernelAddress UserAddress func_name kernel_symbol user_symbol",
-        "syscalls": "syscall",
-        "tracer": "Tracer",
-        "user": "kernel_ptr read_kernel read_kernel_str read_user read_user_str user_ptr",
+        "builtins.actions": "override_return signal signal_thread",
+        "builtins.clock": "boot_ns cpu jiffies64 ktime_ns random tai_ns",
+        "builtins.inet": "IpAddress ntop",
+        "builtins.joining": "join_user_str",
+        "builtins.kernel": "cast container_of current_task enum has_field offsetof ppid sizeof",
+        "builtins.paths": "path",
+        "builtins.process": "cgroup_id comm gid ns_pid ns_tid pid tid uid",
+        "builtins.registers": "cookie func_ip register retval",
+        "builtins.stacks": "KernelStack UserStack kernel_stack user_stack",
+        "builtins.swaps": "bswap16 bswap32 bswap64 hton16 hton32 hton64 ntoh16 ntoh32 ntoh64",
+        "builtins.symbols": "KernelAddress UserAddress func_name kernel_symbol user_symbol",
+        "builtins.syscalls": "syscall",
+        "tracer.tracer": "Tracer",
+        "builtins.user": "kernel_ptr read_kernel read_kernel_str read_user read_user_str user_ptr",
     },
 )

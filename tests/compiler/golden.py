@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.codegen import probes
-from pybpf.lang.loading import Built
+from pybpf.lang.tracer.loading import Built
 from tests.compiler.golden_target import RELEASE, golden_target
 
 __all__ = ["GOLDEN", "golden_text", "main"]

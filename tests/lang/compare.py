@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from pybpf.errors import BpfError, CompileError
-from pybpf.lang.maps import Queue
+from pybpf.lang.state.maps import Queue
 from pybpf.types import layout
 from tests.lang import harness
 from tests.lang.generate import arguments, function_text

@@ -20,12 +20,12 @@ from typing import Any
 
 from pybpf.compiler.ir import Operand, Unit
 from pybpf.compiler.target import Target
-from pybpf.lang.compile import compile_probe
-from pybpf.lang.constants import Const
-from pybpf.lang.gen import Gen
-from pybpf.lang.ints import KINDS, Int, extended
-from pybpf.lang.probes import Param, Probe
-from pybpf.lang.values import Val
+from pybpf.lang.front.compile import compile_probe
+from pybpf.lang.front.gen import Gen
+from pybpf.lang.probes.probe import Param, Probe
+from pybpf.lang.values.constants import Const
+from pybpf.lang.values.ints import KINDS, Int, extended
+from pybpf.lang.values.val import Val
 from pybpf.maps import Map, MapSpec
 from pybpf.prog import Program
 from pybpf.sys.bpf import MapType

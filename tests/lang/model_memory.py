@@ -7,7 +7,7 @@ from copy import deepcopy
 from functools import partial
 from typing import Any
 
-from pybpf.lang.maps import Array, Hash, Queue, TracerMap, Variable
+from pybpf.lang.state.maps import Array, Hash, Queue, TracerMap, Variable
 from pybpf.types import StructLayout, bool_, layout
 from pybpf.types.layout import BoolLayout, CharsLayout, IntLayout
 from tests.lang.model import Num, parts

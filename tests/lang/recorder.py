@@ -17,12 +17,12 @@ from pybpf.attach.link import AnyLink
 from pybpf.compiler.ir import Operand, Unit
 from pybpf.compiler.pipeline import Compiled, compile_unit
 from pybpf.compiler.target import Target
-from pybpf.lang.compile import compile_probe
-from pybpf.lang.gen import Gen
-from pybpf.lang.memory import Ref, Written
-from pybpf.lang.pointers import Place
-from pybpf.lang.probes import Probe
-from pybpf.lang.values import Val
+from pybpf.lang.front.compile import compile_probe
+from pybpf.lang.front.gen import Gen
+from pybpf.lang.probes.probe import Probe
+from pybpf.lang.values.memory import Ref, Written
+from pybpf.lang.values.pointers import Place
+from pybpf.lang.values.val import Val
 from pybpf.maps import Map, MapSpec
 from pybpf.prog import Program
 from pybpf.sys.bpf import MapType

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from pybpf.lang.counts import Counts
-from pybpf.lang.output import Events
+from pybpf.lang.state.counts import Counts
+from pybpf.lang.state.output import Events
 from tests.lang import harness
 
 __all__ = ["Shared"]

@@ -46,8 +46,8 @@ from pybpf.lang import (
     tid,
     uid,
 )
-from pybpf.lang.builtins import BUILTINS
-from pybpf.lang.process import is_initial
+from pybpf.lang.builtins.process import is_initial
+from pybpf.lang.builtins.table import BUILTINS
 from tests.attach.targets import Caller
 
 LIBC = "libc.so.6"

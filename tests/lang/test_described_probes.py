@@ -22,8 +22,8 @@ from pybpf.lang import (
     sizeof,
     user_ptr,
 )
-from pybpf.lang.compile import compile_probe
-from pybpf.lang.probes import PROBES, Probe
+from pybpf.lang.front.compile import compile_probe
+from pybpf.lang.probes.probe import PROBES, Probe
 from pybpf.sys.bpf import AttachType, ProgType
 from pybpf.types import Struct, s32, u32, u64
 from tests.lang.described import described

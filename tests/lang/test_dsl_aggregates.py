@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pybpf.errors import BpfError
-from pybpf.lang.aggregates import HistogramMap, Tally
+from pybpf.lang.state.aggregates import HistogramMap, Tally
 from pybpf.report import Histogram, LinearHistogram, Log2Histogram, Stats
 from pybpf.types import char, s64, u8, u16, u32, u64
 from tests.lang.sharing import Shared

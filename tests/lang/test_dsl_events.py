@@ -12,8 +12,8 @@ import pytest
 from pybpf.compiler import compile_unit
 from pybpf.compiler.target import Target
 from pybpf.errors import BpfError, CompileError
-from pybpf.lang.maps import Hash
-from pybpf.lang.output import Events
+from pybpf.lang.state.maps import Hash
+from pybpf.lang.state.output import Events
 from pybpf.prog import Program
 from pybpf.sys.bpf import MapType
 from pybpf.types import Struct, char, s32, u8, u32, u64

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pybpf.lang.maps import Array
+from pybpf.lang.state.maps import Array
 from pybpf.types import Struct, StructLayout, array_of, bool_, char, layout, s8, s16, s32, s64, u8, u16, u32, u64
 from pybpf.types.layout import BoolLayout, CharsLayout, IntLayout
 from pybpf.types.scalars import ElementType

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pybpf.lang.maps import (
+from pybpf.lang.state.maps import (
     Array,
     Hash,
     LruHash,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pybpf.lang.maps import Array, Hash, PerCpuHash, Queue, Variable
-from pybpf.lang.output import Events
+from pybpf.lang.state.maps import Array, Hash, PerCpuHash, Queue, Variable
+from pybpf.lang.state.output import Events
 from pybpf.types import Struct, u8, u32, u64
 from tests.lang.sharing import Shared
 

@@ -10,8 +10,8 @@ import pytest
 from pybpf.compiler import compile_unit
 from pybpf.compiler.target import Target
 from pybpf.errors import CompileError
-from pybpf.lang.maps import Array, Hash, Lpm
-from pybpf.lang.specials import ArrayOfMaps, Bloom, HashOfMaps, Jumps, TaskStorage
+from pybpf.lang.state.maps import Array, Hash, Lpm
+from pybpf.lang.state.specials import ArrayOfMaps, Bloom, HashOfMaps, Jumps, TaskStorage
 from pybpf.maps import Ipv4Prefix
 from pybpf.prog import Program
 from pybpf.types import Struct, u32, u64

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pybpf.lang.maps import Array, Hash
+from pybpf.lang.state.maps import Array, Hash
 from pybpf.types import Struct, array_of, char, u8, u16, u32, u64
 from tests.lang.sharing import Shared
 

@@ -13,8 +13,8 @@ from pybpf import CompileError, Struct, Tracer, char, u64
 from pybpf.compiler import compile_unit
 from pybpf.compiler.target import Target
 from pybpf.lang import join_user_str
-from pybpf.lang.compile import compile_probe
-from pybpf.lang.probes import Probe
+from pybpf.lang.front.compile import compile_probe
+from pybpf.lang.probes.probe import Probe
 
 LIBC = "libc.so.6"
 CODE = """

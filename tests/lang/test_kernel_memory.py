@@ -13,8 +13,8 @@ import pytest
 
 from pybpf.attach import btf_tracepoint, raw_tracepoint, tracepoint
 from pybpf.btf import Btf
-from pybpf.lang.kernel import cast, container_of, current_task, enum, has_field, offsetof, ppid, sizeof
-from pybpf.lang.user import kernel_ptr, read_kernel, read_kernel_str, read_user, read_user_str
+from pybpf.lang.builtins.kernel import cast, container_of, current_task, enum, has_field, offsetof, ppid, sizeof
+from pybpf.lang.builtins.user import kernel_ptr, read_kernel, read_kernel_str, read_user, read_user_str
 from pybpf.sys.libc import syscall
 from pybpf.types import Struct, char, s32, u64
 from tests.attach.counting import NUMBERS

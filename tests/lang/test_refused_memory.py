@@ -9,11 +9,11 @@ import pytest
 
 from pybpf.compiler.target import Target
 from pybpf.errors import CompileError
-from pybpf.lang.aggregates import HistogramMap, Tally
-from pybpf.lang.counts import Counts
-from pybpf.lang.maps import Array, Hash, Queue, Variable
-from pybpf.lang.output import Events
-from pybpf.lang.specials import HashOfMaps
+from pybpf.lang.state.aggregates import HistogramMap, Tally
+from pybpf.lang.state.counts import Counts
+from pybpf.lang.state.maps import Array, Hash, Queue, Variable
+from pybpf.lang.state.output import Events
+from pybpf.lang.state.specials import HashOfMaps
 from pybpf.report import Log2Histogram
 from pybpf.types import Struct, char, s64, u8, u16, u32, u64
 from tests.lang.harness import compiled

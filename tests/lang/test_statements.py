@@ -14,7 +14,7 @@ from pybpf import types
 from pybpf.compiler.check import check
 from pybpf.compiler.ir import Unit
 from pybpf.compiler.target import Target
-from pybpf.lang import outline
+from pybpf.lang.front import outline
 from pybpf.types import bool_, s8, s32, s64, u8, u16, u32, u64
 from tests.compiler.interp import Machine
 from tests.lang.harness import RESULT, compiled, load

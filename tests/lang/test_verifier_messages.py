@@ -18,11 +18,11 @@ import pytest
 from pybpf import Struct, Tracer, VerifierError, s64, u32, u64
 from pybpf.compiler.ops import PTR
 from pybpf.lang import ktime_ns
-from pybpf.lang.builtin import builtin
-from pybpf.lang.gen import Gen
-from pybpf.lang.ints import Int
-from pybpf.lang.rejected import advice_in_python
-from pybpf.lang.values import Val
+from pybpf.lang.builtins.builtin import builtin
+from pybpf.lang.front.gen import Gen
+from pybpf.lang.tracer.rejected import advice_in_python
+from pybpf.lang.values.ints import Int
+from pybpf.lang.values.val import Val
 from tests.conftest import IN_VM
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("tracepoint", "ringbuf", "bounded_loop")]

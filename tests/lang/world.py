@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pybpf.lang.counts import Counts
-from pybpf.lang.maps import Array, Hash, Queue, Stack, TracerMap, Variable
+from pybpf.lang.state.counts import Counts
+from pybpf.lang.state.maps import Array, Hash, Queue, Stack, TracerMap, Variable
 from pybpf.types import Struct, bool_, char, s8, s16, s32, s64, u8, u16, u32, u64
 
 __all__ = ["ARRAYS", "INTEGERS", "MAPS", "NAMES", "STRUCTS", "Inner", "Outer", "Packed"]

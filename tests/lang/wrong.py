@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 import pybpf
 import pybpf.lang
-import pybpf.lang.kernel
-import pybpf.lang.user
+import pybpf.lang.builtins.kernel
+import pybpf.lang.builtins.user
 import pybpf.types
 from pybpf import BpfError, CompileError, Struct, Tracer, char, s32, s64, u8, u32, u64
 from pybpf.btf import Btf
@@ -95,7 +95,7 @@ class Plain:
 def names() -> dict[str, Any]:
     """The globals of a case: everything public of pybpf, a tracer, one of each of what it makes."""
     found: dict[str, Any] = {"__name__": "probe"}
-    for module in (pybpf, pybpf.types, pybpf.lang, pybpf.lang.kernel, pybpf.lang.user):
+    for module in (pybpf, pybpf.types, pybpf.lang, pybpf.lang.builtins.kernel, pybpf.lang.builtins.user):
         found.update({name: getattr(module, name) for name in module.__all__})
     tracer = Tracer(target=TARGET)
     found.update(

@@ -1,0 +1,298 @@
+"""Stacks: the builtins that take one, the types that keep one in keys, values and events, what Python sees of it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Hashable, Iterator, Sequence
+from functools import lru_cache
+from sys import byteorder
+from textwrap import indent
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast
+
+from pybpf.errors import ClosedError
+from pybpf.lang.builtins.builtin import Lowering, builtin, call_helper, meant_for_probes
+from pybpf.lang.front.gen import Gen
+from pybpf.lang.values.val import Val
+from pybpf.maps import MapSpec
+from pybpf.report import key_text, printable
+from pybpf.sys.bpf import MapType
+from pybpf.types import Struct, StructLayout, array_of, layout, s32, u32, u64
+from pybpf.types.layout import TupleLayout
+from pybpf.types.scalars import ElementType
+
+if TYPE_CHECKING:
+    from pybpf.compiler.ir import Operand
+    from pybpf.maps import StackTrace
+    from pybpf.symbols import Symbol, Symbolizer
+
+__all__ = ["DEPTH", "KernelStack", "Stacks", "UserStack", "bound", "kernel_stack", "key_with_stacks", "user_stack"]
+
+#: how many frames the kernel keeps where sysctl kernel.perf_event_max_stack was not changed
+DEPTH = 127
+#: processes are looked at again after so long; so many are remembered
+_SEEN_SECONDS, _MOST_SEEN = 1.0, 4096
+#: the kernel fills records of perf buffers up to multiples of that
+_UNIT = 8
+_USER_STACK = 1 << 8  # BPF_F_USER_STACK
+_MOST_SKIPPED = 255  # BPF_F_SKIP_FIELD_MASK
+
+
+class Stacks:
+    """The stacks that the probes of one tracer took: their map, and names for the addresses in them.
+
+    :ivar spec: the map, which the program refers to by a stack's id.
+    :ivar map: the map in the kernel, once there is one.
+    """
+
+    def __init__(self, most: int = 8192, depth: int = DEPTH) -> None:
+        self.spec = MapSpec(MapType.STACK_TRACE, u32, array_of(u64, depth), most, "tracer_stacks")
+        self.map: StackTrace | None = None
+        self._names: Symbolizer | None = None
+        self._seen: dict[int, float] = {}
+
+    def saw(self, pid: int) -> None:
+        """A process was there a moment ago: remember what it has mapped, for when it has ended."""
+        now = monotonic()
+        if self._seen.get(pid, 0.0) > now - _SEEN_SECONDS:
+            return
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        self._seen[pid] = now
+        self.names.watch(pid)
+
+    def reader_of(self, kind: Any) -> Any:
+        """What makes events of a type: the type itself, or where it has addresses of processes, a function of the bytes
+        that looks at the processes at once."""
+        typed = bound(kind, self)
+        places = list(_processes_in(typed))
+        if not places:
+            return typed
+        made = layout(typed)
+
+        def read(data: bytes) -> Any:
+            padded = 0 <= len(data) - made.size < _UNIT
+            event = made.unpack(data[: made.size] if padded else data)
+            for offset in places:
+                pid = int.from_bytes(data[offset : offset + 4], byteorder)
+                if pid:
+                    self.saw(pid)
+            return event
+
+        return read
+
+    def addresses(self, number: int) -> tuple[int, ...]:
+        """The frames of a stack, innermost first. :raises ClosedError: the tracer is not loaded, or closed."""
+        if self.map is None:
+            raise ClosedError("cannot read a stack: its tracer has not been loaded, or is closed")
+        found: tuple[int, ...] = self.map.get(number, ()) if number >= 0 else ()
+        return found
+
+    def bind(self, loaded: Any) -> None:
+        """The map has been created."""
+        self.map = loaded
+
+    def close(self) -> None:
+        """The map is going to be closed."""
+        self.map = None
+
+    @property
+    def names(self) -> Symbolizer:
+        """What knows the names of addresses."""
+        if self._names is None:
+            from pybpf.symbols import Symbolizer
+
+            self._names = Symbolizer()
+        return self._names
+
+
+class KernelStack(Struct):
+    """A stack of the kernel: what :func:`kernel_stack` gives, as the type of keys, values and fields.
+
+    Two are equal when all their frames are. Names are looked up when :attr:`frames` is read.
+
+    :ivar id: of the stack in its tracer's map; negative (an errno) where the kernel could not take or keep it:
+        ``-EFAULT`` there is none, ``-EEXIST`` its place in the map was taken.
+    """
+
+    id: s32
+    _stacks = cast("Stacks | None", None)
+
+    @property
+    def addresses(self) -> tuple[int, ...]:
+        """The frames' addresses, innermost first; empty where there is no stack.
+
+        :raises ClosedError: the tracer is closed.
+        """
+        return _stacks_of(self).addresses(self.id)
+
+    @property
+    def frames(self) -> list[Symbol]:
+        """The frames with their names, innermost first. :raises ClosedError: the tracer is closed."""
+        return _stacks_of(self).names.kernel(self.addresses, stack=True)
+
+    def __str__(self) -> str:
+        return repr(self) if self._stacks is None else _text(self.frames, self.id)
+
+
+class UserStack(Struct):
+    """A stack of a process: what :func:`user_stack` gives, as the type of keys, values and fields.
+
+    Equal are those of one process with equal frames. Names are looked up when :attr:`frames` is read, in the files
+    that the process runs. When it has ended by then, names are as they were when its last event was read, or when the
+    tracer was attached if that traces this process only; otherwise only addresses are left.
+
+    :ivar id: as of :class:`KernelStack`.
+    :ivar pid: the process.
+    """
+
+    id: s32
+    pid: u32
+    _stacks = cast("Stacks | None", None)
+
+    @property
+    def addresses(self) -> tuple[int, ...]:
+        """The frames' addresses, innermost first; empty where there is no stack.
+
+        :raises ClosedError: the tracer is closed.
+        """
+        return _stacks_of(self).addresses(self.id)
+
+    @property
+    def frames(self) -> list[Symbol]:
+        """The frames with their names, innermost first. :raises ClosedError: the tracer is closed."""
+        return _stacks_of(self).names.user(self.pid, self.addresses, stack=True)
+
+    def __str__(self) -> str:
+        return repr(self) if self._stacks is None else _text(self.frames, self.id)
+
+
+def _stacks_of(stack: KernelStack | UserStack) -> Stacks:
+    if stack._stacks is None:
+        raise ClosedError("this stack was not read from a tracer's map or event: its frames are not known")
+    return stack._stacks
+
+
+def _text(frames: Sequence[Symbol], number: int) -> str:
+    """A line per frame."""
+    if frames:
+        return "\n".join(map(str, frames))
+    return "[no stack]" if number >= 0 else f"[no stack: errno {-number}]"
+
+
+def key_with_stacks(key: object) -> str:
+    """A key as bpftrace writes it between brackets: the frames of a stack on lines of their own."""
+    if isinstance(key, (KernelStack, UserStack)):
+        return "\n" + indent(str(key), "    ") + "\n"
+    if isinstance(key, Struct) and type(key).__str__ is not Struct.__str__:
+        return printable(str(key))
+    return ", ".join(map(key_with_stacks, key)) if isinstance(key, tuple) else key_text(key)
+
+
+@lru_cache(maxsize=256)
+def bound(kind: Any, stacks: Stacks) -> Any:
+    """A type whose values have what a tracer knows of stacks: the type itself where it has no stacks in it."""
+    if not isinstance(kind, type):
+        return kind
+    if hasattr(kind, "_stacks"):
+        return ElementType(kind.__name__, (kind,), {"_stacks": stacks, "__module__": kind.__module__})
+    inner = layout(kind)
+    if isinstance(inner, StructLayout):
+        fields = {field.name: (field.kind, bound(field.kind, stacks)) for field in inner.fields.values()}
+        changed = {name: new for name, (old, new) in fields.items() if new is not old}
+        if not changed:
+            return kind
+        space = {"__annotations__": changed, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
+        return ElementType(kind.__name__, (kind,), space, packed=inner.packed)
+    if isinstance(inner, TupleLayout):
+        element = bound(kind.element, stacks)  # type: ignore[attr-defined]
+        return kind if element is kind.element else array_of(element, inner.length)  # type: ignore[attr-defined]
+    return kind
+
+
+def _processes_in(kind: Any, offset: int = 0) -> Iterator[int]:
+    """Where in a value of a type there are the ids of processes that stacks and addresses are of."""
+    inner = layout(kind)
+    if isinstance(inner, StructLayout):
+        named = hasattr(kind, "_stacks")
+        for field in inner.fields.values():
+            if named and field.name == "pid":
+                yield offset + field.offset
+            elif not named:
+                yield from _processes_in(field.kind, offset + field.offset)
+    elif isinstance(inner, TupleLayout):
+        for index in range(inner.length):
+            yield from _processes_in(kind.element, offset + index * layout(kind.element).size)
+
+
+class StackVal(Val):
+    """A stack in a probe: its id, and for one of user space the process."""
+
+    def __init__(self, kind: type[Struct], operands: Sequence[Operand]) -> None:
+        self.kind = kind
+        self.operands = tuple(operands)
+
+    @property
+    def what(self) -> str:
+        return "a kernel stack" if self.kind is KernelStack else "a user stack"
+
+    def ssa(self) -> tuple[Hashable, tuple[Operand, ...]]:
+        return (self.kind,), self.operands
+
+    def with_ssa(self, operands: Sequence[Operand]) -> Val:
+        return StackVal(self.kind, operands)
+
+    def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
+        from pybpf.lang.values.ints import Int
+
+        fields = self.kind.__layout__.fields
+        if name not in fields:
+            self.refuse(gen, at, f"has no attribute {name!r} in a probe; it has {' and '.join(fields)}")
+        field = fields[name]
+        return Int(self.operands[list(fields).index(name)], field.kind)
+
+    def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
+        if not (isinstance(kind, type) and issubclass(kind, self.kind)):
+            name = getattr(kind, "__name__", kind)
+            self.refuse(gen, at, f"cannot be kept as {name}; the type for it is {self.kind.__name__} of pybpf.lang")
+        for operand, field in zip(self.operands, self.kind.__layout__.fields.values()):
+            gen.b.emit("store", address, operand, offset=offset + field.offset, size=4)
+
+
+def _take(kind: type[Struct]) -> Lowering:
+    def lower(gen: Gen, at: ast.AST, skip: Val) -> Val:
+        frames = gen.const(skip)
+        if not isinstance(frames, int) or not 0 <= frames <= _MOST_SKIPPED:
+            gen.fail(at, f"skip is a constant from 0 to {_MOST_SKIPPED}: how many frames to leave out")
+        from pybpf.lang.tracer.session import session_of  # which knows this file
+
+        name = gen.use_map(session_of(gen, at, kind.__name__).stacks)
+        stacks = gen.b.emit("map", map=name)
+        flags = frames | (0 if kind is KernelStack else _USER_STACK)
+        number = call_helper(gen, at, f"{ast.unparse(at)}", "get_stackid", gen.ctx, stacks, flags)
+        operands: list[Operand] = [gen.b.emit("sext", number, bits=32)]
+        if kind is UserStack:
+            operands.append(gen.b.emit("lshr", gen.b.emit("call", helper="get_current_pid_tgid"), 32))
+        return StackVal(kind, operands)
+
+    return lower
+
+
+@builtin(_take(KernelStack))
+def kernel_stack(skip: int = 0) -> KernelStack:
+    """The stack of the kernel, to be kept in keys, values or fields of type :class:`KernelStack`, or printed.
+
+    :param skip: how many frames to leave out, from the innermost on.
+    """
+    meant_for_probes()
+
+
+@builtin(_take(UserStack))
+def user_stack(skip: int = 0) -> UserStack:
+    """The stack of the running process, to be kept in keys, values or fields of type :class:`UserStack`, or printed.
+
+    The kernel follows frame pointers: code that was compiled without them shows one frame or two.
+
+    :param skip: how many frames to leave out, from the innermost on.
+    """
+    meant_for_probes()

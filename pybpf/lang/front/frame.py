@@ -1,0 +1,152 @@
+"""A function of the source while it is compiled, as one call of it: its names, where it returns to, who called it."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from pybpf.lang.values.ints import join, settled
+from pybpf.types import u64
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from pybpf.asm import SourceLine
+    from pybpf.compiler.ir import Block
+    from pybpf.lang.front.gen import Gen
+    from pybpf.lang.front.source import Source
+    from pybpf.lang.front.variables import Env
+    from pybpf.lang.values.val import Val
+
+__all__ = ["Facts", "Frame", "Loop"]
+
+
+class Facts:
+    """What a pass over a probe assumes about its variables, and what it found: they agree at last.
+
+    :ivar assumed: (call, variable) -> the type that holds all that is assigned to it.
+    :ivar found: the same, as found so far.
+    :ivar clashes: (call, variable) -> the frame and the node at which an assignment had no place in a type.
+    :ivar outlined: the functions that are compiled once, as functions of eBPF; found by the pass before.
+    :ivar calls: function -> how often it was called where it was compiled in the place of the call.
+    :ivar inline_only: the functions that take or give something other than integers.
+    :ivar unsteady: (call, loop, variable) of variables that an iteration binds to something else.
+    """
+
+    def __init__(self, before: Facts | None = None) -> None:
+        self.assumed: dict[Hashable, Any] = before.found if before else {}
+        self.found: dict[Hashable, Any] = {}
+        self.clashes: dict[Hashable, tuple[Frame, ast.AST, str]] = {}
+        self.unsteady: dict[Hashable, str] = dict(before.unsteady) if before else {}
+        self.was_unsteady = frozenset(self.unsteady)
+        self.outlined: frozenset[Any] = before.worth_outlining if before else frozenset()
+        self.calls: dict[Any, int] = {}
+        self.inline_only: set[Any] = set(before.inline_only) if before else set()
+
+    @property
+    def worth_outlining(self) -> frozenset[Any]:
+        """The functions to compile once in the next pass."""
+        often = {function for function, count in self.calls.items() if count > 1}
+        return (self.outlined | often) - self.inline_only
+
+    @property
+    def agree(self) -> bool:
+        """Whether what was assumed is what was found."""
+        steady = self.unsteady.keys() == self.was_unsteady
+        return self.found == self.assumed and steady and self.worth_outlining == self.outlined
+
+
+@dataclass(eq=False)
+class Loop:
+    """A loop that is being compiled, or a ``with``: where ``break`` and ``continue`` go.
+
+    :ivar abandon: what else must be done where ``return`` leaves it.
+    :ivar times: how often the verifier walks through it.
+    """
+
+    leave: Block
+    again: Block
+    abandon: Callable[[], None] | None = None
+    times: int = 1
+
+
+def _nowhere(gen: Gen, value: Val, at: ast.AST) -> None:
+    gen.fail(at, "'return' outside of a function")
+
+
+@dataclass(eq=False)
+class Frame:
+    """One call of a function of the source.
+
+    :ivar number: tells its variables from those of other calls.
+    :ivar key: the calls that lead here, the same in every pass.
+    :ivar locals: the names that are variables of the function.
+    :ivar annotated: variable -> its type, where the source says so.
+    :ivar env: the variables here.
+    :ivar returns: compiles ``return``.
+    :ivar reserved: the streams of the ``with`` statements here.
+    """
+
+    source: Source
+    number: int
+    key: Hashable
+    facts: Facts
+    locals: frozenset[str]
+    caller: Frame | None = None
+    call: ast.AST | None = None
+    annotated: dict[str, Any] = field(default_factory=dict)
+    env: Env = field(default_factory=dict)
+    returns: Callable[[Gen, Val, ast.AST], None] = _nowhere
+    loops: list[Loop] = field(default_factory=list)
+    reserved: list[Any] = field(default_factory=list)
+
+    def where(self, node: ast.AST) -> SourceLine:
+        """Where a node stands."""
+        return self.source.where(node)
+
+    def is_item(self, name: str) -> bool:
+        """Whether the function assigns an item, as of a map, to a variable: ``name = m[k]``."""
+        return any(
+            isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript)
+            and any(isinstance(each, ast.Name) and each.id == name for each in node.targets)
+            for node in ast.walk(self.source.node)
+        )  # fmt: skip
+
+    def has_reserved(self, events: object) -> bool:
+        """Whether an event of a stream is submitted by a ``with`` around this place, or around the call."""
+        frame: Frame | None = self
+        while frame is not None:
+            if events in frame.reserved:
+                return True
+            frame = frame.caller
+        return False
+
+    def times(self) -> int:
+        """How often the verifier walks through what is compiled here."""
+        inner = prod(loop.times for loop in self.loops)
+        return inner * (self.caller.times() if self.caller else 1)
+
+    def chain(self) -> str:
+        """``"called from FILE:LINE"``, outwards."""
+        calls, frame = [], self
+        while frame.caller is not None and frame.call is not None:
+            calls.append(f"{frame.caller.source.file}:{getattr(frame.call, 'lineno', 0)}")
+            frame = frame.caller
+        return "called from " + ", from ".join(calls)
+
+    def note_kind(self, name: str, kind: Any, at: ast.AST) -> None:
+        """A value of this type is assigned to a variable."""
+        key = (self.key, name)
+        before = self.facts.found.get(key)
+        both = kind if before is None else join(before, kind)
+        if both is None:
+            self.facts.clashes.setdefault(key, (self, at, name))
+            both = u64
+        self.facts.found[key] = both
+
+    def kind(self, name: str) -> Any:
+        """The type of an integer variable."""
+        key = (self.key, name)
+        return self.annotated.get(name) or settled(self.facts.assumed.get(key) or self.facts.found[key])

@@ -1,0 +1,283 @@
+"""One compilation of a probe: what every value and statement is given while it compiles."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pybpf.lang.front.frame import Facts, Frame
+from pybpf.lang.front.scope import outside
+from pybpf.lang.front.variables import Env, Kept, Known, Unset, assume, join_envs
+from pybpf.lang.front.wrap import wrap
+from pybpf.lang.values.constants import Const
+from pybpf.lang.values.ints import Int, convert, truth
+
+if TYPE_CHECKING:
+    from pybpf.compiler.build import Builder
+    from pybpf.compiler.ir import Block, Instr, Unit
+    from pybpf.compiler.target import Target
+    from pybpf.lang.front.source import Source
+    from pybpf.lang.probes.probe import Probe
+    from pybpf.lang.values.val import Val
+    from pybpf.maps import MapSpec
+
+__all__ = ["Gen"]
+
+
+class Gen:
+    """The compilation of one probe.
+
+    A probe is compiled again when the types of its variables turn out to be others than were assumed, each time with
+    a new ``Gen`` and a new unit: what values do to anything else must not matter when it is done twice.
+
+    :ivar target: the kernel it is for.
+    :ivar probe: what is compiled: its type of program, its target, what its parameters are.
+    :ivar unit: what has been compiled: maps that are used are entered by their name.
+    :ivar b: writes the instructions of the function that is being compiled.
+    :ivar ctx: the program's context.
+    :ivar objects: name in :attr:`unit` -> the object of the user's that is entered under it.
+    :ivar outlined: function of the source -> its name in the unit, of those that are compiled once.
+    :ivar frame: the function of the source that is being compiled.
+    """
+
+    def __init__(self, target: Target, probe: Probe, unit: Unit, b: Builder, facts: Facts) -> None:
+        self.target = target
+        self.probe = probe
+        self.unit = unit
+        self.b = b
+        self.ctx: Instr = b.param(0)
+        self.objects: dict[str, Any] = unit.owners
+        self.facts = facts
+        self.outlined: dict[Any, str] = {}
+        self.frame: Frame
+        self._frames = 0
+        self._given: dict[ast.AST, ast.AST] = {}
+        self._edges: dict[Block, list[Env]] = {}
+
+    # errors and places
+
+    def fail(self, at: ast.AST, message: str) -> NoReturn:
+        """Refuse the source at an AST node: what is wrong, and what to write instead.
+
+        :raises CompileError: always; in a function that is compiled inline it names the calls.
+        """
+        frame = self.frame
+        if frame.caller:
+            message += f" (in {frame.source.name}(), {frame.chain()})"
+        raise frame.source.error(at, message)
+
+    def gives(self, at: ast.AST, value: ast.AST | None) -> None:
+        """Errors about the value that is stored at a node point at ``value``."""
+        if value is not None:
+            self._given[at] = value
+
+    def given(self, at: ast.AST) -> ast.AST:
+        """Where errors about the value that is stored at a node point."""
+        return self._given.get(at, at)
+
+    @contextmanager
+    def at(self, node: ast.AST) -> Iterator[None]:
+        """Instructions that are emitted inside come from this place."""
+        before = self.b.line
+        self.b.line = self.frame.where(node)
+        try:
+            yield
+        finally:
+            self.b.line = before
+
+    # values
+
+    def value(self, node: ast.expr) -> Val:
+        """Compile an expression."""
+        from pybpf.lang.front.expressions import EXPRESSIONS
+
+        compile_it = EXPRESSIONS.get(type(node))
+        if compile_it is None:
+            self._refuse(node)
+        b = self.b
+        before, b.line = b.line, self.frame.where(node)
+        result = compile_it(self, node)
+        b.line = before
+        return result
+
+    def _refuse(self, node: ast.AST) -> NoReturn:
+        from pybpf.lang.front.refused import reason
+
+        self.fail(node, reason(node))
+
+    def wrap(self, value: Any) -> Val:
+        """What an object of Python is in a probe."""
+        return wrap(self, value)
+
+    def const(self, val: Val) -> Any:
+        """The object that a value is known to be, or None; also of an integer whose value is known here."""
+        if isinstance(val, Const):
+            return val.value
+        if isinstance(val, Int) and isinstance(val.operand, int):
+            return val.kind(val.operand)
+        return None
+
+    def use_map(self, owner: Any) -> str:
+        """Enter a map of the DSL into the unit: an object with a ``spec``. Gives the name that instructions use."""
+        spec: MapSpec = owner.spec
+        name, number = spec.name, 1
+        while self.objects.get(name, owner) is not owner:
+            number += 1
+            name = f"{spec.name}_{number}"
+        self.objects[name] = owner
+        self.unit.maps[name] = spec
+        return name
+
+    # statements
+
+    def statements(self, body: Sequence[ast.stmt]) -> None:
+        """Compile statements; those that nothing leads to are left out."""
+        for each in body:
+            if not self.b.reachable:
+                return
+            self.statement(each)
+
+    def statement(self, node: ast.stmt) -> None:
+        """Compile a statement."""
+        from pybpf.lang.front.statements import STATEMENTS
+
+        compile_it = STATEMENTS.get(type(node))
+        if compile_it is None:
+            self._refuse(node)
+        self.b.line = self.frame.where(node)
+        compile_it(self, node)
+
+    # control flow: the same as the builder's, and the variables go along
+
+    def branch(self, node: ast.expr, yes: Block, no: Block) -> None:
+        """End the block: to ``yes`` if an expression is true."""
+        from pybpf.lang.front.conditions import branch
+
+        branch(self, node, yes, no)
+
+    def branch_on(self, val: Val, yes: Block, no: Block, at: ast.AST) -> None:
+        """End the block: to ``yes`` if a value is true."""
+        from pybpf.lang.front.conditions import asked
+
+        before = len(yes.predecessors), len(no.predecessors)
+        val.branch(self, yes, no, at)
+        question = asked(at)
+        for block, count, true in zip((yes, no), before, (True, False)):
+            if len(block.predecessors) > count:
+                env = self.frame.env
+                if question is not None and question[1] is true:
+                    env = assume(env, question[0], True)
+                self._edges.setdefault(block, []).append(env)
+
+    def go(self, block: Block) -> None:
+        """End the block by a jump."""
+        if self.b.reachable:
+            self._edges.setdefault(block, []).append(self.frame.env)
+            self.b.jump(block)
+
+    def land(self, block: Block) -> None:
+        """Go on in a block that all ways to have been compiled."""
+        self.b.seal(block)
+        self.land_open(block)
+
+    def land_open(self, block: Block) -> None:
+        """Go on in a block that more ways may lead to: the head of a loop."""
+        envs = self._edges.pop(block, [])
+        self.b.start(block)
+        self.frame.env = join_envs(envs) if envs else {}
+
+    def came_back(self, block: Block) -> list[Env]:
+        """The variables on the ways to a block that were compiled since it began."""
+        return self._edges.pop(block, [])
+
+    # variables
+
+    def assign(self, name: str, val: Val, at: ast.AST) -> None:
+        """Bind a variable of the function."""
+        frame = self.frame
+        kind = frame.annotated.get(name)
+        if kind is not None:
+            self._keep(name, self.fitting(val, kind, at), at)
+            return
+        val = val.kept(self)
+        if isinstance(val, Const) and isinstance(val.value, int):
+            self._keep(name, val.number(self, at), at)
+            self._bind(name, Known(val))
+        elif val.ssa() is not None:
+            self._keep(name, val, at)
+        else:
+            self._bind(name, Known(val))
+
+    def fitting(self, val: Val, kind: Any, at: ast.AST) -> Int:
+        """A value in a type that it is to be kept in. :raises CompileError: a constant that does not fit."""
+        if isinstance(val, Const) and isinstance(val.value, int) and kind(val.value) != val.value:
+            found = kind.__layout__
+            self.fail(self.given(at), f"{val.value} does not fit {kind.__name__}: its range is {found.minimum} to "
+                      f"{found.maximum}")  # fmt: skip
+        return convert(self, val, kind, at)
+
+    def _bind(self, name: str, binding: Kept | Known) -> None:
+        self.frame.env = {**self.frame.env, name: binding}
+
+    def _keep(self, name: str, val: Val, at: ast.AST) -> None:
+        state = val.ssa()
+        assert state is not None
+        key, operands = state
+        if isinstance(val, Int) and name not in self.frame.annotated:
+            self.frame.note_kind(name, val.narrowest, at)
+        for index, operand in enumerate(operands):
+            self.b.write((self.frame.number, name, index), operand)
+        self._bind(name, Kept(key, val))
+
+    def variable(self, name: str, at: ast.AST) -> Val | None:
+        """The value of a variable here, or None when the function has none of that name."""
+        frame = self.frame
+        binding = frame.env.get(name)
+        if binding is None:
+            if name not in frame.locals:
+                return None
+            if outside(frame.source.function, name):
+                self.fail(at, f"{name!r} has no value here yet: it is assigned in this function, so it is not the "
+                          "global of that name, which is constant in a probe; keep what changes in a map, or in "
+                          "tracer.variable(...)")  # fmt: skip
+            self.fail(at, f"{name!r} has no value here yet: assign it before, on every way that leads here")
+        if isinstance(binding, Unset):
+            self.fail(at, f"{name!r} {binding.why}")
+        if isinstance(binding, Known):
+            return binding.val
+        if binding.key == "int":
+            return Int(self.b.read((frame.number, name, 0)), frame.kind(name))
+        state = binding.val.ssa()
+        assert state is not None
+        return binding.val.with_ssa([self.b.read((frame.number, name, i)) for i in range(len(state[1]))])
+
+    def truth(self, val: Val, at: ast.AST) -> Int:
+        """``bool(val)`` as a register."""
+        return truth(self, val, at)
+
+    def annotation(self, node: ast.expr) -> Any:
+        """The object that an annotation names: the text of one is read as Python would."""
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            try:
+                inner = ast.parse(node.value.strip(), mode="eval").body
+            except SyntaxError as error:
+                self.fail(node, f"this annotation cannot be parsed: {error.msg}")
+            for each in ast.walk(inner):
+                ast.copy_location(each, node)
+            node = inner
+        for each in ast.walk(node):
+            if isinstance(each, ast.Name) and each.id in self.frame.locals:
+                self.fail(each, f"{each.id!r} is a variable of the function: types are made of constants")
+        found = self.value(node)
+        kind = found.value if isinstance(found, Const) else None
+        if kind is None and not (isinstance(node, ast.Constant) and node.value is None):
+            self.fail(node, f"{found.what} is no type: write u8 .. u64, s8 .. s64, bool, char[N] or a Struct")
+        return kind
+
+    def new_frame(self, source: Source, key: Hashable, caller: Frame | None = None, call: ast.AST | None = None
+                  ) -> Frame:  # fmt: skip
+        """One more call of a function of the source; the caller makes it :attr:`frame`."""
+        self._frames += 1
+        return Frame(source, self._frames, key, self.facts, source.variables, caller, call)

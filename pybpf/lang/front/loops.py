@@ -1,0 +1,293 @@
+"""Loops: unrolled where short and constant, walked through by the verifier, or as the kernel lets long ones be."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pybpf.compiler.ranges import unsigned_range
+from pybpf.compiler.unknown import unknown_zero
+from pybpf.lang.front.frame import Loop
+from pybpf.lang.front.ranges import Range
+from pybpf.lang.front.turns import MOST_TURNS, CallbackTurns, Numbers, Turns, turns_of
+from pybpf.lang.front.variables import Kept, Known, Unset, assume, is_number, join_bindings
+from pybpf.lang.values.constants import Const
+from pybpf.lang.values.ints import KINDS, Int
+from pybpf.types import s64, u64
+
+if TYPE_CHECKING:
+    from pybpf.compiler.ir import Block
+    from pybpf.lang.front.gen import Gen
+    from pybpf.lang.front.variables import Env
+    from pybpf.lang.values.val import Val
+
+__all__ = ["compile_break", "compile_continue", "compile_for", "compile_while"]
+
+#: Nodes of the syntax tree times iterations up to which the verifier may walk through every iteration of a loop over a
+#: constant range, where the kernel has iterators: it is faster than those.
+WALKED = 5_000
+#: The same where it has none: the verifier gives up after a million instructions.
+MOST_WALKED = 400_000
+#: A loop over constants is unrolled when its body, in nodes of the syntax tree, times the iterations is at most this.
+UNROLL = 400
+#: What conditions without effects are made of.
+_PLAIN = (ast.Name, ast.Constant, ast.Attribute, ast.UnaryOp, ast.Compare, ast.expr_context, ast.unaryop, ast.cmpop)
+
+
+def compile_break(gen: Gen, node: ast.Break) -> None:
+    gen.go(gen.frame.loops[-1].leave)
+
+
+def compile_continue(gen: Gen, node: ast.Continue) -> None:
+    gen.go(gen.frame.loops[-1].again)
+
+
+def compile_while(gen: Gen, node: ast.While) -> None:
+    if _is_false(gen, node.test):
+        gen.statements(node.orelse)
+        return
+
+    def begin(done: Block) -> None:
+        body = gen.b.new_block("body")
+        gen.branch(node.test, body, done)
+        gen.land(body)
+
+    if gen.target.has("iter_num"):
+        turns: Turns = Numbers(gen, node, MOST_TURNS)
+    elif gen.target.has("helper_loop"):
+        turns = CallbackTurns(gen, node, MOST_TURNS)
+    else:
+        turns = Turns(gen, node)
+    _loop(gen, node, turns, begin, lambda: None)
+
+
+def _is_false(gen: Gen, test: ast.expr) -> bool:
+    """Whether a condition is known to be false before the loop begins."""
+    if not all(isinstance(each, _PLAIN) for each in ast.walk(test)):
+        return False
+    val = gen.value(test)
+    return isinstance(val, Const) and not val.value
+
+
+def _loop(
+    gen: Gen,
+    node: ast.While | ast.For,
+    turns: Turns,
+    begin: Callable[[Block], None],
+    step: Callable[[], None],
+    times: int = 1,
+) -> None:
+    """A loop that jumps back.
+
+    :param turns: what lets it take one more turn.
+    :param begin: compiles what decides whether there is one more, goes to the block that it is given if not, and
+        leads into the body.
+    :param step: compiles what comes between two turns.
+    :param times: how often the verifier walks through the body.
+    """
+    if not gen.target.has("bounded_loop"):
+        gen.fail(node, "this kernel takes no loops (Linux 5.3 does): iterate over a short constant range, which is "
+                 "unrolled")  # fmt: skip
+    top, again, done, leave, after = (gen.b.new_block(name) for name in ("loop", "next", "done", "leave", "endloop"))
+    stored = _stored(node)
+    if isinstance(turns, Numbers):
+        _forget(gen, stored)
+    gen.go(top)
+    gen.land_open(top)
+    before = gen.frame.env = _entered(gen, node, stored)
+    turns.begin(top, done if isinstance(node, ast.For) else leave)
+    given = len(leave.predecessors)
+    begin(done)
+    entered = gen.b.reachable
+    gen.frame.loops.append(Loop(leave, again, turns.end, times))
+    gen.statements(node.body)
+    gen.frame.loops.pop()
+    no_way_out = len(leave.predecessors) == given and not done.predecessors
+    if entered and isinstance(node, ast.While) and _endless(node, no_way_out):
+        gen.fail(node, "this loop never ends: the kernel takes loops that end after a known number of turns, such as "
+                 "'for i in range(100):', with 'break' or 'return' to leave it")  # fmt: skip
+    gen.go(again)
+    gen.land(again)
+    if gen.b.reachable:
+        step()
+    gen.go(top)
+    _check_steady(gen, node, before, gen.came_back(top))
+    gen.b.seal(top)
+    for block, rest in ((done, node.orelse), (leave, [])):
+        gen.land(block)
+        if gen.b.reachable:
+            gen.b.line = gen.frame.where(node)
+            turns.end()
+            gen.statements(rest)
+        gen.go(after)
+    gen.land(after)
+
+
+def _endless(node: ast.While, no_way_out: bool) -> bool:
+    """Whether a loop goes on for ever if it is entered: nothing leaves it, and its condition does not change."""
+    inside = [each for statement in node.body for each in ast.walk(statement)]
+    if any(isinstance(each, (ast.Return, ast.Break)) for each in inside):
+        return False
+    parts = list(ast.walk(node.test))
+    if any(isinstance(each, (ast.Call, ast.Attribute, ast.Subscript, ast.NamedExpr)) for each in parts):
+        return no_way_out
+    names = {each.id for each in parts if isinstance(each, ast.Name)}
+    return no_way_out or not names & _stored(node)
+
+
+def _stored(node: ast.AST) -> frozenset[str]:
+    """The names that a loop assigns to or deletes."""
+    return frozenset(
+        name
+        for each in ast.walk(node)
+        for name in (
+            [each.id] if isinstance(each, ast.Name) and not isinstance(each.ctx, ast.Load)
+            else [getattr(each, "name", None)] if type(each).__name__ in ("MatchAs", "MatchStar")
+            else []
+        )
+        if name
+    )  # fmt: skip
+
+
+def _forget(gen: Gen, stored: frozenset[str]) -> None:
+    """Let the verifier know nothing of the integers that a loop changes, so that it sees soon that no turn is new."""
+    b, frame = gen.b, gen.frame
+    changed = sorted(name for name in stored & frame.env.keys() if is_number(frame.env[name]))
+    zero = unknown_zero(b.emit) if changed else 0
+    for name in changed:
+        variable = (frame.number, name, 0)
+        b.write(variable, b.emit("add", b.read(variable), zero))
+
+
+def _entered(gen: Gen, node: ast.AST, stored: frozenset[str]) -> Env:
+    """The variables in any iteration: what the loop assigns to is no longer known from before it."""
+    env = dict(gen.frame.env)
+    for name in stored & env.keys():
+        binding = env[name]
+        why = gen.facts.unsteady.get((gen.frame.key, node, name))
+        if why:
+            env[name] = Unset(why)
+        elif isinstance(binding, Known) and isinstance(binding.val, Const) and isinstance(binding.val.value, int):
+            env[name] = Kept("int", binding.val)
+        else:
+            env = assume(env, name, False)
+    return env
+
+
+def _check_steady(gen: Gen, node: ast.AST, before: Env, after: list[Env]) -> None:
+    """Note the variables that an iteration leaves bound to what the next one was not compiled for."""
+    for env in after:
+        for name, binding in before.items():
+            if isinstance(binding, Unset):
+                continue
+            joined = join_bindings(binding, env.get(name))
+            if isinstance(joined, Unset):
+                gen.facts.unsteady[gen.frame.key, node, name] = joined.why
+
+
+def compile_for(gen: Gen, node: ast.For) -> None:
+    over = gen.value(node.iter)
+    if not isinstance(over, Range):
+        _unrolled(gen, node, over.elements(gen, node.iter))
+        return
+    known, long = over.constant, any(map(gen.target.has, ("iter_num", "helper_loop")))
+    if known is None:
+        if long:
+            _long(gen, node, over)
+        else:
+            _for_range(gen, node, over, Turns(gen, node))
+        return
+    cost = len(known) * sum(1 for each in node.body for _ in ast.walk(each))
+    walked = len(known) * sum(map(_weight, node.body)) * gen.frame.times()
+    if cost <= UNROLL:
+        _unrolled(gen, node, over.elements(gen, node.iter))
+    elif walked <= (WALKED if long else MOST_WALKED) or not gen.target.has("bounded_loop"):
+        _for_range(gen, node, over, Turns(gen, node), len(known))
+    elif long:
+        _long(gen, node, over)
+    else:
+        gen.fail(node, f"a loop of {len(known)} iterations{' in a loop' if walked > cost else ''} is too long for the "
+                 "verifier of this kernel (Linux 5.17 has bpf_loop): make it shorter")  # fmt: skip
+
+
+def _weight(node: ast.AST) -> int:
+    """Nodes of the syntax tree, those in loops over literal ranges as often as they run."""
+    inner = 1 + sum(map(_weight, ast.iter_child_nodes(node)))
+    if isinstance(node, ast.For) and isinstance(node.iter, ast.Call):
+        first = node.iter.args[-1] if len(node.iter.args) in (1, 2) else None
+        if isinstance(first, ast.Constant) and isinstance(first.value, int):
+            return inner * max(first.value, 1)
+    return inner
+
+
+def _long(gen: Gen, node: ast.For, over: Range) -> None:
+    """Of more turns than the verifier may walk through."""
+    count = over.count(gen, node.iter).operand
+    if gen.target.has("iter_num"):
+        _iterated(gen, node, over, turns_of(gen, node.iter, count))
+    else:
+        most = MOST_TURNS if unsigned_range(count)[1] < MOST_TURNS else MOST_TURNS**2
+        _for_range(gen, node, over, CallbackTurns(gen, node.iter, most))
+
+
+def _unrolled(gen: Gen, node: ast.For, values: Sequence[Val]) -> None:
+    from pybpf.lang.front.statements import assign_to
+
+    leave = gen.b.new_block("leave")
+    for value in values:
+        again = gen.b.new_block("next")
+        assign_to(gen, node.target, value)
+        gen.frame.loops.append(Loop(leave, again, times=len(values)))
+        gen.statements(node.body)
+        gen.frame.loops.pop()
+        gen.go(again)
+        gen.land(again)
+        if not gen.b.reachable:
+            break
+    gen.statements(node.orelse)
+    gen.go(leave)
+    gen.land(leave)
+
+
+def _for_range(gen: Gen, node: ast.For, over: Range, turns: Turns, times: int = 1) -> None:
+    """A range counts by itself where it cannot pass its end; else its iterations are counted."""
+    from pybpf.lang.front.statements import assign_to
+
+    b, counter, at = gen.b, object(), node.iter
+    kind = over.kind(gen, at)
+    exact = abs(over.step) == 1 or KINDS[kind][0] < 64
+    start = over.start.number(gen, at)
+    first, last = (start, over.stop.number(gen, at)) if exact else (Int(0, u64), over.count(gen, at))
+    up = over.step > 0 or not exact
+    compared = s64 if exact and abs(over.step) > 1 else u64 if not exact else kind
+    b.write(counter, first.operand)
+
+    def begin(done: Block) -> None:
+        now = b.read(counter)
+        body = b.new_block("body")
+        more = Int(now, compared).compare(gen, "<" if up else ">", Int(last.operand, compared), at)
+        gen.branch_on(more, body, done, at)
+        gen.land(body)
+        if not exact:
+            now = b.emit("add", start.operand, b.emit("mul", now, over.step))
+        assign_to(gen, node.target, Int(now, kind))
+
+    def step() -> None:
+        b.write(counter, b.emit("add", b.read(counter), over.step if exact else 1))
+
+    _loop(gen, node, turns, begin, step, times)
+
+
+def _iterated(gen: Gen, node: ast.For, over: Range, turns: Numbers) -> None:
+    """By the kernel's iterator of numbers, through whose body the verifier walks until it learns nothing new."""
+    from pybpf.lang.front.statements import assign_to
+
+    b, at, kind = gen.b, node.iter, over.kind(gen, node.iter)
+    start = over.start.number(gen, at)
+
+    def begin(done: Block) -> None:
+        now = b.emit("add", start.operand, b.emit("mul", turns.index(), over.step))
+        assign_to(gen, node.target, Int(now, kind))
+
+    _loop(gen, node, turns, begin, lambda: None)

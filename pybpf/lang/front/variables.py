@@ -1,0 +1,99 @@
+"""The variables of a function while it is compiled: what each name is bound to here, and on all ways that lead here.
+
+An integer, and every value that has operands (:meth:`~pybpf.lang.values.val.Val.ssa`), is kept in variables of the IR
+builder. Everything else is bound while compiling: the same value must then come from every way to a place, or reading
+the name there is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import NamedTuple, Union
+
+from pybpf.lang.values.constants import Const
+from pybpf.lang.values.val import Val
+
+__all__ = ["Binding", "Env", "Kept", "Known", "Unset", "assume", "is_number", "join_bindings", "join_envs"]
+
+
+class Kept(NamedTuple):
+    """A name whose value the IR builder has."""
+
+    key: Hashable
+    """What :meth:`Val.ssa` says must be equal."""
+    val: Val
+    """One such value, to make others like it."""
+
+
+class Known(NamedTuple):
+    """A name that is bound to one value; that of an integer constant is in the IR builder, too."""
+
+    val: Val
+
+
+class Unset(NamedTuple):
+    """A name that cannot be read here."""
+
+    why: str
+
+
+Binding = Union[Kept, Known, Unset]
+Env = dict[str, Binding]
+
+_MAYBE = Unset("may not have been assigned here: assign it on every way that leads here")
+
+
+def is_number(binding: Binding) -> bool:
+    """Whether a name is an integer, which the IR builder has."""
+    if isinstance(binding, Kept):
+        return binding.key == "int"
+    return isinstance(binding, Known) and isinstance(binding.val, Const) and isinstance(binding.val.value, int)
+
+
+def _same(one: Val, other: Val) -> bool:
+    if isinstance(one, Const) and isinstance(other, Const):
+        try:
+            return one.value is other.value or (type(one.value) is type(other.value) and bool(one.value == other.value))
+        except Exception:  # an object of the user's that does not compare
+            return False
+    return one.same(other)
+
+
+def join_bindings(one: Binding | None, other: Binding | None) -> Binding:
+    """What a name is where two ways join; None: never assigned."""
+    if one is None or other is None:
+        unset = one or other
+        return unset if isinstance(unset, Unset) else _MAYBE
+    if isinstance(one, Unset) or isinstance(other, Unset):
+        return one if isinstance(one, Unset) else other
+    if (isinstance(one, Kept) and isinstance(other, Kept) and one.key == other.key) or (
+        isinstance(one, Known) and isinstance(other, Known) and _same(one.val, other.val)
+    ):
+        return one if other.val.sure else other
+    if is_number(one) and is_number(other):
+        return one if isinstance(one, Kept) else Kept("int", one.val)
+    return Unset(f"is {one.val.what} or {other.val.what} here, depending on the way: use two names")
+
+
+def assume(env: Env, name: str, sure: bool) -> Env:
+    """The variables where it is sure that one of them is not None, or is not."""
+    binding = env.get(name)
+    if binding is None or isinstance(binding, Unset) or binding.val.sure is sure:
+        return env
+    return {**env, name: binding._replace(val=binding.val.assumed(sure))}
+
+
+def join_envs(envs: list[Env]) -> Env:
+    """What the names are where ways join."""
+    if len(envs) == 1:
+        return dict(envs[0])
+    first, *others = envs
+    joined = dict(first)
+    for env in others:
+        if env is first:
+            continue
+        for name in joined.keys() | env.keys():
+            mine, its = joined.get(name), env.get(name)
+            if mine is not its:
+                joined[name] = join_bindings(mine, its)
+    return joined

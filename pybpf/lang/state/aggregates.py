@@ -1,0 +1,262 @@
+"""Counts, sums, extremes, averages and histograms: each CPU keeps its own, Python sees them together.
+
+Made by :class:`~pybpf.lang.Tracer`. In a probe: ``hits.add()``, or with ``key=`` given ``sizes[comm()].add(n)``.
+In Python: ``hits.value``, or ``sizes[key]``, ``sizes.items()``; ``print(sizes)`` prints all as bpftrace does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Union
+
+from pybpf.lang.builtins.stacks import key_with_stacks
+from pybpf.lang.state.counts import Counts
+from pybpf.lang.state.maps import ENTRIES, TracerMap, key_type
+from pybpf.maps import MapSpec
+from pybpf.report import LinearHistogram, Log2Histogram, Stats, keyed
+from pybpf.sys.bpf import MapType
+from pybpf.types import Int, s64, sizeof, u32, u64
+from pybpf.types.scalars import ElementType
+from pybpf.types.struct import Struct
+
+__all__ = ["Aggregate", "HistogramMap", "Tally"]
+
+Shape = Union[Log2Histogram, LinearHistogram]
+
+
+def _struct(name: str, **fields: Any) -> Any:
+    return ElementType(name, (Struct,), {"__annotations__": fields, "__module__": __name__})
+
+
+class Aggregate(TracerMap):
+    """What all aggregates share.
+
+    :ivar key: the type of the keys, or None.
+    :ivar way: how values are put together: a key of the table in :mod:`pybpf.lang.state.tallies`, or ``"histogram"``.
+    :ivar number: the integer type that values are kept in.
+    :ivar shape: an empty histogram of the same buckets, or None.
+    """
+
+    _val_module = "tallies"
+    _val = "TallyVal"
+
+    def __init__(self, way: str, key: Any, value: Any, entries: int, counts: Counts, name: str) -> None:
+        self.way = way
+        self.key = key
+        self.number: type[Int] = u64
+        self.shape: Shape | None = None
+        self._before: Any = None  # what changes() has seen
+        kind = MapType.PERCPU_ARRAY if key is None else MapType.PERCPU_HASH
+        super().__init__(MapSpec(kind, u32 if key is None else key, value, entries, name), counts)
+
+    def add(self, value: int = 1) -> None:
+        """In a probe: count one more value. :raises BpfError: outside of one."""
+        from pybpf.errors import BpfError
+
+        raise BpfError("add() works only in a probe, a function that a tracer's decorator compiles")
+
+    @property
+    def value(self) -> Any:
+        """What has been aggregated, without keys. :raises TypeError: it has keys."""
+        if self.key is not None:
+            raise TypeError(f"{self._what} has keys: read x[key] or x.items()")
+        return self._whole()
+
+    def _whole(self) -> Any:
+        raise NotImplementedError
+
+    def items(self) -> Iterator[tuple[Any, Any]]:
+        """Pairs of key and what has been aggregated under it. :raises TypeError: it has no keys."""
+        raise NotImplementedError
+
+    def __getitem__(self, key: Any) -> Any:
+        """What has been aggregated under a key. :raises KeyError: nothing."""
+        raise NotImplementedError
+
+    def _check_keyed(self) -> None:
+        if self.key is None:
+            raise TypeError(f"{self._what} has no keys: read x.value")
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """What has been aggregated under a key, or ``default``."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def keys(self) -> Iterator[Any]:
+        """The keys."""
+        return (key for key, _ in self.items())
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.keys()
+
+    def __len__(self) -> int:
+        """How many keys there are."""
+        return sum(1 for _ in self.items())
+
+    def __bool__(self) -> bool:
+        return True
+
+    def clear(self) -> None:
+        """Begin anew. What probes are about to add is lost; :meth:`changes` loses nothing."""
+        self.map.clear()
+        self._before = None
+
+    def changes(self) -> Any:
+        """What was added since the last call, at first since the start: of keys a dict, without those that stay.
+
+        Nothing is cleared: so every value that is added is in exactly one of the results.
+
+        :raises TypeError: of averages and extremes nobody knows that: take ``stats``.
+        """
+        if self.way in ("avg", "min", "max"):
+            raise TypeError(f"what was added to an {self.way} is not known: make {self._what} by tracer.stats()")
+        before, keyed = self._before, self.key is not None
+        self._before = now = dict(self.items()) if keyed else self.value
+        if before is None:
+            return dict(now) if keyed else now
+        if not keyed:
+            return now - before
+        return {key: value - before[key] if key in before else value
+                for key, value in now.items() if value != before.get(key)}  # fmt: skip
+
+    def forget(self, key: Any) -> None:
+        """Make room for other keys. What was added under this one since the last :meth:`changes` is lost.
+
+        Does nothing where there is no such key. :raises TypeError: it has no keys.
+        """
+        self._check_keyed()
+        self._delete(key)
+        if self._before is not None:
+            self._before.pop(key, None)
+
+    def _delete(self, key: Any) -> None:
+        self.map.pop(key, None)
+
+    def text(self, style: str = "bpftrace", unit: str = "value") -> str:
+        """All of it as bpftrace (or ``"bcc"``) prints it, see :func:`pybpf.report.keyed`."""
+        if self.key is None:
+            whole = self.value
+            return whole.text(style, unit) if self.shape is not None else str(whole)
+        return keyed(dict(self.items()), self.name, style, unit, key_with_stacks)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def _sum_of(values: Sequence[Any]) -> int:
+    return sum(values)
+
+
+def _average_of(values: Sequence[Any]) -> int:
+    return Stats(sum(each.count for each in values), sum(each.total for each in values)).average
+
+
+def _extreme_of(name: str, choose: Callable[[Iterator[int]], int]) -> Callable[[Sequence[Any]], int | None]:
+    def combine(values: Sequence[Any]) -> int | None:
+        seen = [getattr(each, name) for each in values if each.count]
+        return choose(iter(seen)) if seen else None
+
+    return combine
+
+
+def _stats_of(values: Sequence[Any]) -> Stats:
+    seen = [each for each in values if each.count]
+    return Stats(
+        sum(each.count for each in seen),
+        sum(each.total for each in seen),
+        min((each.min for each in seen), default=None),
+        max((each.max for each in seen), default=None),
+    )
+
+
+#: Way -> the fields of a value beside the count (none: the value is one number), and one result of all CPUs' values.
+_WAYS: Mapping[str, tuple[tuple[str, ...], Callable[[Sequence[Any]], Any]]] = MappingProxyType({
+    "count": ((), _sum_of),
+    "sum": ((), _sum_of),
+    "avg": (("total",), _average_of),
+    "min": (("min",), _extreme_of("min", min)),
+    "max": (("max",), _extreme_of("max", max)),
+    "stats": (("total", "min", "max"), _stats_of),
+})  # fmt: skip
+
+
+class Tally(Aggregate):
+    """``tracer.count()``, ``sum()``, ``min()``, ``max()``, ``avg()``, ``stats()``.
+
+    Results are integers, None for the extremes of nothing, and :class:`~pybpf.report.Stats` for ``stats``.
+
+    :param way: one of these names.
+    :param key: type of the keys, or a tuple of types; None: one result.
+    :param kind: the integer type that values are kept in; sums wrap around in it.
+    """
+
+    def __init__(self, way: str, counts: Counts, key: Any = None, kind: Any = s64, max_entries: int = ENTRIES,
+                 name: str = "") -> None:  # fmt: skip
+        if way not in _WAYS:
+            raise ValueError(f"a way to aggregate is {', '.join(_WAYS)}, not {way!r}")
+        if not (isinstance(kind, type) and issubclass(kind, Int) and sizeof(kind) == 8):
+            raise TypeError(f"values are kept as u64 or s64, not {kind!r}")
+        number = u64 if way == "count" else kind
+        fields, self._combine = _WAYS[way]
+        value = _struct(way.capitalize(), count=u64, **dict.fromkeys(fields, number)) if fields else number
+        super().__init__(way, None if key is None else key_type(key), value, 1 if key is None else max_entries,
+                         counts, name)  # fmt: skip
+        self.number = number
+
+    def _whole(self) -> Any:
+        return self._combine(self.map[0])
+
+    def items(self) -> Iterator[tuple[Any, Any]]:
+        self._check_keyed()
+        return ((key, self._combine(values)) for key, values in self.map.items())
+
+    def __getitem__(self, key: Any) -> Any:
+        self._check_keyed()
+        return self._combine(self.map[key])
+
+
+class HistogramMap(Aggregate):
+    """``tracer.histogram()`` and ``tracer.linear(lo, hi, step)``: how many values fell into each bucket.
+
+    Results are :class:`~pybpf.report.Log2Histogram` and :class:`~pybpf.report.LinearHistogram`.
+
+    :param shape: an empty histogram of the buckets that are wanted.
+    :param key: type of the keys, or a tuple of types; None: one histogram.
+    :param max_entries: with keys: how many buckets that are not empty fit, of all keys together.
+    """
+
+    def __init__(self, shape: Shape, counts: Counts, key: Any = None, max_entries: int = ENTRIES,
+                 name: str = "") -> None:  # fmt: skip
+        whole = None if key is None else _struct("Bucket", key=key_type(key), bucket=u32)
+        buckets = 1 + shape.bucket_of((1 << 64) - 1)
+        super().__init__("histogram", whole, u64, buckets if key is None else max_entries, counts, name)
+        self.shape: Shape = shape
+
+    def _made(self, found: Mapping[int, int]) -> Shape:
+        shape = self.shape
+        if isinstance(shape, Log2Histogram):
+            return Log2Histogram(found, shape.bits)
+        return LinearHistogram(found, shape.lo, shape.hi, shape.step)
+
+    def _whole(self) -> Any:
+        return self._made(dict(self.map.items(sum)))
+
+    def items(self) -> Iterator[tuple[Any, Any]]:
+        self._check_keyed()
+        found: dict[Any, dict[int, int]] = {}
+        for whole, count in self.map.items(sum):
+            found.setdefault(whole.key, {})[whole.bucket] = count
+        return ((key, self._made(counts)) for key, counts in found.items())
+
+    def __getitem__(self, key: Any) -> Any:
+        for each, histogram in self.items():
+            if each == key:
+                return histogram
+        raise KeyError(key)
+
+    def _delete(self, key: Any) -> None:
+        for whole in [each for each in self.map if each.key == key]:
+            del self.map[whole]

@@ -1,0 +1,1 @@
+"""The user's side: declare probes, load, attach, wait for events, close."""

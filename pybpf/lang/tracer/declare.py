@@ -1,0 +1,266 @@
+"""The decorators of a tracer: each says what a function is attached to, and leaves the function as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any, NamedTuple, TypeVar, Union
+
+from pybpf import attach
+from pybpf.attach.many import is_pattern
+from pybpf.errors import BpfError
+from pybpf.lang.probes.probe import Probe
+from pybpf.lang.probes.records import tracepoints_named
+from pybpf.lang.tracer.attaching import Attach, at_one, by_spec, tracepoints
+from pybpf.lang.tracer.session import Session, TracedProbe
+from pybpf.prog import Program
+
+__all__ = ["Declared", "Declares"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+Names = Union[str, Sequence[str]]
+
+
+class Declared(NamedTuple):
+    """A probe of a tracer."""
+
+    function: Callable[..., Any]
+    probe: Probe
+    attach: Attach
+    source: str | None
+    """Of the function, where it has no file."""
+
+
+class Declares:
+    """What a :class:`~pybpf.Tracer` has a decorator for. All of them share these parameters:
+
+    ``cookie``: what ``cookie()`` gives in the probe, which tells places apart that share a function (Linux 5.15).
+    ``source``: the source text of the function, where Python has none (``exec``, interactive sessions).
+
+    Nothing is compiled before the tracer is attached; so what a function refers to may be defined after it.
+    """
+
+    session: Session
+    declared: list[Declared]
+
+    def _declare(
+        self, kind: str, name: str, how: Attach, source: str | None, binary: str | None = None, **options: Any
+    ) -> Callable[[F], F]:
+        given = {key: value for key, value in options.items() if value is not None}
+        probe = TracedProbe(kind, name, binary, given, self.session)
+
+        for given_value in (name, binary, *options.values()):
+            if isinstance(given_value, FunctionType):
+                raise BpfError(f"@tracer.{kind} is called before it decorates: write @tracer.{kind}(...)")
+        if not isinstance(name, str) or not isinstance(binary, (str, type(None))):
+            raise BpfError(f"cannot trace {kind} {name if binary is None else binary!r}: a name is a str")
+
+        def decorate(function: F) -> F:
+            if not callable(function):
+                raise BpfError(f"cannot make a probe of {function!r:.60}: @tracer.{kind}(...) decorates a function")
+            self._add(Declared(function, probe, how, source))
+            return function
+
+        return decorate
+
+    def _add(self, declared: Declared) -> None:
+        raise NotImplementedError
+
+    # the kernel
+
+    def tracepoint(self, name: Names, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
+        """At a tracepoint, ``"system:event"``. The parameter has the fields of its record: ``args.filename``.
+
+        :param name: also a pattern (``"syscalls:sys_enter_*"``) or a list of names: at all of them, with the fields
+            that all of them have. The kernel takes some 0.1 s to detach each: for every system call of a process
+            ``raw_syscalls:sys_enter`` is better.
+        """
+        if not _is_many(name):
+            how = at_one(lambda program: attach.tracepoint(program, str(name), cookie=cookie))
+            return self._declare("tracepoint", str(name), how, source, cookie=cookie)
+        title = f"tracepoint:{_one(name)}"
+        how = at_one(lambda program: tracepoints(program, tracepoints_named(name), title, cookie=cookie))
+        return self._declare("tracepoint", _one(name), how, source, cookie=cookie, names=name)
+
+    def raw_tracepoint(self, name: str, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
+        """At a tracepoint, with its own arguments, by name, typed from the kernel's BTF: ``"sched_switch"``."""
+
+        def run(program: Program) -> attach.Link:
+            if program.spec is not None and program.spec.attach_btf is not None:
+                return attach.btf_tracepoint(program, cookie=cookie)
+            return attach.raw_tracepoint(program, name, cookie=cookie)
+
+        return self._declare("raw_tracepoint", name, at_one(run), source, cookie=cookie)
+
+    def kprobe(
+        self, function: Names, *, offset: int = 0, cookie: int | None = None, source: str | None = None
+    ) -> Callable[[F], F]:
+        """At the entry of a function of the kernel; parameters bind by name, or by position where there are no types.
+
+        :param function: ``"name"``, ``"module:name"``; patterns (``"tcp_*"``) or a list of names: at all of them.
+        :param offset: at an instruction so many bytes inside the function.
+        """
+        if _is_many(function):
+            _refuse_with_many("kprobe", function, offset=offset, cookie=cookie)
+            how = by_spec(lambda spec, maps: attach.kprobes(spec, function, maps=maps))
+        else:
+            how = at_one(lambda program: attach.kprobe(program, str(function), offset=offset, cookie=cookie))
+        return self._declare("kprobe", _one(function), how, source, cookie=cookie, offset=offset or None)
+
+    def kretprobe(self, function: Names, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
+        """At the return of a function of the kernel; its one parameter is what the function returns."""
+        if _is_many(function):
+            _refuse_with_many("kretprobe", function, cookie=cookie)
+            how = by_spec(lambda spec, maps: attach.kprobes(spec, function, maps=maps, ret=True))
+        else:
+            how = at_one(lambda program: attach.kretprobe(program, str(function), cookie=cookie))
+        return self._declare("kretprobe", _one(function), how, source, cookie=cookie)
+
+    def fentry(self, function: str, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
+        """At the entry of a function of the kernel, by trampoline: cheaper than a kprobe, and typed (Linux 5.5)."""
+        how = at_one(lambda program: attach.fentry(program, cookie=cookie))
+        return self._declare("fentry", function, how, source, cookie=cookie)
+
+    def fexit(self, function: str, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
+        """At the return of a function of the kernel, by trampoline; has its parameters, and ``ret``."""
+        how = at_one(lambda program: attach.fexit(program, cookie=cookie))
+        return self._declare("fexit", function, how, source, cookie=cookie)
+
+    def fmod_ret(self, function: str, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
+        """Instead of a function of the kernel that allows it: what the probe returns, if not 0, is its result."""
+        how = at_one(lambda program: attach.fmod_ret(program, cookie=cookie))
+        return self._declare("fmod_ret", function, how, source, cookie=cookie)
+
+    def iterator(self, kind: str, *, source: str | None = None) -> Callable[[F], F]:
+        """For each object of a kind (``"task"``, ``"tcp"``, ...) when :meth:`Tracer.link` of the function is read."""
+        filters = self.session.filters
+        pid, tid = (filters.pid, filters.tid) if kind.startswith("task") else (None, None)
+        how = at_one(lambda program: attach.iterator(program, pid=pid, tid=tid))
+        return self._declare("iterator", kind, how, source)
+
+    # processes
+
+    def uprobe(
+        self,
+        binary: str | None,
+        symbol: Names | None = None,
+        *,
+        offset: int = 0,
+        address: int | None = None,
+        pid: int | None = None,
+        cookie: int | None = None,
+        source: str | None = None,
+    ) -> Callable[[F], F]:
+        """At a function of a program or library; parameters are positional and annotated: ``def malloc(size: u64)``.
+
+        :param binary: a path, a program on PATH, a library (``"libc.so.6"``); None: the program that ``pid`` runs.
+        :param symbol: the function; patterns (``"SSL_*"``) or a list of names: all of them.
+        :param offset: at an instruction so many bytes inside the function.
+        :param address: instead of ``symbol``: an address as ``nm`` prints it.
+        :param pid: only in this process; by default in that of the tracer's filter.
+        """
+        pid = self.session.filters.pid if pid is None else pid
+        if symbol is not None and _is_many(symbol):
+            names = symbol
+            _refuse_with_many("uprobe", names, offset=offset, address=address, cookie=cookie)
+            how = by_spec(lambda spec, maps: attach.uprobes(spec, binary, names, maps=maps, pid=pid))
+        else:
+            one = None if symbol is None else str(symbol)
+            how = at_one(
+                lambda program: attach.uprobe(
+                    program, binary, one, offset=offset, address=address, pid=pid, cookie=cookie
+                )
+            )
+        name = hex(address or 0) if symbol is None else _one(symbol)
+        return self._declare("uprobe", name, how, source, binary, pid=pid, cookie=cookie)
+
+    def uretprobe(
+        self,
+        binary: str | None,
+        symbol: Names | None = None,
+        *,
+        address: int | None = None,
+        pid: int | None = None,
+        cookie: int | None = None,
+        source: str | None = None,
+    ) -> Callable[[F], F]:
+        """At the return of a function of a program or library; the one parameter is its result, annotated."""
+        pid = self.session.filters.pid if pid is None else pid
+        if symbol is not None and _is_many(symbol):
+            names = symbol
+            _refuse_with_many("uretprobe", names, address=address, cookie=cookie)
+            how = by_spec(lambda spec, maps: attach.uprobes(spec, binary, names, maps=maps, ret=True, pid=pid))
+        else:
+            one = None if symbol is None else str(symbol)
+            how = at_one(
+                lambda program: attach.uretprobe(program, binary, one, address=address, pid=pid, cookie=cookie)
+            )
+        name = hex(address or 0) if symbol is None else _one(symbol)
+        return self._declare("uretprobe", name, how, source, binary, pid=pid, cookie=cookie)
+
+    def usdt(
+        self, binary: str | None, probe: str, *, pid: int | None = None, source: str | None = None
+    ) -> Callable[[F], F]:
+        """At a probe that a program or library itself has (``"provider:name"``); parameters are its arguments."""
+        pid = self.session.filters.pid if pid is None else pid
+        how = by_spec(lambda spec, maps: attach.usdt(spec, binary, probe, maps=maps, pid=pid))
+        return self._declare("usdt", probe, how, source, binary, pid=pid)
+
+    # time and counters
+
+    def profile(self, hz: int = 99, *, cpu: int | None = None, source: str | None = None) -> Callable[[F], F]:
+        """``hz`` times a second on each CPU, by the CPU's own clock: what runs there is sampled.
+
+        :param cpu: only on this CPU.
+        """
+        pid = self.session.filters.pid
+        how = at_one(lambda program: attach.perf_event(program, "cpu-clock", frequency=hz, pid=pid, cpu=cpu))
+        return self._declare("profile", f"{hz}Hz", how, source)
+
+    def interval(self, seconds: float, *, cpu: int | None = None, source: str | None = None) -> Callable[[F], F]:
+        """Every so many seconds, on one CPU; the tracer's filters do not count here."""
+        how = at_one(lambda program: attach.interval(program, round(seconds * 1e9), cpu=cpu))
+        return self._declare("interval", f"{seconds}s", how, source)
+
+    def perf_event(
+        self,
+        event: str,
+        *,
+        period: int | None = None,
+        frequency: int | None = None,
+        cpu: int | None = None,
+        cookie: int | None = None,
+        source: str | None = None,
+    ) -> Callable[[F], F]:
+        """At every ``period``-th event of a kind, or ``frequency`` times a second.
+
+        :param event: of the kernel (``"page-faults"``, ``"context-switches"``) or the processor (``"cpu-cycles"``).
+        :param cpu: only on this CPU.
+        """
+        pid = self.session.filters.pid
+
+        def run(program: Program) -> attach.MultiLink:
+            return attach.perf_event(
+                program, event, period=period, frequency=frequency, pid=pid, cpu=cpu, cookie=cookie
+            )
+
+        return self._declare("perf_event", event, at_one(run), source, cookie=cookie)
+
+
+def _is_many(names: Names) -> bool:
+    if isinstance(names, FunctionType):
+        raise BpfError("a decorator of a tracer is called before it decorates: write @tracer.kprobe(\"name\"), say")
+    given = [names] if isinstance(names, str) else names
+    if not isinstance(given, (list, tuple)) or not given or not all(isinstance(each, str) and each for each in given):
+        raise BpfError(f"{names!r:.60} names nothing to trace: give its name, a pattern, or a list of names")
+    return not isinstance(names, str) or is_pattern(names)
+
+
+def _one(names: Names) -> str:
+    return names if isinstance(names, str) else ", ".join(names)
+
+
+def _refuse_with_many(kind: str, names: Names, **options: Any) -> None:
+    for name, value in options.items():
+        if value:
+            raise BpfError(f"cannot attach to {kind}:{_one(names)}: {name}= is for one function, not for several")

@@ -1,0 +1,138 @@
+"""What a tracer leaves out: tests at the start of each of its programs, for the process that runs there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pybpf.compiler.ir import Operand
+from pybpf.errors import CompileError, NotFoundError, PackError
+from pybpf.lang.builtins.process import NS_HELPER, is_initial, namespace_ids, write_comm
+from pybpf.lang.front.gen import Gen
+
+__all__ = ["Filters"]
+
+_COMM_SIZE = 16  # TASK_COMM_LEN
+_CGROUP_ROOT = "/sys/fs/cgroup"
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Only what all of these allow is traced; ``None`` allows everything.
+
+    :param pid: the process, by the id that this process knows it by (in its pid namespace).
+    :param tid: the thread, likewise.
+    :param comm: the name of the thread, whole: at most 15 bytes.
+    :param uid: the user.
+    :param cgroup: a control group (version 2): the path of its directory, which takes in the groups below it, or its
+        id, which does not.
+    :param ppid: the process whose children are wanted; only from the initial pid namespace.
+    :raises PackError: (from the constructor) one of them cannot be.
+    """
+
+    pid: int | None = None
+    tid: int | None = None
+    comm: str | None = None
+    uid: int | None = None
+    cgroup: str | int | None = None
+    ppid: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, limit in (("pid", 1 << 31), ("tid", 1 << 31), ("uid", 1 << 32), ("ppid", 1 << 31)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int) and 0 <= value < limit):
+                raise PackError(f"cannot trace {name}={value!r} only: it is a number from 0 to {limit - 1}")
+        if self.comm is not None and not 0 < len(os.fsencode(self.comm)) < _COMM_SIZE:
+            raise PackError(f"cannot trace comm={self.comm!r} only: a thread's name has 1 to {_COMM_SIZE - 1} bytes")
+
+    def compile(self, gen: Gen) -> None:
+        """Let the program return at once where the running task is not wanted; nothing where everything is."""
+        b = gen.b
+        unwanted = b.new_block("unwanted")
+        for value, constant in self._tests(gen):
+            wanted = b.new_block("wanted")
+            b.branch("eq", value, constant, wanted, unwanted)
+            b.seal(wanted)
+            b.start(wanted)
+        b.seal(unwanted)
+        if unwanted.predecessors:
+            body = b.block
+            b.start(unwanted)
+            b.ret(0)
+            b.block = body
+
+    def _tests(self, gen: Gen) -> Iterator[tuple[Operand, int]]:
+        """(value, what it has to be); each is computed when the ones before have passed."""
+        b = gen.b
+        if self.tid is not None or self.pid is not None:
+            for value, wanted in zip(_ids(gen), (self.tid, self.pid)):
+                if wanted is not None:
+                    yield value, wanted
+        if self.uid is not None:
+            yield b.emit("zext", b.emit("call", helper="get_current_uid_gid"), bits=32), self.uid
+        if self.cgroup is not None:
+            yield self._cgroup(gen)
+        if self.ppid is not None:
+            yield self._parent(gen), self.ppid
+        if self.comm is not None:
+            name = b.slot(_COMM_SIZE, "comm")
+            write_comm(gen, name, _COMM_SIZE)
+            data = os.fsencode(self.comm).ljust(_COMM_SIZE, b"\0")
+            for offset in (0, 8):
+                word = int.from_bytes(data[offset : offset + 8], gen.target.arch.endian)  # type: ignore[arg-type]
+                yield b.emit("load", name, offset=offset, size=8, signed=False), word
+
+    def _parent(self, gen: Gen) -> Operand:
+        from pybpf.lang.builtins.kernel import parent_id
+
+        if not is_initial():
+            raise CompileError(
+                f"cannot trace ppid={self.ppid} only: this process is in a pid namespace (a container), and the kernel "
+                "numbers parents as outside of it; trace from the host's pid namespace"
+            )
+        at = gen.frame.source.node
+        return parent_id(gen, at).scalar(gen, at)
+
+    def _cgroup(self, gen: Gen) -> tuple[Operand, int]:
+        if isinstance(self.cgroup, int):
+            helper, level, wanted = "get_current_cgroup_id", [], self.cgroup
+        else:
+            helper, level, wanted = "get_current_ancestor_cgroup_id", *_group(str(self.cgroup))
+        if not gen.target.has_helper(gen.unit.type, helper):
+            raise CompileError(
+                f"cannot trace cgroup={self.cgroup!r} only: {gen.unit.type.name.lower()} programs have no bpf_{helper} "
+                "on the target; give the group's id, which is the inode number of its directory, or leave it out"
+            )
+        return gen.b.emit("call", *level, helper=helper), wanted
+
+
+def _ids(gen: Gen) -> tuple[Operand, Operand]:
+    """The ids of the running thread and process, as this process knows them: in its own pid namespace."""
+    if not is_initial() and not gen.target.has_helper(gen.unit.type, NS_HELPER):
+        raise CompileError(
+            f"cannot trace one process only: this process is in a pid namespace (a container), and on the target "
+            f"{gen.unit.type.name.lower()} programs have no bpf_{NS_HELPER} (Linux 5.7); trace from the host"
+        )
+    return namespace_ids(gen)
+
+
+def _group(path: str) -> tuple[list[int], int]:
+    """[level below the root of the hierarchy], id."""
+    full = os.path.realpath(path)
+    try:
+        number = os.stat(full).st_ino
+        root = next(each for each in _mounts() if full == each or full.startswith(each.rstrip("/") + "/"))
+    except (OSError, StopIteration):
+        raise NotFoundError(
+            f"there is no control group {path!r}: give the directory of one of version 2, below {_CGROUP_ROOT} mostly"
+        ) from None
+    return [len([part for part in full[len(root) :].split("/") if part])], number
+
+
+def _mounts() -> Iterator[str]:
+    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            _, where, kind, *_ = line.split(" ")
+            if kind == "cgroup2":
+                yield where

@@ -1,0 +1,55 @@
+"""What the probes of one tracer have in common while they are compiled: filters, prints, stacks."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pybpf.lang.builtins.printing import Prints
+from pybpf.lang.builtins.stacks import Stacks
+from pybpf.lang.front.gen import Gen
+from pybpf.lang.probes.probe import Param, Probe
+from pybpf.lang.state.counts import Counts
+from pybpf.lang.tracer.filters import Filters
+from pybpf.lang.values.val import Val
+
+__all__ = ["Session", "TracedProbe", "session_of"]
+
+#: kinds of probes that run in whatever task happens to be there: who that is says nothing about the event
+_ANYWHERE = frozenset({"interval", "iterator", "syscall"})
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """Pure data: it can be made, and compiled for, without a kernel.
+
+    :param counts: what probes could not do.
+    :param filters: whose events are wanted.
+    :param stacks: where stacks are kept.
+    :param prints: what ``print()`` writes to.
+    """
+
+    counts: Counts
+    filters: Filters
+    stacks: Stacks
+    prints: Prints
+
+
+@dataclass(frozen=True)
+class TracedProbe(Probe):
+    """A probe of a tracer."""
+
+    session: Session | None = None
+
+    def bind(self, gen: Gen, params: Sequence[Param]) -> list[Val]:
+        if self.session is not None and self.kind not in _ANYWHERE:
+            self.session.filters.compile(gen)
+        return super().bind(gen, params)
+
+
+def session_of(gen: Gen, at: ast.AST, what: str) -> Session:
+    """The session of what is compiled. :raises CompileError: it is no probe of a tracer."""
+    if isinstance(gen.probe, TracedProbe) and gen.probe.session is not None:
+        return gen.probe.session
+    gen.fail(at, f"{what} needs a tracer: decorate the function by one")

@@ -1,0 +1,260 @@
+"""``Tracer``: probes, maps and events that are loaded, attached and closed together."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, TypeVar
+
+from pybpf.attach.link import AnyLink
+from pybpf.compiler.target import Target
+from pybpf.errors import BpfError, ClosedError
+from pybpf.lang.builtins.printing import Prints
+from pybpf.lang.builtins.stacks import Stacks
+from pybpf.lang.state.counts import Counts
+from pybpf.lang.state.output import Events
+from pybpf.lang.tracer.declare import Declared, Declares
+from pybpf.lang.tracer.filters import Filters
+from pybpf.lang.tracer.loading import Built, Live, build
+from pybpf.lang.tracer.making import Makes
+from pybpf.lang.tracer.naming import name_all
+from pybpf.lang.tracer.pump import Pump
+from pybpf.lang.tracer.session import Session
+from pybpf.maps import EventReader
+
+__all__ = ["Tracer"]
+
+E = TypeVar("E")
+T = TypeVar("T", bound="Tracer")
+
+
+class Tracer(Declares, Makes):
+    """Probes, and the maps and events that they share::
+
+        tracer = Tracer(pid=1234)
+        counts = tracer.hash(char[16], u64)
+
+        @tracer.tracepoint("syscalls:sys_enter_openat")
+        def on_open(args):
+            counts[comm()] += 1
+
+        with tracer:                       # compile, load, attach; detach and close on the way out
+            tracer.run(duration=10)
+            print(dict(counts.items()))
+
+    The filters hold for every probe but intervals and iterators, at its very start; several must all hold. Where the
+    kernel itself can leave out other processes (uprobes, perf events), it is told to.
+
+    A tracer is attached once. Everything can be read while it is attached, and after :meth:`detach` until
+    :meth:`close`. It installs no signal handlers, and each tracer can be used in a thread of its own.
+
+    :param pid: only this process.
+    :param tid: only this thread.
+    :param comm: only threads of this name, which is at most 15 bytes long.
+    :param uid: only processes of this user.
+    :param cgroup: only this control group (version 2): the path of its directory, which takes in those below it
+        (Linux 5.7), or its id, which does not.
+    :param ppid: only children of this process; from the initial pid namespace, and where the kernel has BTF.
+    :param target: what to compile for; by default the running kernel. Only that can be attached to.
+    :param on_print: is called with the text of each ``print()`` of a probe, its end included; by default the text goes
+        to ``sys.stdout``. That happens while events are read: by :meth:`run`, :meth:`poll`, or a ``for`` or ``async
+        for`` over events.
+    :raises PackError: a filter cannot be.
+    """
+
+    def __init__(
+        self,
+        *,
+        pid: int | None = None,
+        tid: int | None = None,
+        comm: str | None = None,
+        uid: int | None = None,
+        cgroup: str | int | None = None,
+        ppid: int | None = None,
+        target: Target | None = None,
+        on_print: Callable[[str], object] | None = None,
+    ) -> None:
+        self.counts = Counts()
+        stacks = Stacks()
+        filters = Filters(pid, tid, comm, uid, cgroup, ppid)
+        self.session = Session(self.counts, filters, stacks, Prints(self.counts, stacks))
+        self.target = target
+        self.on_print = on_print
+        self.declared: list[Declared] = []
+        self.parts: list[Any] = []
+        self._live: Live | None = None
+        self._closed = False
+
+    # --- life
+
+    def compile(self, target: Target | None = None, *, stages: bool = False) -> list[Built]:
+        """Compile all probes: needs neither a kernel nor privileges.
+
+        :param target: what for; by default what the tracer was made for.
+        :param stages: keep the text of each stage of the compiler.
+        :raises CompileError: a probe cannot be compiled; says where, why, and what to write instead.
+        """
+        chosen = target or self.target or Target.host()
+        name_all(self.parts, [each.function for each in self.declared])
+        return [built for each in self.declared for built in build(each, chosen, stages=stages)]
+
+    def attach(self: T) -> T:
+        """Compile, create the maps, load all programs, then attach them in the order of their decorators.
+
+        Where something fails nothing stays in the kernel.
+
+        :raises ClosedError: the tracer was attached before.
+        :raises CompileError: a probe cannot be compiled.
+        :raises VerifierError: the kernel refuses a program; says which line of Python it comes from.
+        :raises PermissionDenied, UnsupportedError, NotFoundError, KernelError: of loading and attaching.
+        """
+        if self._closed or self._live is not None:
+            state = "is closed" if self._closed else "is attached already"
+            raise ClosedError(f"this tracer {state}; make another one to trace again")
+        target = self.target or Target.host()
+        live = Live(self.session)
+        live.start(self.compile(target), self.parts, target)
+        self._live = live
+        return self
+
+    def detach(self) -> None:
+        """Stop tracing; maps, and the events that are there, stay readable until :meth:`close`."""
+        if self._live is not None:
+            self._live.detach()
+
+    def close(self) -> None:
+        """Detach, and give all maps back; a second call does nothing. Another thread that reads events ends."""
+        self._closed = True
+        live, self._live = self._live, None
+        if live is not None:
+            live.close()
+
+    def __enter__(self: T) -> T:
+        return self.attach()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    def _loaded(self, doing: str) -> Live:
+        if self._live is None:
+            why = "it is closed" if self._closed else "it is not attached: use 'with tracer:'"
+            raise ClosedError(f"cannot {doing} this tracer: {why}")
+        return self._live
+
+    def _add(self, declared: Declared) -> None:
+        if self._live is not None or self._closed:
+            raise ClosedError(
+                f"cannot add the probe {declared.function.__name__}(): the tracer was attached before; "
+                "decorate functions first"
+            )
+        self.declared.append(declared)
+
+    def links(self, function: Callable[..., Any]) -> list[AnyLink]:
+        """The links of a probe function, one for each of its decorators: what they missed, iterators to read.
+
+        :raises ClosedError: the tracer is not attached.
+        :raises BpfError: it is no probe of this tracer.
+        """
+        found = self._loaded("ask for links of").links.get(function)
+        if not found:
+            raise BpfError(f"{getattr(function, '__name__', function)!s} is no probe of this tracer")
+        return list(found)
+
+    @property
+    def lost(self) -> int:
+        """How many events of all streams, lines of ``print()`` among them, were sent and never delivered."""
+        streams = [each for each in self.parts if isinstance(each, Events)]
+        return sum(each.lost for each in (*streams, self.session.prints.events))
+
+    @property
+    def missed(self) -> int:
+        """How many hits of all probes ran no program, see :attr:`pybpf.attach.Link.missed`, as far as it is known.
+
+        :raises ClosedError: the tracer is not attached, or is detached.
+        """
+        links = self._loaded("ask what was missed by").links.values()
+        return sum(link.missed or 0 for each in links for link in each)
+
+    # --- reading
+
+    def run(
+        self,
+        handlers: Mapping[Events[Any], Callable[[Any], object]] | None = None,
+        *,
+        duration: float | None = None,
+        every: float | None = None,
+        callback: Callable[[], object] | None = None,
+    ) -> None:
+        """Deliver events and print what probes print, until Ctrl-C, ``duration``, or :meth:`close` by another thread.
+
+        ``KeyboardInterrupt`` ends it without an error, so that what follows can report. Exceptions of handlers and of
+        ``callback`` leave it; with ``with tracer:`` everything is detached then.
+
+        :param handlers: stream of events -> what is called with each of them. Streams that are left out fill up.
+        :param duration: seconds; what was there at their end is still delivered.
+        :param every: seconds after which ``callback`` is called, again and again; at the end once more.
+        :raises ClosedError: the tracer is not attached.
+        """
+        self._loaded("run")
+        if every is not None and not every > 0:
+            raise BpfError(f"cannot call back every {every} seconds: the number must be above 0")
+        begin = time.monotonic()
+        end = None if duration is None else begin + duration
+        turn = 1
+        with suppress(KeyboardInterrupt), self._pump(handlers or {}) as pump:
+            while not self._closed:
+                tick = None if every is None else begin + turn * every
+                until = min((each for each in (end, tick) if each is not None), default=None)
+                pump.run(until)
+                if callback is not None and not self._closed:
+                    callback()
+                if end is not None and time.monotonic() >= end:
+                    return
+                turn += 1
+
+    def poll(self, handlers: Mapping[Events[Any], Callable[[Any], object]] | None = None) -> int:
+        """Deliver what is there now, without waiting; returns how many events there were. For other event loops."""
+        self._loaded("poll")
+        with self._pump(handlers or {}) as pump:
+            return pump.turn()
+
+    def _pump(self, handlers: Mapping[Events[Any], Callable[[Any], object]]) -> Pump:
+        for events in handlers:
+            if not isinstance(events, Events):
+                raise BpfError(f"{events!r:.60} is no stream of events: handlers are {{tracer.events(...): function}}")
+        callbacks = {events.reader: callback for events, callback in handlers.items()}
+        if self.session.prints.used:
+            callbacks[self.session.prints.events.reader] = self._print
+        return Pump(callbacks, lambda: self._closed)
+
+    def _print(self, text: str) -> None:
+        if self.on_print is not None:
+            self.on_print(text)
+        else:
+            sys.stdout.write(text)
+
+    def _deliver_beside(self, reader: EventReader[E]) -> Iterator[E]:
+        if not self.session.prints.used:
+            yield from reader
+            return
+        with self._pump({}) as pump:
+            yield from pump.beside(reader)
+
+    async def _deliver_beside_async(self, reader: EventReader[E]) -> AsyncIterator[E]:
+        if not self.session.prints.used:
+            async for event in reader:
+                yield event
+            return
+        with self._pump({}) as pump:
+            async for event in pump.beside_async(reader):
+                yield event

@@ -1,0 +1,386 @@
+"""Values in memory: ``Ref``, a typed place; ``Written``, what writes itself where it is wanted; ``Maybe``, or None."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pybpf.errors import PackError
+from pybpf.lang.values import raw
+from pybpf.lang.values.constants import Const
+from pybpf.lang.values.ints import Int, Test, convert
+from pybpf.lang.values.val import Val
+from pybpf.types import bool_, layout, sizeof
+from pybpf.types.layout import BoolLayout, IntLayout
+
+if TYPE_CHECKING:
+    from pybpf.compiler.ir import Block, Operand
+    from pybpf.lang.front.gen import Gen
+
+__all__ = [
+    "MAP", "OWN", "PER_CPU", "RECORD", "Maybe", "Ref", "Written", "called", "checked", "converted", "declared",
+    "differ", "fitting", "is_integer", "name_of", "place", "read",
+]  # fmt: skip
+
+#: Whose memory a place is in: the function's own; a map's, shared by all CPUs; a map's, of this CPU; an event's.
+#: Text in all but the last is clean: zeros from its end on, so that equal text has equal bytes, as keys must have.
+OWN, MAP, PER_CPU, RECORD = "own", "map", "per_cpu", "record"
+
+#: Probes that no other probe of their kind interrupts on its CPU, because the kernel does not preempt them and lets
+#: one at a time run there (``bpf_prog_active``): what is this CPU's own needs no atomic addition.
+_UNDISTURBED = frozenset({"tracepoint", "kprobe", "kretprobe", "perf_event", "profile", "interval"})
+
+
+#: bytes that a value of a per-CPU map may have on every kernel (PCPU_MIN_UNIT_SIZE): larger variables live in one
+LARGEST = 32768
+
+
+def name_of(kind: Any) -> str:
+    """A type as messages write it."""
+    return "bool" if kind is bool_ else str(getattr(kind, "__name__", kind))
+
+
+def called(kind: Any) -> str:
+    """A type with its article: ``"a char[16]"``, ``"an Open"``, ``"an s64[2]"``."""
+    name = name_of(kind)
+    return f"{'an' if name[0] in 'AEIOUaeio' or name[:2] in ('s8', 's1', 's3', 's6') else 'a'} {name}"
+
+
+def fitting(gen: Gen, val: Val, kind: Any, at: ast.AST) -> Operand:
+    """A register whose low bits are the value in an integer type. :raises CompileError: a constant that is outside."""
+    found = layout(kind)
+    if isinstance(found, BoolLayout):
+        return convert(gen, val, bool_, at).operand
+    number = gen.const(val)
+    if isinstance(number, int) and isinstance(found, IntLayout) and not found.minimum <= number <= found.maximum:
+        gen.fail(gen.given(at), f"{number} does not fit {name_of(kind)}: its range is {found.minimum} to "
+                 f"{found.maximum}")  # fmt: skip
+    return val.scalar(gen, at)
+
+
+def is_integer(kind: Any) -> bool:
+    """Whether values of a type live in registers."""
+    return isinstance(layout(kind), (IntLayout, BoolLayout))
+
+
+def read(gen: Gen, ref: Ref) -> Val:
+    """What is at a place: an integer is loaded, everything else stays where it is."""
+    found = layout(ref.kind)
+    if isinstance(found, (IntLayout, BoolLayout)):
+        signed = isinstance(found, IntLayout) and found.signed
+        return Int(raw.load(gen, ref.address, ref.offset, found.size, signed, ref.align), ref.kind)
+    return ref
+
+
+class Ref(Val):
+    """A place in memory; an operation depends on the subclass, which :meth:`of` chooses by the type.
+
+    Assigning a ``Ref`` to a variable binds the name to the place, as Python does with objects.
+
+    :ivar address: a pointer to memory that the program may access.
+    :ivar offset: bytes from there.
+    :ivar kind: the type, of :mod:`pybpf.types`.
+    :ivar space: :data:`OWN`, :data:`MAP`, :data:`PER_CPU` or :data:`RECORD`.
+    :ivar align: what the address is a multiple of.
+    """
+
+    def __init__(self, address: Operand, offset: int, kind: Any, space: str, align: int = 8) -> None:
+        self.address = address
+        self.offset = offset
+        self.kind = kind
+        self.space = space
+        self.align = align
+
+    @staticmethod
+    def of(address: Operand, offset: int, kind: Any, space: str, align: int = 8) -> Ref:
+        """A place of the subclass that knows the type."""
+        from pybpf.lang.values.views import view_class  # the subclasses build on this file
+
+        return view_class(kind)(address, offset, kind, space, align)
+
+    @property
+    def what(self) -> str:
+        return called(self.kind)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sizeof(self.kind)
+
+    def part(self, offset: int, kind: Any) -> Ref:
+        """A place inside."""
+        return Ref.of(self.address, self.offset + offset, kind, self.space, self.align)
+
+    def pointer(self, gen: Gen) -> Operand:
+        """The address itself, for helpers."""
+        return raw.pointer(gen, self.address, self.offset)
+
+    def put(self, gen: Gen, value: Val, at: ast.AST) -> None:
+        """Make this place hold a value."""
+        if is_integer(self.kind):
+            raw.store(gen, self.address, self.offset, self.size, fitting(gen, value, self.kind, at), self.align)
+        elif self.align < 8:
+            source = place(gen, value, self.kind, at)
+            raw.copy(gen, self.address, self.offset, source.address, source.offset, self.size, self.align)
+        else:
+            if self.space != RECORD and not getattr(value, "clean", True):
+                raw.clear(gen, self.address, self.offset, self.size)
+            converted(gen, value, self.kind, at).store(gen, self.address, self.offset, self.kind, at)
+
+    def add(self, gen: Gen, op: str, value: Val, at: ast.AST) -> None:
+        """``place op= value``: ``+=`` and ``-=`` are atomic where others write as well, if it has 4 or 8 bytes."""
+        shared = self.space == MAP or (self.space == PER_CPU and gen.probe.kind not in _UNDISTURBED)
+        aligned = self.size in (4, 8) and self.align >= self.size and self.offset % self.size == 0
+        if shared and aligned and op in ("+", "-"):
+            amount = fitting_amount(gen, value, self.kind, op, at)
+            gen.b.emit("atomic", self.address, amount, kind="add", offset=self.offset, size=self.size)
+        else:
+            self.put(gen, read(gen, self).binary(gen, op, value, at), at)
+
+    def ssa(self) -> tuple[Hashable, tuple[Operand, ...]]:
+        return (type(self), self.kind, self.space, self.offset, self.align), (self.address,)
+
+    def with_ssa(self, operands: Sequence[Operand]) -> Val:
+        return type(self)(operands[0], self.offset, self.kind, self.space, self.align)
+
+    def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
+        if isinstance(other, Const) and other.value is None:
+            return Const(op in ("is not", "!="))  # a place is never None
+        return super().compare(gen, op, other, at)
+
+    def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
+        if kind is not self.kind:
+            self.refuse(gen, gen.given(at), f"cannot be kept as {name_of(kind)}")
+        raw.copy(gen, address, offset, self.address, self.offset, self.size, self.align)
+
+
+def fitting_amount(gen: Gen, value: Val, kind: Any, op: str, at: ast.AST) -> Operand:
+    """What ``op= value`` adds to an integer of a type."""
+    number = gen.const(value)
+    if isinstance(number, int) and number.bit_length() > 64:
+        gen.fail(at, f"{number} does not fit {name_of(kind)}")
+    amount = value.scalar(gen, at)
+    if op == "-":
+        return -amount if isinstance(amount, int) else gen.b.emit("neg", amount)
+    return amount
+
+
+class Written(Val):
+    """A value that is nowhere yet: it is written where it is wanted, by :meth:`store`, which subclasses define.
+
+    Every use of it other than storing it puts it into memory of the function first.
+
+    :ivar kind: its type, of :mod:`pybpf.types`.
+    :ivar clean: :meth:`store` leaves no byte behind the end of text that is not zero.
+    """
+
+    kind: Any
+    clean = True
+    #: what asked for it, for errors
+    at: ast.AST = ast.Pass()
+
+    @property
+    def what(self) -> str:
+        return called(self.kind)
+
+    def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
+        raise NotImplementedError
+
+    def kept(self, gen: Gen) -> Val:
+        return place(gen, self, self.kind, self.at)
+
+    def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
+        return self.kept(gen).attr(gen, name, at)
+
+    def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
+        return self.kept(gen).item(gen, index, at)
+
+    def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
+        return self.kept(gen).contains(gen, item, at)
+
+    def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
+        return self.kept(gen).elements(gen, at)
+
+    def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
+        return self.kept(gen).compare(gen, op, other, at)
+
+    def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
+        self.kept(gen).branch(gen, yes, no, at)
+
+    def length(self, gen: Gen, at: ast.AST) -> Val:
+        return self.kept(gen).length(gen, at)
+
+
+def place(gen: Gen, value: Val, kind: Any, at: ast.AST, name: str = "") -> Ref:
+    """A value of a type that is no integer, in memory that helpers may read: where it is, or copied to there."""
+    value = converted(gen, value, kind, at)
+    if isinstance(value, Ref) and value.kind is kind and value.space != RECORD and value.align == 8:
+        return value
+    made = Ref.of(gen.b.slot(_room(gen, kind, at), name), 0, kind, OWN)
+    made.put(gen, value, at)
+    return made
+
+
+def _room(gen: Gen, kind: Any, at: ast.AST) -> int:
+    """The size of a type that memory of the function can hold."""
+    if sizeof(kind) > LARGEST:
+        gen.fail(at, f"a {name_of(kind)} has {sizeof(kind)} bytes, and a variable of a probe at most {LARGEST}: keep "
+                 "large data in a map")  # fmt: skip
+    return sizeof(kind)
+
+
+def declared(gen: Gen, kind: Any, value: Val | None, at: ast.AST) -> Ref:
+    """``name: kind = value``: memory of the function with a copy of the value, or zeros."""
+    made = Ref.of(gen.b.slot(_room(gen, kind, at)), 0, kind, OWN)
+    if value is None:
+        raw.clear(gen, made.address, 0, made.size)
+    else:
+        made.put(gen, value, at)
+    return made
+
+
+def checked(gen: Gen, value: Val, kind: Any, at: ast.AST) -> Val:
+    """The value as one that stores itself as a type. :raises CompileError: a constant that is none of the type."""
+    if isinstance(value, Const):
+        try:
+            layout(kind).pack(value.value)
+        except (PackError, TypeError) as error:
+            gen.fail(at, str(error))
+    return converted(gen, value, kind, at)
+
+
+def converted(gen: Gen, value: Val, kind: Any, at: ast.AST) -> Val:
+    """The value as one that stores itself as a type: the items of a tuple become the fields of a struct."""
+    from pybpf.lang.values.views import from_items
+
+    if isinstance(value, Maybe):
+        value = value.use(gen, at)
+    if isinstance(value, (Const, Written, Ref)) or type(value).elements is Val.elements:
+        return value
+    return from_items(gen, value.elements(gen, at), kind, at) or value
+
+
+def differ(gen: Gen, one: Ref, other: Ref, size: int) -> Operand:
+    """Zero if the first ``size`` bytes at two places are the same."""
+    align = min(one.align, other.align)
+    while (one.offset - other.offset) % align:
+        align //= 2
+    # the offsets may be cut differently: only widths that both have are used
+    start = one.offset % align
+    pairs = (
+        [
+            gen.b.emit("load", each.address, offset=each.offset + at - start, size=width, signed=False)
+            for each in (one, other)
+        ]
+        for at, width in raw.pieces(start, size, align)
+    )
+    return raw.differs(gen, ((left, right) for left, right in pairs))
+
+
+class Maybe(Val):
+    """A value that may be missing, ``None`` then. Using it is refused but where the probe has asked, and it was there:
+    on such a way the variable that has it is bound to a ``Maybe`` that is sure.
+
+    :ivar there: a register that is 0 when it is missing.
+    :ivar value: the value, to be used only where it is there.
+    :ivar source: what it comes from, for messages: ``begun.get()``.
+    :ivar sure: whether it is there on all ways that lead here.
+    """
+
+    def __init__(self, there: Operand, value: Val, source: str, sure: bool = False) -> None:
+        self.there = there
+        self.value = value
+        self.source = source
+        self.sure = sure
+
+    @property
+    def what(self) -> str:
+        return f"{self.value.what} or None"
+
+    def use(self, gen: Gen, at: ast.AST) -> Val:
+        """The value, after the probe has asked whether there is one."""
+        if not self.sure:
+            gen.fail(at, f"{self.source} may give None: write 'if x is not None:' (or 'if x is None: return') before "
+                     "what uses it")  # fmt: skip
+        return self.value
+
+    def assumed(self, sure: bool) -> Val:
+        return Maybe(self.there, self.value, self.source, sure)
+
+    def same(self, other: Val) -> bool:
+        return isinstance(other, Maybe) and self.there is other.there and self.value is other.value
+
+    def ssa(self) -> tuple[Hashable, tuple[Operand, ...]] | None:
+        inner = self.value.ssa()
+        if inner is None:
+            return None
+        key, operands = inner
+        return ("maybe", key), (self.there, *operands)
+
+    def with_ssa(self, operands: Sequence[Operand]) -> Val:
+        return Maybe(operands[0], self.value.with_ssa(operands[1:]), self.source, self.sure)
+
+    def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
+        if isinstance(other, Const) and other.value is None and op in ("is", "is not", "==", "!="):
+            return Test("eq" if op in ("is", "==") else "ne", self.there, 0)
+        return self.use(gen, at).compare(gen, op, other, at)
+
+    def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
+        if type(self.value).branch is Val.branch:
+            gen.b.branch("ne", self.there, 0, yes, no)  # what is there is true: a struct, a map
+            return
+        there = gen.b.new_block("there")
+        gen.b.branch("ne", self.there, 0, there, no)
+        gen.b.seal(there)
+        gen.b.start(there)
+        self.value.branch(gen, yes, no, at)
+
+    def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
+        return self.use(gen, at).attr(gen, name, at)
+
+    def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
+        return self.use(gen, at).item(gen, index, at)
+
+    def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
+        return self.use(gen, at).contains(gen, item, at)
+
+    def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
+        return self.use(gen, at).elements(gen, at)
+
+    def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
+        return self.use(gen, at).call(gen, args, named, at)
+
+    def set_attr(self, gen: Gen, name: str, value: Val, at: ast.AST) -> None:
+        self.use(gen, at).set_attr(gen, name, value, at)
+
+    def set_item(self, gen: Gen, index: Val, value: Val, at: ast.AST) -> None:
+        self.use(gen, at).set_item(gen, index, value, at)
+
+    def add_to_attr(self, gen: Gen, name: str, op: str, value: Val, at: ast.AST) -> None:
+        self.use(gen, at).add_to_attr(gen, name, op, value, at)
+
+    def add_to_item(self, gen: Gen, index: Val, op: str, value: Val, at: ast.AST) -> None:
+        self.use(gen, at).add_to_item(gen, index, op, value, at)
+
+    def del_item(self, gen: Gen, index: Val, at: ast.AST) -> None:
+        self.use(gen, at).del_item(gen, index, at)
+
+    def length(self, gen: Gen, at: ast.AST) -> Val:
+        return self.use(gen, at).length(gen, at)
+
+    def unary(self, gen: Gen, op: str, at: ast.AST) -> Val:
+        return self.use(gen, at).unary(gen, op, at)
+
+    def binary(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
+        return self.use(gen, at).binary(gen, op, other, at)
+
+    def scalar(self, gen: Gen, at: ast.AST) -> Operand:
+        return self.use(gen, at).scalar(gen, at)
+
+    def number(self, gen: Gen, at: ast.AST) -> Int:
+        used = self.use(gen, at)
+        return used if isinstance(used, Int) else used.number(gen, at)
+
+    def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
+        self.use(gen, at).store(gen, address, offset, kind, at)

@@ -1,0 +1,146 @@
+"""What an expression of a probe is while it is compiled: a :class:`Val`, which knows how each operation on it compiles.
+
+Every method is given the compilation in progress (``gen``) and the AST node that asks (``at``), for errors. The
+methods here refuse, naming what the value is; a subclass overrides what it can do.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from pybpf.compiler.ir import Block, Operand
+    from pybpf.lang.front.gen import Gen
+    from pybpf.lang.values.ints import Int
+
+__all__ = ["Val", "index_node"]
+
+
+def index_node(at: ast.AST) -> ast.AST:
+    """The node of the index, where ``at`` is an item, or an assignment to one."""
+    return getattr(getattr(at, "target", at), "slice", at)
+
+
+class Val:
+    """A value of a probe: a constant of Python, an integer in a register, a place in memory, a map, ..."""
+
+    #: whether there is a value: not so of one that may be None, before the probe has asked
+    sure = True
+
+    @property
+    def what(self) -> str:
+        """What messages call it, with an article: ``"a u32"``, ``"the map 'begun'"``."""
+        return f"a {type(self).__name__}"
+
+    def refuse(self, gen: Gen, at: ast.AST, doing: str) -> NoReturn:
+        """Fail: ``what`` and what it cannot do."""
+        gen.fail(at, f"{self.what} {doing}")
+
+    # reading
+
+    def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
+        """``value.name``"""
+        self.refuse(gen, at, f"has no attribute {name!r}")
+
+    def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
+        """``value[index]``; a slice is a constant ``slice`` or a :class:`Val` of its own."""
+        self.refuse(gen, at, "cannot be indexed")
+
+    def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
+        """``item in value``"""
+        self.refuse(gen, at, "does not support 'in'")
+
+    def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
+        """The values that unpacking or an unrolled ``for`` sees."""
+        self.refuse(gen, at, "cannot be gone through: range(...), arrays and tuples can")
+
+    def length(self, gen: Gen, at: ast.AST) -> Val:
+        """``len(value)``"""
+        self.refuse(gen, at, "has no length")
+
+    def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
+        """``value(*args, **named)``"""
+        self.refuse(gen, at, "cannot be called")
+
+    # writing
+
+    def set_attr(self, gen: Gen, name: str, value: Val, at: ast.AST) -> None:
+        """``value.name = value``"""
+        self.refuse(gen, at, f"has no attribute {name!r} that can be assigned to")
+
+    def set_item(self, gen: Gen, index: Val, value: Val, at: ast.AST) -> None:
+        """``value[index] = value``"""
+        self.refuse(gen, at, "does not support assignment to an item")
+
+    def add_to_attr(self, gen: Gen, name: str, op: str, value: Val, at: ast.AST) -> None:
+        """``self.name op= value``; by default read, compute, write."""
+        self.set_attr(gen, name, self.attr(gen, name, at).binary(gen, op, value, at), at)
+
+    def add_to_item(self, gen: Gen, index: Val, op: str, value: Val, at: ast.AST) -> None:
+        """``self[index] op= value``; by default read, compute, write."""
+        self.set_item(gen, index, self.item(gen, index, at).binary(gen, op, value, at), at)
+
+    def del_item(self, gen: Gen, index: Val, at: ast.AST) -> None:
+        """``del value[index]``"""
+        self.refuse(gen, at, "does not support 'del'")
+
+    # computing
+
+    def unary(self, gen: Gen, op: str, at: ast.AST) -> Val:
+        """``op value``; op is ``+``, ``-`` or ``~``."""
+        self.refuse(gen, at, f"does not support unary {op!r}")
+
+    def binary(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
+        """``value op other``; op as Python writes it."""
+        self.refuse(gen, at, f"does not support {op!r}")
+
+    def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
+        """``value op other``; op is ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``is`` or ``is not``."""
+        text = ": text is compared by == and !=" if "char[" in self.what and op not in ("==", "!=") else ""
+        self.refuse(gen, at, f"cannot be compared by {op!r} with {other.what}{text}")
+
+    def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
+        """End the block: to ``yes`` if the value is true in Python's sense."""
+        self.refuse(gen, at, "is neither true nor false: compare it, or what is in it, with something")
+
+    def assumed(self, sure: bool) -> Val:
+        """The same value where it is sure that it is not None, or is not."""
+        return self
+
+    def same(self, other: Val) -> bool:
+        """Whether a variable that has this or that, depending on the way, has one value."""
+        return self is other
+
+    # becoming something else
+
+    def scalar(self, gen: Gen, at: ast.AST) -> Operand:
+        """The value in a register, sign- or zero-extended to 64 bits."""
+        self.refuse(gen, gen.given(at), "is not an integer")
+
+    def number(self, gen: Gen, at: ast.AST) -> Int:
+        """The value as an integer with a type."""
+        self.refuse(gen, gen.given(at), "is not an integer")
+
+    def ssa(self) -> tuple[Hashable, tuple[Operand, ...]] | None:
+        """How a variable keeps the value where control flow joins: what must be equal on all ways, and the operands
+        that may differ. None: the very same value must come from everywhere. By default so."""
+        return None
+
+    def with_ssa(self, operands: Sequence[Operand]) -> Val:
+        """The value with other operands, as many as :meth:`ssa` gave."""
+        raise NotImplementedError
+
+    def kept(self, gen: Gen) -> Val:
+        """What a variable keeps when the value is assigned to it; by default the value itself."""
+        return self
+
+    def declare(self, gen: Gen, value: Val | None, at: ast.AST) -> Val:
+        """``name: self = value``, or ``name: self`` where the value is None: what the variable is."""
+        self.refuse(gen, getattr(at, "annotation", at), "is not a type that a variable can have: write u8 .. u64, "
+                    "s8 .. s64, bool, char[N], T[N] or a Struct")  # fmt: skip
+
+    def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
+        """Write the value to memory as type ``kind`` of :mod:`pybpf.types`, all of its bytes."""
+        self.refuse(gen, gen.given(at), f"cannot be kept as {getattr(kind, '__name__', kind)}")
