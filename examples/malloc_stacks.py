@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from pybpf import Struct, Tracer, char, u32, u64
 from pybpf.lang import UserStack, comm, pid, tid, user_stack
+from pybpf.report import printable
 
 
 class Alloc(Struct):
@@ -48,7 +50,7 @@ def main() -> None:
         print("Press Ctrl-C to exit\n", flush=True)
         try:
             for event in allocs:
-                print(f"\n{event.comm} (pid={event.pid}, tid={event.tid})")
+                print(f"\n{printable(event.comm)} (pid={event.pid}, tid={event.tid})")
                 print(f"  Allocated {event.size} bytes")
                 if event.stack.id >= 0:
                     print("  Stack trace:")
@@ -56,6 +58,8 @@ def main() -> None:
                         print(f"    {frame}")
         except KeyboardInterrupt:
             print("\nExiting...")
+        if tracer.lost:
+            print(f"{tracer.lost} events were lost", file=sys.stderr)
 
 
 if __name__ == "__main__":

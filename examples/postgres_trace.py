@@ -12,6 +12,7 @@ import sys
 
 from pybpf import Struct, Tracer, char, u32, u64
 from pybpf.lang import ktime_ns, pid, read_user_str
+from pybpf.report import printable
 
 
 class Query(Struct):
@@ -55,9 +56,11 @@ def main() -> None:
         print("-" * 80, flush=True)
         try:
             for query in queries:
-                print(f"{query.pid:<8} {query.duration_ns / 1e6:<15.3f} {query.text[:60]}", flush=True)
+                print(f"{query.pid:<8} {query.duration_ns / 1e6:<15.3f} {printable(query.text[:60])}", flush=True)
         except KeyboardInterrupt:
             print("\nExiting...")
+        if tracer.lost:
+            print(f"{tracer.lost} events were lost", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -56,11 +56,11 @@ ROWS: list[tuple[Callable[[], Any], type[BpfError], str]] = [
     (lambda: Tracer().tracepoint(nothing), BpfError,  # type: ignore[arg-type]
      "@tracer.tracepoint is called before it decorates: write @tracer.tracepoint(...)"),
     (lambda: Tracer().kprobe(nothing), BpfError,  # type: ignore[arg-type]
-     "a decorator of a tracer is called before it decorates: write @tracer.kprobe(\"name\"), say"),
+     "@tracer.kprobe is called before it decorates: write @tracer.kprobe(...)"),
     (lambda: Tracer().kprobe([]), BpfError,
-     "[] names no function: give its name, a pattern, or a list of names"),
+     "@tracer.kprobe: [] names nothing to trace: give its name, a pattern, or a list of names"),
     (lambda: Tracer().tracepoint(3), BpfError,  # type: ignore[arg-type]
-     "cannot trace tracepoint 3: a name is a str"),
+     "@tracer.tracepoint: 3 names nothing to trace: give its name, a pattern, or a list of names"),
     (lambda: Tracer().tracepoint("a:b")(3), BpfError,  # type: ignore[type-var]
      "cannot make a probe of 3: @tracer.tracepoint(...) decorates a function"),
 ]

@@ -75,7 +75,7 @@ class Declares:
             that all of them have. The kernel takes some 0.1 s to detach each: for every system call of a process
             ``raw_syscalls:sys_enter`` is better.
         """
-        if not _is_many(name):
+        if not _is_many(name, "tracepoint"):
             how = at_one(lambda program: attach.tracepoint(program, str(name), cookie=cookie))
             return self._declare("tracepoint", str(name), how, source, cookie=cookie)
         title = f"tracepoint:{_one(name)}"
@@ -100,7 +100,7 @@ class Declares:
         :param function: ``"name"``, ``"module:name"``; patterns (``"tcp_*"``) or a list of names: at all of them.
         :param offset: at an instruction so many bytes inside the function.
         """
-        if _is_many(function):
+        if _is_many(function, "kprobe"):
             _refuse_with_many("kprobe", function, offset=offset, cookie=cookie)
             how = by_spec(lambda spec, maps: attach.kprobes(spec, function, maps=maps))
         else:
@@ -109,7 +109,7 @@ class Declares:
 
     def kretprobe(self, function: Names, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
         """At the return of a function of the kernel; its one parameter is what the function returns."""
-        if _is_many(function):
+        if _is_many(function, "kretprobe"):
             _refuse_with_many("kretprobe", function, cookie=cookie)
             how = by_spec(lambda spec, maps: attach.kprobes(spec, function, maps=maps, ret=True))
         else:
@@ -160,7 +160,7 @@ class Declares:
         :param pid: only in this process; by default in that of the tracer's filter.
         """
         pid = self.session.filters.pid if pid is None else pid
-        if symbol is not None and _is_many(symbol):
+        if symbol is not None and _is_many(symbol, "uprobe"):
             names = symbol
             _refuse_with_many("uprobe", names, offset=offset, address=address, cookie=cookie)
             how = by_spec(lambda spec, maps: attach.uprobes(spec, binary, names, maps=maps, pid=pid))
@@ -186,7 +186,7 @@ class Declares:
     ) -> Callable[[F], F]:
         """At the return of a function of a program or library; the one parameter is its result, annotated."""
         pid = self.session.filters.pid if pid is None else pid
-        if symbol is not None and _is_many(symbol):
+        if symbol is not None and _is_many(symbol, "uretprobe"):
             names = symbol
             _refuse_with_many("uretprobe", names, address=address, cookie=cookie)
             how = by_spec(lambda spec, maps: attach.uprobes(spec, binary, names, maps=maps, ret=True, pid=pid))
@@ -247,12 +247,12 @@ class Declares:
         return self._declare("perf_event", event, at_one(run), source, cookie=cookie)
 
 
-def _is_many(names: Names) -> bool:
+def _is_many(names: Names, kind: str) -> bool:
     if isinstance(names, FunctionType):
-        raise BpfError("a decorator of a tracer is called before it decorates: write @tracer.kprobe(\"name\"), say")
+        raise BpfError(f"@tracer.{kind} is called before it decorates: write @tracer.{kind}(...)")
     given = [names] if isinstance(names, str) else names
     if not isinstance(given, (list, tuple)) or not given or not all(isinstance(each, str) and each for each in given):
-        raise BpfError(f"{names!r:.60} names nothing to trace: give its name, a pattern, or a list of names")
+        raise BpfError(f"@tracer.{kind}: {names!r:.60} names nothing to trace: give its name, a pattern, or a list of names")
     return not isinstance(names, str) or is_pattern(names)
 
 
