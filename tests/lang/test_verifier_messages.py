@@ -11,12 +11,14 @@ import inspect
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pybpf import Struct, Tracer, VerifierError, s64, u32, u64
 from pybpf.compiler.ops import PTR
+from pybpf.compiler.target import Target
 from pybpf.lang import ktime_ns
 from pybpf.lang.builtins.builtin import builtin
 from pybpf.lang.front.gen import Gen
@@ -35,7 +37,10 @@ class Pair(Struct):
     second: s64
 
 
-tracer = Tracer(pid=os.getpid())
+host = Target.host()
+#: newer kernels have loops that the verifier does not walk through: most rows of loops are of older ones
+older = replace(host, has=lambda name: name not in ("iter_num", "helper_loop") and host.has(name))
+tracer = Tracer(pid=os.getpid(), target=older)
 counts = tracer.hash(u32, u64)
 pairs = tracer.hash(u32, Pair)
 events = tracer.events(Pair)

@@ -252,7 +252,8 @@ def _is_many(names: Names, kind: str) -> bool:
         raise BpfError(f"@tracer.{kind} is called before it decorates: write @tracer.{kind}(...)")
     given = [names] if isinstance(names, str) else names
     if not isinstance(given, (list, tuple)) or not given or not all(isinstance(each, str) and each for each in given):
-        raise BpfError(f"@tracer.{kind}: {names!r:.60} names nothing to trace: give its name, a pattern, or a list of names")
+        wrong = f"@tracer.{kind}: {names!r:.60} names nothing to trace"
+        raise BpfError(f"{wrong}: give its name, a pattern, or a list of names")
     return not isinstance(names, str) or is_pattern(names)
 
 
