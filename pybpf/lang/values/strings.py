@@ -198,6 +198,8 @@ class Chars(Ref):
 
     def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
         part = gen.const(index)
+        if self.is_text:
+            self._refuse_from_end(gen, part, at)
         if isinstance(part, slice):
             start, stop, step = part.indices(self.size)
             if step != 1 or start >= stop:
@@ -206,6 +208,13 @@ class Chars(Ref):
         if self.is_text:
             return element(gen, self, index, self.size, array_of(char, 1), at)
         return read(gen, element(gen, self, index, self.size, u8, at))
+
+    def _refuse_from_end(self, gen: Gen, index: Any, at: ast.AST) -> None:
+        """Refuse a constant position that counts from the end of text, which is known only where the probe runs."""
+        ends = (index.start, index.stop) if isinstance(index, slice) else (index,)
+        if any(isinstance(each, int) and each < 0 for each in ends):
+            self.refuse(gen, at, "ends at its first NUL, and a position cannot count from there: write "
+                        "x.endswith('...') to look at its end, or slice from the start, x[2:8]")  # fmt: skip
 
     def set_item(self, gen: Gen, index: Val, value: Val, at: ast.AST) -> None:
         if self.is_text:
