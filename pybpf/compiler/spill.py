@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from pybpf.compiler.machine import (
     Copies,
     Item,
@@ -21,8 +23,9 @@ __all__ = ["Spiller"]
 class Spiller:
     """What has been moved to the frame so far.
 
-    A value that is moved for the first time is loaded once and used up to the next call. When that is still too much,
-    it is loaded for every use.
+    A value that is moved for the first time is loaded once and used up to the next call, also in blocks that only this
+    one leads to: what a comparison says of a register, verifiers before Linux 5.11 do not know of another one that was
+    loaded from the same place. When that is still too much, it is loaded for every use.
 
     :ivar reloaded: registers that hold what is in the frame, for a while.
     :ivar short: registers that live for one instruction: they cannot be moved.
@@ -46,8 +49,12 @@ class Spiller:
                 self.function.spills += 1
                 eager.update(group)
             homes.update(dict.fromkeys(group, home))
+        predecessors = Counter(after for block in self.function.blocks for after in block.successors)
+        held: dict[MBlock, dict[Spill, int]] = {}
         for block in self.function.blocks:
-            _Rewriter(self, homes, eager).rewrite(block)
+            rewriter = _Rewriter(self, homes, eager, held.get(block, {}))
+            rewriter.rewrite(block)
+            held.update((after, rewriter.held) for after in block.successors if predecessors[after] == 1)
 
     def temporary(self, home: Spill | Recipe, short: bool) -> int:
         """A register for a value that is elsewhere."""
@@ -61,13 +68,15 @@ class Spiller:
 
 
 class _Rewriter:
-    def __init__(self, spiller: Spiller, homes: dict[int, Spill | Recipe], eager: set[int]) -> None:
+    def __init__(
+        self, spiller: Spiller, homes: dict[int, Spill | Recipe], eager: set[int], held: dict[Spill, int]
+    ) -> None:
         self.spiller = spiller
         self.homes = homes
         self.eager = eager
         self.items: list[Item] = []
         #: place in the frame -> register that holds the same here
-        self.held: dict[Spill, int] = {}
+        self.held = dict(held)
 
     def rewrite(self, block: MBlock) -> None:
         homes = self.homes
