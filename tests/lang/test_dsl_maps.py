@@ -288,6 +288,18 @@ def test_arrays() -> None:
         assert cpu_cells.sum(2) == 8
 
 
+def test_a_loop_over_an_array_sees_what_it_stores() -> None:
+    def probe(value: u64) -> u64:
+        numbers: u64[4] = [value, 1, 1, 1]
+        for number in numbers:
+            numbers[3] += number
+            numbers[1] = 5
+        return numbers[3]
+
+    with shared.load(probe) as run:
+        assert run(2) == 2 * (1 + 2 + 5 + 1)
+
+
 def test_queue_and_stack() -> None:
     def probe(value: u32) -> u64:
         if value == 0:

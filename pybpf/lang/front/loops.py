@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from pybpf.compiler.ranges import unsigned_range
@@ -14,6 +14,7 @@ from pybpf.lang.front.turns import MOST_TURNS, CallbackTurns, Numbers, Turns, tu
 from pybpf.lang.front.variables import Kept, Known, Unset, assume, is_number, join_bindings
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import KINDS, Int
+from pybpf.lang.values.memory import Ref
 from pybpf.types import s64, u64
 
 if TYPE_CHECKING:
@@ -189,7 +190,11 @@ def _check_steady(gen: Gen, node: ast.AST, before: Env, after: list[Env]) -> Non
 def compile_for(gen: Gen, node: ast.For) -> None:
     over = gen.value(node.iter)
     if not isinstance(over, Range):
-        _unrolled(gen, node, over.elements(gen, node.iter))
+        elements = over.elements(gen, node.iter)
+        values, times = iter(elements), len(elements)
+        if isinstance(over, Ref):  # what the body stores is seen in later turns, as in Python
+            values = (over.item(gen, Const(number), node.iter) for number in range(times))
+        _unrolled(gen, node, values, times)
         return
     known, long = over.constant, any(map(gen.target.has, ("iter_num", "helper_loop")))
     if known is None:
@@ -201,7 +206,7 @@ def compile_for(gen: Gen, node: ast.For) -> None:
     cost = len(known) * sum(1 for each in node.body for _ in ast.walk(each))
     walked = len(known) * sum(map(_weight, node.body)) * gen.frame.times()
     if cost <= UNROLL:
-        _unrolled(gen, node, over.elements(gen, node.iter))
+        _unrolled(gen, node, over.elements(gen, node.iter), len(known))
     elif walked <= (WALKED if long else MOST_WALKED) or not gen.target.has("bounded_loop"):
         _for_range(gen, node, over, Turns(gen, node), len(known))
     elif long:
@@ -231,14 +236,14 @@ def _long(gen: Gen, node: ast.For, over: Range) -> None:
         _for_range(gen, node, over, CallbackTurns(gen, node.iter, most))
 
 
-def _unrolled(gen: Gen, node: ast.For, values: Sequence[Val]) -> None:
+def _unrolled(gen: Gen, node: ast.For, values: Iterable[Val], times: int) -> None:
     from pybpf.lang.front.statements import assign_to
 
     leave = gen.b.new_block("leave")
     for value in values:
         again = gen.b.new_block("next")
         assign_to(gen, node.target, value)
-        gen.frame.loops.append(Loop(leave, again, times=len(values)))
+        gen.frame.loops.append(Loop(leave, again, times=times))
         gen.statements(node.body)
         gen.frame.loops.pop()
         gen.go(again)
