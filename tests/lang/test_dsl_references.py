@@ -6,7 +6,7 @@ import pytest
 
 from pybpf.lang.state.maps import Array, Hash, PerCpuHash, Queue, Variable
 from pybpf.lang.state.output import Events
-from pybpf.types import Struct, u8, u32, u64
+from pybpf.types import Struct, char, u8, u32, u64
 from tests.lang.sharing import Shared
 
 pytestmark = pytest.mark.root
@@ -119,3 +119,74 @@ def test_what_was_taken_out() -> None:
         found[1] = P
         run(1)
         assert (dict(points.items()), dict(found.items())) == ({1: P, 2: P}, {})
+
+
+class Note(Struct):
+    text: char[16]
+    other: char[16]
+    point: Point
+    back: Point
+    numbers: u32[3]  # type: ignore[type-arg]
+    turned: u32[3]  # type: ignore[type-arg]
+
+
+notes = Array(Note, 2, shared.counts, "notes")
+texts = Hash(u32, char[16], 10, shared.counts, "texts")
+written = Hash(char[16], u64, 10, shared.counts, "written")
+
+
+def test_values_are_read_before_they_are_exchanged() -> None:
+    def probe() -> None:
+        note = notes[0]
+        note.text, note.other = note.other, note.text
+        note.point, (note.back, note.numbers), note.turned = note.back, (note.point, note.turned), note.numbers
+        places[0], places[1] = places[1], places[0]
+        one: Point = P
+        other: Point = Q
+        places[2], places[3] = other, one
+        one.x, other.x = other.x, one.x
+        points[1], points[2] = one, other
+
+    with shared.load(probe, *PARTS, notes) as run:
+        notes[0] = Note("a", "b", P, Q, (1, 2, 3), (4, 5, 6))
+        places[0], places[1] = P, Q
+        run()
+        assert notes[0] == Note("b", "a", Q, P, (4, 5, 6), (1, 2, 3))
+        assert list(places.values()) == [Q, P, Q, P]
+        assert dict(points.items()) == {1: Point(3, 2), 2: Point(1, 4)}
+
+
+def changed(text, note):  # type: ignore[no-untyped-def]
+    note.text = "changed"
+    return text
+
+
+def test_text_stays_what_it_was() -> None:
+    def probe() -> None:
+        note = notes[0]
+        old = note.text
+        note.text = "second"
+        written[old] += 1
+        written[changed(note.text, note)] += 10
+        first, other = old, note.other
+        for each in range(1, 200):
+            now = written.get(note.text)
+            if now is not None:
+                return
+            first, other, old = other, first, note.text
+            if each % 2:
+                note.text = "even"
+            else:
+                note.text = "odd"
+        written[old] += 100
+        written[first] += 1000
+        kept = texts.get(1)
+        texts[1] = "later"
+        if kept is not None:
+            written[kept] += 10_000
+
+    with shared.load(probe, *PARTS, notes, written, texts) as run:
+        notes[0] = Note("first", "x")
+        texts[1] = "before"
+        run()
+        assert dict(written.items()) == {"first": 1, "second": 10, "odd": 100, "x": 1000, "before": 10_000}

@@ -201,7 +201,7 @@ class Gen:
         if kind is not None:
             self._keep(name, self.fitting(val, kind, at), at)
             return
-        val = val.kept(self)
+        val = val.bound(self, at)
         if isinstance(val, Const) and isinstance(val.value, int):
             self._keep(name, val.number(self, at), at)
             self._bind(name, Known(val))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from pybpf.lang.front.variables import Unset
 from pybpf.lang.front.withs import compile_with
 from pybpf.lang.state.maps import Variable
 from pybpf.lang.values.constants import Const
-from pybpf.lang.values.ints import KINDS
+from pybpf.lang.values.ints import KINDS, Int
+from pybpf.lang.values.memory import Maybe, Ref, Written
 from pybpf.lang.values.val import Val
 from pybpf.types import bool_
 
@@ -51,6 +52,17 @@ def _refuse_hiding(gen: Gen, target: ast.Name) -> None:
 
 
 def _unpack(gen: Gen, target: ast.Tuple | ast.List, val: Val) -> None:
+    """All values are read before the first is assigned, so that ``t.a, t.b = t.b, t.a`` exchanges them."""
+    first, *others = _pairs(gen, target, val)
+    stored = [first]
+    for each, value in others:
+        stored.append((each, _taken(gen, each, value, stored)))
+    for each, value in stored:
+        assign_to(gen, each, value)
+
+
+def _pairs(gen: Gen, target: ast.Tuple | ast.List, val: Val) -> Iterator[tuple[ast.expr, Val]]:
+    """Each target, of tuples inside as well, and its value."""
     for each in target.elts:
         if isinstance(each, ast.Starred):
             gen.fail(each, "'*' among targets is not compiled: name each of them")
@@ -60,7 +72,25 @@ def _unpack(gen: Gen, target: ast.Tuple | ast.List, val: Val) -> None:
     if len(values) != len(target.elts):
         gen.fail(target, f"{len(target.elts)} targets for {len(values)} values")
     for each, value in zip(target.elts, values):
-        assign_to(gen, each, value)
+        if isinstance(each, (ast.Tuple, ast.List)):
+            yield from _pairs(gen, each, value)
+        else:
+            yield each, value
+
+
+def _taken(gen: Gen, target: ast.expr, val: Val, before: list[tuple[ast.expr, Val]]) -> Val:
+    """A value that is assigned after others, as it is before those are: what is in memory is copied."""
+    inner = val.value if isinstance(val, Maybe) and val.sure else val
+    if isinstance(inner, Written):
+        return inner.kept(gen)
+    if not isinstance(inner, Ref):
+        return val
+    if inner.is_text or not isinstance(target, ast.Name):
+        return inner.copied(gen, target)
+    if any(not isinstance(each, ast.Name) and not isinstance(value, (Int, Const)) for each, value in before):
+        gen.fail(target, f"{target.id!r} would stand for a place that the targets before it may change: assign it "
+                 "in a statement of its own")  # fmt: skip
+    return val
 
 
 def _assign(gen: Gen, node: ast.Assign) -> None:

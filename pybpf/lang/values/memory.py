@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pybpf.errors import PackError
 from pybpf.lang.values import raw
 from pybpf.lang.values.constants import Const
+from pybpf.lang.values.flow import when
 from pybpf.lang.values.ints import Int, Test, convert
 from pybpf.lang.values.val import Val
 from pybpf.types import bool_, layout, sizeof
@@ -107,6 +108,15 @@ class Ref(Val):
     def size(self) -> int:
         """Bytes."""
         return sizeof(self.kind)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is text, which has no parts that could be assigned: names of it are of copies."""
+        return False
+
+    def copied(self, gen: Gen, at: ast.AST) -> Ref:
+        """What is here now, in memory of the function."""
+        return declared(gen, self.kind, self, at)
 
     def part(self, offset: int, kind: Any) -> Ref:
         """A place inside."""
@@ -307,6 +317,16 @@ class Maybe(Val):
 
     def assumed(self, sure: bool) -> Val:
         return Maybe(self.there, self.value, self.source, sure)
+
+    def bound(self, gen: Gen, at: ast.AST) -> Val:
+        if not isinstance(self.value, Ref) or not self.value.is_text:
+            return self
+        if self.sure:
+            return Maybe(self.there, self.value.copied(gen, at), self.source, True)
+        copy = Ref.of(gen.b.slot(_room(gen, self.value.kind, at)), 0, self.value.kind, OWN)
+        with when(gen.b, "ne", self.there, 0, "there"):
+            copy.put(gen, self.value, at)
+        return Maybe(self.there, copy, self.source)
 
     def same(self, other: Val) -> bool:
         return isinstance(other, Maybe) and self.there is other.there and self.value is other.value

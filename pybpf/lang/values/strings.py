@@ -35,6 +35,12 @@ class Chars(Ref):
     def is_text(self) -> bool:
         return self.kind.element is char
 
+    def copied(self, gen: Gen, at: ast.AST) -> Ref:
+        return self.clean(gen) if self.space == RECORD and self.is_text else super().copied(gen, at)
+
+    def bound(self, gen: Gen, at: ast.AST) -> Val:
+        return self.copied(gen, at) if self.is_text else self
+
     def _bytes(self, gen: Gen, value: Any, at: ast.AST) -> bytes:
         """A constant as the bytes that are compared."""
         if isinstance(value, str):

@@ -133,8 +133,12 @@ class Val:
         raise NotImplementedError
 
     def kept(self, gen: Gen) -> Val:
-        """What a variable keeps when the value is assigned to it; by default the value itself."""
+        """The value where it does not depend on what has not been computed yet; by default the value itself."""
         return self
+
+    def bound(self, gen: Gen, at: ast.AST) -> Val:
+        """What a variable keeps when the value is assigned to it: of text a copy, which nothing changes."""
+        return self.kept(gen)
 
     def declare(self, gen: Gen, value: Val | None, at: ast.AST) -> Val:
         """``name: self = value``, or ``name: self`` where the value is None: what the variable is."""
