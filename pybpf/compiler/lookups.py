@@ -5,12 +5,12 @@ Another processor may change the map at any time; what it does then looks as if 
 
 from __future__ import annotations
 
-from typing import Any
-
+from pybpf.asm import HELPERS
 from pybpf.compiler.addresses import address_of
 from pybpf.compiler.effects import is_pure_call, is_removable_call, reads_only
 from pybpf.compiler.flow import replace_values, reverse_postorder
 from pybpf.compiler.ir import Block, Function, Instr, Operand, Unit
+from pybpf.compiler.memory import Memory
 from pybpf.compiler.ops import PTR
 from pybpf.compiler.target import Target
 from pybpf.maps import MapSpec
@@ -23,6 +23,8 @@ _MOST = 16
 #: whose entries are always there
 _ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY)
 _MAP_CHANGES = frozenset(("update", "tryupdate", "delete"))
+#: what starts an address that is in no slot but, for a slot, its own
+_ELSEWHERE = frozenset(("slot", "param", "lookup", "mapvalue", "map", "call"))
 #: (map, key) -> the lookup
 _Found = dict[tuple[str, Operand], Instr]
 
@@ -36,6 +38,7 @@ def lookups(unit: Unit, target: Target) -> None:
 
 def _reuse(function: Function, maps: dict[str, MapSpec]) -> None:
     after: dict[Block, _Found] = {}
+    memory = Memory(function)
     replaced: dict[Instr, Operand] = {}
     for block in reverse_postorder(function):
         found = _before(block, after)
@@ -49,7 +52,7 @@ def _reuse(function: Function, maps: dict[str, MapSpec]) -> None:
                     if len(found) > _MOST:
                         del found[next(iter(found))]
             elif instr.info.effect == "writes":
-                _forget(instr, found, maps)
+                _forget(instr, found, maps, memory)
         after[block] = found
     replace_values(function, replaced)
 
@@ -62,13 +65,13 @@ def _before(block: Block, after: dict[Block, _Found]) -> _Found:
     return {key: value for key, value in first.items() if all(other.get(key) is value for other in others)}
 
 
-def _forget(instr: Instr, found: _Found, maps: dict[str, MapSpec]) -> None:
+def _forget(instr: Instr, found: _Found, maps: dict[str, MapSpec], memory: Memory) -> None:
     """Drop lookups whose map, or whose key in memory, the instruction may change."""
     if not found or is_pure_call(instr) or is_removable_call(instr):
         return
     for name, key in list(found):
         if (maps[name].type not in _ARRAYS and _may_change_map(instr, name)) or (
-            isinstance(key, Instr) and key.type == PTR and _may_write(instr, key)
+            isinstance(key, Instr) and key.type == PTR and _may_write(instr, key, memory)
         ):
             del found[name, key]
 
@@ -78,25 +81,39 @@ def _may_change_map(instr: Instr, name: str) -> bool:
         return bool(instr.attrs["map"] == name)
     if instr.op in ("callfunc", "kfunc", "tail"):
         return True
-    named = {arg.attrs["map"] for arg in instr.args if isinstance(arg, Instr) and arg.op == "map"}
-    calls_back = any(isinstance(arg, Instr) and arg.op == "func" for arg in instr.args)
-    return calls_back or name in named
+    if any(isinstance(arg, Instr) and arg.op == "func" for arg in instr.args):
+        return True  # it calls back
+    # a map that is reached by a pointer came out of a map of maps: it may be any
+    return any(
+        not isinstance(arg, Instr) or arg.op != "map" or arg.attrs["map"] == name for arg in _maps_given(instr)
+    )
 
 
-def _may_write(instr: Instr, key: Instr) -> bool:
-    """Whether memory that a key is in may change: only slots that nothing else points to are followed."""
+def _maps_given(instr: Instr) -> list[Operand]:
+    """The arguments of a call that are maps."""
+    kinds = HELPERS[instr.attrs["helper"]].args if instr.op == "call" else ()
+    return [arg for arg, kind in zip(instr.args, kinds) if kind == "CONST_MAP_PTR"]
+
+
+def _may_write(instr: Instr, key: Instr, memory: Memory) -> bool:
+    """Whether memory that a key is in may change: only slots are followed."""
     slot = address_of(key).base
     if not isinstance(slot, Instr) or slot.op != "slot":
         return True
     if instr.op in _MAP_CHANGES:
         return False
-    if instr.op == "call":
-        pointed: dict[int, Any] = {at: address_of(arg).base for at, arg in enumerate(instr.args)}
-        return any(
-            (base is slot and not reads_only(instr, at)) or (isinstance(base, Instr) and base.op in ("func", "phi"))
-            for at, base in pointed.items()
-        )
-    if instr.op in ("callfunc", "kfunc"):
-        return True
-    base = address_of(instr.args[0]).base
-    return base is slot or not isinstance(base, Instr) or base.op not in ("slot", "lookup", "mapvalue", "call")
+    if instr.op in ("callfunc", "kfunc", "tail"):
+        return memory.is_written(slot, instr)
+    if instr.op != "call":
+        return _may_be_in(slot, instr.args[0])
+    if slot in memory.private:
+        return memory.is_written(slot, instr)
+    return any(_may_be_in(slot, arg) and not reads_only(instr, at) for at, arg in enumerate(instr.args))
+
+
+def _may_be_in(slot: Instr, pointer: Operand) -> bool:
+    """Whether an address may be in a slot; an integer is in none."""
+    base = address_of(pointer).base
+    if not isinstance(base, Instr) or base.type != PTR:
+        return False
+    return base is slot or base.op not in _ELSEWHERE

@@ -372,6 +372,90 @@ entry:
 """,
     ),
     Case(
+        "lookups",
+        "a helper that writes at a variable place in a key ends the lookup",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = slot size=32 align=8 name=key
+  v2 = load v0 offset=0 size=8 signed=0 : int
+  v3 = add v1, v2
+  v4 = lookup v1 map=m
+  v5 = call v3, 16 helper=get_current_comm : int
+  v6 = lookup v1 map=m
+  v7 = cmp v4, v6 cond=eq
+  ret v7
+""",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = slot size=32 align=8 name=key
+  v2 = load v0 offset=0 size=8 signed=0 : int
+  v3 = add v1, v2
+  v4 = lookup v1 map=m
+  v5 = call v3, 16 helper=get_current_comm : int
+  v6 = lookup v1 map=m
+  v7 = cmp v4, v6 cond=eq
+  ret v7
+""",
+    ),
+    Case(
+        "lookups",
+        "a helper that fills other memory does not end a lookup",
+        """\
+entry:
+  v0 = slot size=32 align=8 name=key
+  v1 = slot size=16 align=8 name=other
+  v2 = lookup v0 map=m
+  v3 = call v1, 16 helper=get_current_comm : int
+  v4 = lookup v0 map=m
+  v5 = cmp v2, v4 cond=eq
+  ret v5
+""",
+        """\
+entry:
+  v0 = slot size=32 align=8 name=key
+  v1 = slot size=16 align=8 name=other
+  v2 = lookup v0 map=m
+  v3 = call v1, 16 helper=get_current_comm : int
+  v4 = cmp v2, v2 cond=eq
+  ret v4
+""",
+    ),
+    Case(
+        "lookups",
+        "a map that is reached by a pointer may be any but an array",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = slot size=8 align=8 name=key
+  v2 = lookup 1 map=m
+  v3 = lookup 1 map=one
+  v4 = lookup 0 map=structs
+  v5 = call v4, v1 helper=map_delete_elem : int
+  v6 = lookup 1 map=m
+  v7 = lookup 1 map=one
+  v8 = cmp v2, v6 cond=eq
+  v9 = cmp v3, v7 cond=eq
+  v10 = add v8, v9
+  ret v10
+""",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = slot size=8 align=8 name=key
+  v2 = lookup 1 map=m
+  v3 = lookup 1 map=one
+  v4 = lookup 0 map=structs
+  v5 = call v4, v1 helper=map_delete_elem : int
+  v6 = lookup 1 map=m
+  v7 = cmp v2, v6 cond=eq
+  v8 = cmp v3, v3 cond=eq
+  v9 = add v7, v8
+  ret v9
+""",
+    ),
+    Case(
         "checks",
         "a pointer is checked for null once",
         """\

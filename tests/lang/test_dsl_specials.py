@@ -56,6 +56,23 @@ def test_bloom_filter() -> None:
 
 
 @pytest.mark.root
+def test_a_map_that_is_also_inside_of_another() -> None:
+    def probe() -> u64:
+        before = shape[1]
+        found = tenants[1]
+        if found is None:
+            return 1000
+        found[1] = 5
+        between = shape[1]
+        del found[1]
+        return before * 100 + between * 10 + shape[1]
+
+    with shared.load(probe, shape, tenants) as run:
+        tenants[1] = shape
+        assert run() == 50
+
+
+@pytest.mark.root
 def test_maps_of_maps() -> None:
     def probe(tenant: u32, key: u32) -> u64:
         found = tenants[tenant]
