@@ -85,9 +85,9 @@ class MapVal(Val):
         """Store; 0 or the negative errno."""
         return gen.b.emit("tryupdate", key, value, 0, map=self.name)
 
-    def delete(self, gen: Gen, key: Operand) -> None:
-        """Delete, if it is there."""
-        gen.b.emit("delete", key, map=self.name)
+    def delete(self, gen: Gen, key: Operand) -> Operand:
+        """Delete, if it is there; 0 or the negative errno."""
+        return gen.b.emit("delete", key, map=self.name)
 
     def store_checked(self, gen: Gen, key: Operand, value: Operand) -> None:
         """Update; what finds no room is counted."""
@@ -221,26 +221,28 @@ class HashVal(KeyedVal):
         return Maybe(pointer, self.found(gen, pointer), f"{self.name}.setdefault()")
 
     def pop(self, gen: Gen, at: ast.AST, key: Val, default: Val | None = None) -> Val:
-        """``m.pop(k)``: a copy of the value, which is deleted."""
+        """``m.pop(k)``: a copy of the value, which is deleted. Who deletes it has it: of two CPUs one."""
         b, kind = gen.b, self.spec.value
         where = self.key(gen, key, at)
-        pointer = self.find(gen, where)
+        pointer, there = self.find(gen, where), Choice(b, 0)
         if is_integer(kind):
             plain = default is not None and not (isinstance(default, Const) and default.value is None)
             value = Choice(b, fitting(gen, default, kind, at) if default is not None and plain else 0)
             with when(b, "ne", pointer, 0, "found"):
-                value.set(read(gen, self.found(gen, pointer)).scalar(gen, at))
-                self.delete(gen, where)
+                seen = read(gen, self.found(gen, pointer)).scalar(gen, at)
+                with when(b, "eq", self.delete(gen, where), 0, "taken"):
+                    value.set(seen)
+                    there.set(1)
             number = Int(value.value, kind)
-            return number if plain else Maybe(pointer, number, f"{self.name}.pop()")
+            return number if plain else Maybe(there.value, number, f"{self.name}.pop()")
         if default is not None and not (isinstance(default, Const) and default.value is None):
             self.refuse(gen, at, f"has values of type {kind.__name__}: pop() of such takes no default; "
                         "write 'x = m.pop(k)' and 'if x is None:'")  # fmt: skip
         taken = Ref.of(b.slot(self.spec.value_size, "popped"), 0, kind, OWN)
         with when(b, "ne", pointer, 0, "found"):
             raw.copy(gen, taken.address, 0, pointer, 0, taken.size)
-            self.delete(gen, where)
-        return Maybe(pointer, taken, f"{self.name}.pop()")
+            there.set(b.emit("cmp", self.delete(gen, where), 0, cond="eq"))
+        return Maybe(there.value, taken, f"{self.name}.pop()")
 
     def del_item(self, gen: Gen, index: Val, at: ast.AST) -> None:
         self.delete(gen, self.key(gen, index, at))

@@ -158,8 +158,8 @@ class InnerVal(HashVal):
     def try_update(self, gen: Gen, key: Operand, value: Operand) -> Operand:
         return gen.b.emit("call", self.pointer, key, value, 0, helper="map_update_elem")
 
-    def delete(self, gen: Gen, key: Operand) -> None:
-        gen.b.emit("call", self.pointer, key, helper="map_delete_elem")
+    def delete(self, gen: Gen, key: Operand) -> Operand:
+        return gen.b.emit("call", self.pointer, key, helper="map_delete_elem")
 
     def set_item(self, gen: Gen, index: Val, value: Val, at: ast.AST) -> None:
         self.store_checked(gen, self.key(gen, index, at), self.keep(gen, self.spec.value, value, at, "value"))
