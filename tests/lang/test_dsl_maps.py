@@ -18,6 +18,8 @@ from pybpf.lang.state.maps import (
     key_type,
 )
 from pybpf.types import Struct, char, s32, s64, u8, u16, u32, u64
+from tests.compiler.interp import ENOENT, Machine
+from tests.lang import harness
 from tests.lang.sharing import Shared
 
 pytestmark = pytest.mark.root
@@ -135,6 +137,39 @@ def test_get_pop_and_delete() -> None:
         assert run(1) == 70844
         assert dict(hits.items()) == {1: 4}
         assert run(1) == 40444
+
+
+class _Late(Machine):
+    """Another CPU deletes what a program has found before the program does."""
+
+    def delete(self, name: str, key: bytes) -> int:
+        super().delete(name, key)
+        return ENOENT
+
+
+@pytest.mark.parametrize("machine", [Machine, _Late])
+def test_pop_gives_an_entry_to_one_cpu(machine: type[Machine]) -> None:
+    def integers(key: u32) -> u64:
+        hits[key] = 5
+        taken = hits.pop(key)
+        hits[key] = 7
+        if taken is None:
+            return hits.pop(key, 1)
+        return taken * 10 + hits.pop(key, 1)
+
+    def structs(key: u32) -> u64:
+        begun[key] = Begun(time=57)
+        taken = begun.pop(key)
+        if taken is None:
+            return 1
+        return taken.time
+
+    for probe, alone, late in ((integers, 57, 1), (structs, 57, 1)):
+        unit = harness.compiled(probe)
+        memory = machine(unit)
+        memory.run(memory.memory(bytes(96)).address)
+        (result,) = memory.contents()[harness.RESULT].values()
+        assert int.from_bytes(result, memory.order) == (late if machine is _Late else alone)
 
 
 def test_truth_of_what_may_be_missing() -> None:

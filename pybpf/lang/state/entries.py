@@ -230,9 +230,13 @@ class HashVal(KeyedVal):
             value = Choice(b, fitting(gen, default, kind, at) if default is not None and plain else 0)
             with when(b, "ne", pointer, 0, "found"):
                 seen = read(gen, self.found(gen, pointer)).scalar(gen, at)
-                with when(b, "eq", self.delete(gen, where), 0, "taken"):
-                    value.set(seen)
-                    there.set(1)
+                deleted = b.emit("cmp", self.delete(gen, where), 0, cond="eq")
+                there.set(deleted)
+                if plain:
+                    with when(b, "ne", deleted, 0, "taken"):
+                        value.set(seen)
+                else:
+                    value.set(seen)  # used only where it is there
             number = Int(value.value, kind)
             return number if plain else Maybe(there.value, number, f"{self.name}.pop()")
         if default is not None and not (isinstance(default, Const) and default.value is None):
