@@ -65,6 +65,10 @@ def _known_behind(block: Block, target: Block, scopes: Scopes[bool]) -> bool | N
     if target.end.op != "branch":
         return None
     cond, left, right = _comparison(target.end)
+    if isinstance(left, Instr) and left in tuple(target.phis):  # what it is, coming from there
+        left = left.args[target.predecessors.index(block)]
+        if isinstance(left, int) and isinstance(right, int) and cond in ("eq", "ne"):
+            return (left == right) is (cond == "eq")
     if block.end.op == "branch" and block.end.args == [left, right] and block.successors[0] is not block.successors[1]:
         held = block.successors[0] is target
         for same, holds in ((cond, held), (NEGATED[cond], not held)):
@@ -79,7 +83,7 @@ def _can_thread(block: Block, on_edges: _Decided) -> bool:
         bool(block.predecessors)
         and block.end.op == "branch"
         and len(block.instrs) == len(phis) + 1
-        and not phis.intersection(arg for arg in block.end.args if isinstance(arg, Instr))
+        and block.end.args[1] not in phis
         and len(set(block.predecessors)) == len(block.predecessors)
         and all((block, before) in on_edges for before in block.predecessors)
         and block.successors[0] is not block.successors[1]

@@ -223,30 +223,44 @@ class HashVal(KeyedVal):
     def pop(self, gen: Gen, at: ast.AST, key: Val, default: Val | None = None) -> Val:
         """``m.pop(k)``: a copy of the value, which is deleted. Who deletes it has it: of two CPUs one."""
         b, kind = gen.b, self.spec.value
-        where = self.key(gen, key, at)
-        pointer, there = self.find(gen, where), Choice(b, 0)
-        if is_integer(kind):
-            plain = default is not None and not (isinstance(default, Const) and default.value is None)
-            value = Choice(b, fitting(gen, default, kind, at) if default is not None and plain else 0)
-            with when(b, "ne", pointer, 0, "found"):
-                seen = read(gen, self.found(gen, pointer)).scalar(gen, at)
-                deleted = b.emit("cmp", self.delete(gen, where), 0, cond="eq")
-                there.set(deleted)
-                if plain:
-                    with when(b, "ne", deleted, 0, "taken"):
-                        value.set(seen)
-                else:
-                    value.set(seen)  # used only where it is there
-            number = Int(value.value, kind)
-            return number if plain else Maybe(there.value, number, f"{self.name}.pop()")
-        if default is not None and not (isinstance(default, Const) and default.value is None):
+        plain = default is not None and not (isinstance(default, Const) and default.value is None)
+        if plain and not is_integer(kind):
             self.refuse(gen, at, f"has values of type {kind.__name__}: pop() of such takes no default; "
                         "write 'x = m.pop(k)' and 'if x is None:'")  # fmt: skip
+        where = self.key(gen, key, at)
+        if is_integer(kind):
+            number = Choice(b, fitting(gen, default, kind, at) if default is not None and plain else 0)
+            there = self._take(gen, where, lambda found: read(gen, found).scalar(gen, at), number.set)
+            value = Int(number.value, kind)
+            return value if plain else Maybe(there, value, f"{self.name}.pop()")
         taken = Ref.of(b.slot(self.spec.value_size, "popped"), 0, kind, OWN)
-        with when(b, "ne", pointer, 0, "found"):
-            raw.copy(gen, taken.address, 0, pointer, 0, taken.size)
-            there.set(b.emit("cmp", self.delete(gen, where), 0, cond="eq"))
-        return Maybe(there.value, taken, f"{self.name}.pop()")
+        there = self._take(gen, where, lambda found: raw.copy(gen, taken.address, 0, found.address, 0, taken.size))
+        return Maybe(there, taken, f"{self.name}.pop()")
+
+    def _take(
+        self, gen: Gen, key: Operand, look: Callable[[Ref], Any], took: Callable[[Any], None] = lambda seen: None
+    ) -> Operand:
+        """Delete an entry; whether it was there and this deleted it.
+
+        :param look: what to do with the value before.
+        :param took: what to do with what that gave, only where this deleted it.
+        """
+        b = gen.b
+        pointer, there = self.find(gen, key), Choice(b, 0)
+        found, taken, done = (b.new_block(each) for each in ("found", "taken", "popped"))
+        b.branch("ne", pointer, 0, found, done)
+        b.seal(found)
+        b.start(found)
+        seen = look(self.found(gen, pointer))
+        b.branch("eq", self.delete(gen, key), 0, taken, done)
+        b.seal(taken)
+        b.start(taken)
+        took(seen)
+        there.set(1)
+        b.jump(done)
+        b.seal(done)
+        b.start(done)
+        return there.value
 
     def del_item(self, gen: Gen, index: Val, at: ast.AST) -> None:
         self.delete(gen, self.key(gen, index, at))
