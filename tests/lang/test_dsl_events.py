@@ -12,7 +12,8 @@ import pytest
 from pybpf.compiler import compile_unit
 from pybpf.compiler.target import Target
 from pybpf.errors import BpfError, CompileError
-from pybpf.lang.state.maps import Hash
+from pybpf.lang.state.aggregates import Tally
+from pybpf.lang.state.maps import Array, Hash
 from pybpf.lang.state.output import Events
 from pybpf.prog import Program
 from pybpf.sys.bpf import MapType
@@ -41,6 +42,8 @@ class Open(Struct):
 opens: Events[Open] = Events(Open, shared.counts, name="opens")
 few: Events[Open] = Events(Open, shared.counts, pages=1, name="few")
 points = Hash(u32, Point, 10, shared.counts, "points")
+cells = Array(u64, 4, shared.counts, "cells")
+hits = Tally("count", shared.counts, name="hits")
 
 
 @pytest.mark.root
@@ -221,6 +224,54 @@ def test_with_submits_at_its_end_and_discards_where_it_is_left() -> None:
             run(8)
         assert few.lost > 0 and opens.read() == [last] * 40
         assert len(few.read()) + few.lost == 40
+
+
+@pytest.mark.root
+@pytest.mark.needs("ringbuf")
+def test_with_that_lacks_room_for_one_event_submits_none() -> None:
+    def probe(number: u32) -> None:
+        with opens.reserve() as event, few.reserve() as other:
+            event.pid = other.pid = number
+
+    with shared.load(probe, opens, few) as run:
+        for number in range(1, 41):
+            run(number)
+        sent = [event.pid for event in few.read()]
+        assert [event.pid for event in opens.read()] == sent == list(range(1, len(sent) + 1))
+        assert opens.lost == few.lost == 40 - len(sent) > 0
+
+
+def test_no_return_while_a_record_is_reserved() -> None:
+    def in_with(number: u32) -> None:
+        with opens.reserve() as event:
+            event.pid = number + cells[2]
+            hits.add()
+
+    def by_hand(number: u32) -> None:
+        event = opens.reserve()
+        if event is not None:
+            cells[1] = number
+            hits.add()
+            opens.submit(event)
+
+    for probe in (in_with, by_hand):
+        blocks = harness.compiled(probe).functions[0].blocks
+        assert [block.end.op for block in blocks].count("ret") == 1  # that of its end
+
+
+@pytest.mark.root
+@pytest.mark.needs("ringbuf")
+def test_counts_while_a_record_is_reserved() -> None:
+    def probe(number: u32) -> None:
+        with opens.reserve() as event:
+            hits.add()
+            cells[2] += 5
+            event.pid = cells[2] + number
+
+    with shared.load(probe, opens, hits, cells) as run:
+        run(1)
+        assert opens.read() == [Open(pid=6)]
+        assert hits.value == 1
 
 
 def test_with_compiles_for_kernels_without_ring_buffers() -> None:

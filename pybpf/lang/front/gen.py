@@ -40,6 +40,7 @@ class Gen:
     :ivar objects: name in :attr:`unit` -> the object of the user's that is entered under it.
     :ivar outlined: function of the source -> its name in the unit, of those that are compiled once.
     :ivar frame: the function of the source that is being compiled.
+    :ivar reserves: whether a record of a ring buffer has been reserved: the program may hold it from there on.
     """
 
     def __init__(self, target: Target, probe: Probe, unit: Unit, b: Builder, facts: Facts) -> None:
@@ -52,6 +53,7 @@ class Gen:
         self.facts = facts
         self.outlined: dict[Any, str] = {}
         self.frame: Frame
+        self.reserves = False
         self._frames = 0
         self._given: dict[ast.AST, ast.AST] = {}
         self._edges: dict[Block, list[Env]] = {}

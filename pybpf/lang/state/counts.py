@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pybpf.lang.values import raw
+from pybpf.lang.values.flow import Choice
 from pybpf.maps import MapSpec
 from pybpf.sys.bpf import MapType
 from pybpf.types import array_of, u32, u64
@@ -82,14 +84,24 @@ def global_address(gen: Gen, name: str) -> Operand:
 
 
 def element_address(gen: Gen, name: str, index: int = 0) -> Operand:
-    """The address of an element of an array map by a lookup, which finds it; the verifier wants to see a check."""
+    """The address of an element of an array map by a lookup, which finds it; the verifier wants to see a check.
+
+    Where the lookup fails, which it does not, the function ends; but not while it may hold a record of a ring buffer,
+    which the verifier would miss: then it goes on with memory of its own.
+    """
     b = gen.b
-    address = b.emit("lookup", index, map=name)
+    address = Choice(b, b.emit("lookup", index, map=name))
     absent, there = b.new_block("absent"), b.new_block("there")
-    b.branch("eq", address, 0, absent, there)
+    b.branch("eq", address.value, 0, absent, there)
     b.seal(absent)
     b.start(absent)
-    b.ret(0)
+    if gen.reserves:
+        size = gen.unit.maps[name].value_size
+        address.set(b.slot(size, "absent"))
+        raw.clear(gen, address.value, 0, size)
+        b.jump(there)
+    else:
+        b.ret(0)
     b.seal(there)
     b.start(there)
-    return address
+    return address.value

@@ -174,6 +174,7 @@ def _reserve(gen: Gen, events: Events[Any]) -> Val:
         raw.clear(gen, slot, 0, size)
         return Reserved(1, Ref.of(slot, 0, kind, OWN), events)
     record = _room(gen, events)
+    gen.reserves = True
     full, room, done = (b.new_block(each) for each in ("full", "room", "reserved"))
     b.branch("eq", record, 0, full, room)
     b.seal(full)
