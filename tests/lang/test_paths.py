@@ -15,6 +15,7 @@ import pytest
 from pybpf import CompileError, Struct, Tracer, char, u32
 from pybpf.compiler.target import Target
 from pybpf.lang import cast, current_task, path
+from tests.conftest import IN_VM
 
 pytestmark = pytest.mark.root
 LIBC = "libc.so.6"
@@ -85,7 +86,8 @@ def check(event: Opened, name: str) -> None:
 
 
 @pytest.mark.needs("uprobe")
-@pytest.mark.parametrize("release", ["", "4.18", "5.4"])
+# an emulated processor verifies the forms of old kernels for minutes; each kernel has its own form in any case
+@pytest.mark.parametrize("release", [""] if IN_VM else ["", "4.18", "5.4"])
 def test_walk(files: Files, release: str) -> None:
     """Also in the form for other kernels, which this one takes, too."""
     tracer = Tracer(pid=files.pid, target=Target.described(release, types=BTF) if release else None)
