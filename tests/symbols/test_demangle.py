@@ -177,6 +177,7 @@ def _nested_backs(count: int) -> str:
 
 
 HOSTILE = {
+    "pack of nothing declared": "_Z1fITpaTDaJLi1ELi2EEEvv",
     "deep types": "_Z1f" + "P" * 60000 + "i",
     "deep expressions": "_Z1fIX" + "ng" * 30000 + "Li1EEEvv",
     "deep functions": "_Z" + "Z" * 30000 + "1f",

@@ -36,10 +36,12 @@ PURE = (
     "tests/maps/test_ring_runs.py", "tests/symbols/test_address_tables.py", "tests/symbols/test_demangle.py",
     "tests/symbols/test_elf_file.py", "tests/symbols/test_usdt_arguments.py",
 )  # fmt: skip
+#: What reads the symbols of large programs, which takes an emulated processor minutes.
+SLOW = ("tests/examples",)
 PYTEST = (
     "python3", "-m", "pytest", "-v", "--color=no", "-m", "not vm", "-p", "no:cacheprovider",
     "--durations=20", "--junitxml=/tmp/out/junit.xml",
-    *(f"--ignore={path}" for path in PURE),
+    *(f"--ignore={path}" for path in (*PURE, *SLOW)),
 )  # fmt: skip
 #: the environment variable that names the kernel to the tests inside it
 GUEST = "PYBPF_VM_KERNEL"

@@ -291,7 +291,10 @@ class Itanium(Reader):
     def _declaration(self) -> tuple[Node, str]:
         """A template's parameter as it is declared: its kind, and what its made-up name starts with."""
         self.budget.enter()
-        kind, letter = _DECLARED[self.take(2)](self)
+        declared = _DECLARED.get(self.take(2))
+        if declared is None:
+            raise NotUnderstood
+        kind, letter = declared(self)
         self.budget.leave()
         return kind, letter
 
