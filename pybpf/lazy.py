@@ -15,14 +15,20 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
 
     No name may be that of a file of the package: importing the file would put the module in its place.
 
-    :param homes: file of the package, without ``.py`` -> the names that it has, separated by spaces.
+    :param homes: file of the package, without ``.py``, or of another one (``"pybpf.sys.bpf"``) -> the names that it
+        has, separated by spaces.
     """
-    home = {name: file for file, names in homes.items() for name in names.split()}
+    top = package.partition(".")[0] + "."
+    home = {
+        name: file if file.startswith(top) else f"{package}.{file}"
+        for file, names in homes.items()
+        for name in names.split()
+    }
 
     def __getattr__(name: str) -> Any:
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{package}.{home[name]}"), name)
+        value = getattr(import_module(home[name]), name)
         setattr(sys.modules[package], name, value)  # next time it is found without coming here
         return value
 

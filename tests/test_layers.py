@@ -127,6 +127,15 @@ def test_import_is_light() -> None:
     assert own <= {"pybpf.errors", "pybpf.lazy"}, f"import pybpf loads {sorted(own)}"
 
 
+def test_a_tracer_loads_what_it_uses() -> None:
+    """Making one loads no kind of probe, reader of ELF or BTF views, no parser of options, no table of causes."""
+    heavy = {"argparse", "asyncio", "difflib", "elftools", "json", "string", "subprocess", "textwrap"}
+    loaded = _loaded_by("from pybpf import Tracer; from pybpf.lang import comm, pid; Tracer()")
+    assert not loaded & heavy
+    unused = ("attach.kinds.", "symbols", "btf.view", "btf.render", "asm.parse", "prog.verifier", "sys.causes", "cli")
+    assert not [name for name in sorted(loaded) if name.startswith(tuple(f"pybpf.{each}" for each in unused))]
+
+
 def test_elf_reader_is_loaded_on_demand() -> None:
     packages = [name for name in LAYERS[1:] if (ROOT / "pybpf" / name / "__init__.py").exists()]
     loaded = _loaded_by("import " + ", ".join(f"pybpf.{name}" for name in packages))

@@ -105,7 +105,7 @@ class Code:
         return f"<Code: {len(self.insns)} instructions, {self.slots} slots, {len(self.labels)} labels>"
 
     def __str__(self) -> str:
-        from pybpf.asm.disassemble import disassemble  # which takes a Code, and so is above this file
+        from pybpf.asm.disassembler import disassemble  # which takes a Code, and so is above this file
 
         return disassemble(self)
 

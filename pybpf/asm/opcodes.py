@@ -26,15 +26,15 @@ Sources: include/uapi/linux/bpf.h, Documentation/bpf/standardization/instruction
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from string import Formatter
 from typing import NamedTuple
 
 from pybpf.asm.insn import LD_IMM64, Insn
 
 __all__ = [
     "ALU", "ATOMIC_CMPXCHG", "ATOMIC_FETCH", "ATOMIC_LOAD_ACQUIRE", "ATOMIC_OPS", "ATOMIC_STORE_RELEASE",
-    "ATOMIC_XCHG", "FEATURES", "FORMS", "FORMS_BY_CODE", "JUMPS", "Form", "find_form",
+    "ATOMIC_XCHG", "FEATURES", "FORMS", "FORMS_BY_CODE", "JUMPS", "Form", "find_form", "places_of",
 ]  # fmt: skip
 
 #: What a row may need, and the upstream release that brought it. Which of them a kernel has is for a probe to say.
@@ -57,6 +57,8 @@ FEATURES = {
     "internal": "(made by the verifier; seen in dumps, refused in programs that are loaded)",
 }
 
+#: a placeholder, maybe with a format, in the text of a form
+_PLACE = re.compile(r"\{(\w+)[^}]*\}")
 _LD, _LDX, _ST, _STX, _ALU32, _JMP, _JMP32, _ALU64 = range(8)
 _X = 0x08  # the second operand is a register
 _MEM, _MEMSX, _ABS, _IND, _ATOMIC = 0x60, 0x80, 0x20, 0x40, 0xC0
@@ -151,22 +153,23 @@ class Form(NamedTuple):
     @property
     def shape(self) -> str:
         """The text for people, operands in angle brackets: ``r<dst> += <imm>``."""
-        return "".join(text + (f"<{name}>" if name else "") for text, name, _, _ in Formatter().parse(self.text))
+        return _PLACE.sub(r"<\1>", self.text)
 
 
-def _names(template: str) -> frozenset[str]:
-    return frozenset(name for _, name, _, _ in Formatter().parse(template) if name)
+def places_of(template: str) -> frozenset[str]:
+    """The names of the placeholders of a text."""
+    return frozenset(_PLACE.findall(template))
 
 
 def _row(
     code: int, text: str, symbolic: str = "", feature: str = "", *, src: int = 0, off: int = 0, imm: int = 0
 ) -> Form:
     keep = {"dst": -1, "src": -1, "off": -1, "imm": (1 << 64) - 1 if code == LD_IMM64 else (1 << 32) - 1}
-    places = _names(text)
+    places = places_of(text)
     for place in places:
         field, bits = _PLACES[place]
         keep[field] &= ~bits
-    ref = next(iter(_names(symbolic) & {"label", "map", "kfunc"}), "")
+    ref = next(iter(places_of(symbolic) & {"label", "map", "kfunc"}), "")
     return Form(
         code,
         text,

@@ -18,13 +18,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from string import Formatter
 from typing import NamedTuple, NoReturn
 
 from pybpf.asm.code import Code, Item, check_label
 from pybpf.asm.helpers import HELPERS
 from pybpf.asm.insn import Insn, KfuncRef, Label, MapRef, Ref, SourceLine, slots
-from pybpf.asm.opcodes import FORMS, Form
+from pybpf.asm.opcodes import FORMS, Form, places_of
 from pybpf.asm.text import fault, signed32
 from pybpf.errors import AsmError
 
@@ -162,7 +161,7 @@ def _grammar() -> _Grammar:
     words: set[str] = set()
     for form in FORMS:
         for template in _templates(form):
-            names = {name: _SAMPLES[name] for _, name, _, _ in Formatter().parse(template) if name}
+            names = {name: _SAMPLES[name] for name in places_of(template)}
             tokens = list(_tokens(template.format_map(names)))
             values = [token.value for token in tokens if token.value is not None]
             places = tuple(_PLACEHOLDERS.get(str(value), value) for value in values)

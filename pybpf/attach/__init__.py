@@ -1,20 +1,23 @@
 """Attaching programs: one file per kind of probe, each giving a link that detaches when it is closed."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from pybpf.attach.events import PerfEvent, find_event
-from pybpf.attach.fentry import fentry, fexit, fmod_ret
-from pybpf.attach.interval import interval
-from pybpf.attach.iterator import IteratorLink, iterator
-from pybpf.attach.kprobe import kprobe, kretprobe
-from pybpf.attach.kprobes import kprobes
-from pybpf.attach.link import Link, MultiLink
-from pybpf.attach.perf_event import perf_event
-from pybpf.attach.rawtp import btf_tracepoint, raw_tracepoint
-from pybpf.attach.tracepoint import tracepoint, tracepoint_fields
-from pybpf.attach.uprobe import uprobe, uretprobe
-from pybpf.attach.uprobe_multi import uprobes
-from pybpf.attach.usdt import usdt
+from pybpf.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from pybpf.attach.events import PerfEvent, find_event
+    from pybpf.attach.kinds.fentry import fentry, fexit, fmod_ret
+    from pybpf.attach.kinds.interval import interval
+    from pybpf.attach.kinds.iterator import IteratorLink, iterator
+    from pybpf.attach.kinds.kprobe import kprobe, kretprobe
+    from pybpf.attach.kinds.kprobes import kprobes
+    from pybpf.attach.kinds.perf_event import perf_event
+    from pybpf.attach.kinds.rawtp import btf_tracepoint, raw_tracepoint
+    from pybpf.attach.kinds.tracepoint import tracepoint, tracepoint_fields
+    from pybpf.attach.kinds.uprobe import uprobe, uretprobe
+    from pybpf.attach.kinds.uprobe_multi import uprobes
+    from pybpf.attach.kinds.usdt import usdt
+    from pybpf.attach.link import Link, MultiLink
 
 __all__ = [
     "IteratorLink",
@@ -40,3 +43,22 @@ __all__ = [
     "uretprobe",
     "usdt",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "events": "PerfEvent find_event",
+        "kinds.fentry": "fentry fexit fmod_ret",
+        "kinds.interval": "interval",
+        "kinds.iterator": "IteratorLink iterator",
+        "kinds.kprobe": "kprobe kretprobe",
+        "kinds.kprobes": "kprobes",
+        "kinds.perf_event": "perf_event",
+        "kinds.rawtp": "btf_tracepoint raw_tracepoint",
+        "kinds.tracepoint": "tracepoint tracepoint_fields",
+        "kinds.uprobe": "uprobe uretprobe",
+        "kinds.uprobe_multi": "uprobes",
+        "kinds.usdt": "usdt",
+        "link": "Link MultiLink",
+    },
+)

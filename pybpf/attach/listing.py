@@ -134,7 +134,7 @@ def _raw_tracepoint_arguments(names: list[str]) -> Iterator[tuple[str, ...]]:
 
 def _functions(pattern: str) -> Iterator[str]:
     """The functions that ftrace can hook, which are those that kprobes take too; else all of the symbol table."""
-    from pybpf.attach.kprobes import traceable_functions
+    from pybpf.attach.kinds.kprobes import traceable_functions
     from pybpf.symbols import kernel_functions
 
     traceable = traceable_functions()

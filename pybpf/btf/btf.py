@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from functools import cache, cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pybpf.btf import function, kernel, member, render, view
+from pybpf.btf import function, kernel, member
 from pybpf.btf.function import TRACEPOINT_PREFIX, Function
 from pybpf.btf.kinds import Kind
 from pybpf.btf.member import BitLoad, Member
 from pybpf.btf.reader import Types
+
+if TYPE_CHECKING:
+    from pybpf.btf.view import Views
 
 __all__ = ["Btf"]
 
@@ -96,6 +99,8 @@ class Btf(Types):
         :param offsets: say each member's offset and size in bytes in a comment.
         :raises BtfError: it is malformed, or too large to print.
         """
+        from pybpf.btf import render  # only here: few programs print types
+
         return render.c(self, self.id_of(what), offsets)
 
     def declaration(self, what: int | str, name: str = "") -> str:
@@ -103,6 +108,8 @@ class Btf(Types):
 
         :raises BtfError: it is malformed, or too large to print.
         """
+        from pybpf.btf import render
+
         return render.declaration(self, self.id_of(what), name)
 
     def ctype(self, what: int | str) -> type[Any]:
@@ -110,8 +117,10 @@ class Btf(Types):
         return self._views.ctype(self.id_of(what))
 
     @cached_property
-    def _views(self) -> view.Views:
-        return view.Views(self)
+    def _views(self) -> Views:
+        from pybpf.btf.view import Views  # only here: few maps have values of the kernel's types
+
+        return Views(self)
 
 
 @cache

@@ -10,7 +10,6 @@ from typing import Any
 from pybpf.asm import Code, Item, Label
 from pybpf.asm.code import check_label
 from pybpf.compiler.callgraph import CallGraph
-from pybpf.compiler.check import check as check_unit
 from pybpf.compiler.emit import emit
 from pybpf.compiler.frame import STACK, SpillFrame, plan_frame
 from pybpf.compiler.ir import Function, Unit
@@ -20,7 +19,6 @@ from pybpf.compiler.regalloc import allocate
 from pybpf.compiler.select import select
 from pybpf.compiler.sharing import share_places
 from pybpf.compiler.target import Target
-from pybpf.compiler.text import format_unit
 from pybpf.errors import CompileError
 from pybpf.maps import MapSpec
 from pybpf.prog import ProgramSpec
@@ -59,8 +57,12 @@ def compile_unit(unit: Unit, target: Target, *, check: bool = False, stages: boo
     for name, run in (("source", _nothing), *PASSES):
         run(unit, target)
         if check:
+            from pybpf.compiler.check import check as check_unit
+
             check_unit(unit)
         if stages:
+            from pybpf.compiler.text import format_unit
+
             texts[name] = format_unit(unit)
     linker = _Linker(unit, target, stages)
     code = linker.link()

@@ -11,6 +11,36 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from pybpf.asm import (
+    DW,
+    R0,
+    R1,
+    R2,
+    R10,
+    W0,
+    B,
+    W,
+    add,
+    atomic_add,
+    bswap,
+    call,
+    call_local,
+    exit_,
+    goto,
+    gotol,
+    jeq,
+    jlt,
+    ld_map_value,
+    ldsx,
+    ldx,
+    load_acquire,
+    may_goto,
+    mov,
+    movsx,
+    sdiv,
+    store_release,
+    stx,
+)
 from pybpf.errors import NotFoundError
 from pybpf.sys import probes
 from pybpf.sys.bpf import AttachType, Attr, Cmd, MapFlags, MapType, ProgFlags, ProgType
@@ -120,19 +150,16 @@ def _test_run(kind: ProgType, flags: int = 0, **fields: Any) -> Result:
 
 
 #: Longer than any name: the last bytes of the room are zero only if the helper writes what follows the name.
-_COMM = """
-    r1 = -1
-    *(u64 *)(r10 - 32) = r1
-    *(u64 *)(r10 - 24) = r1
-    *(u64 *)(r10 - 16) = r1
-    *(u64 *)(r10 - 8) = r1
-    r1 = r10
-    r1 += -32
-    r2 = 32
-    call bpf_get_current_comm
-    r0 = *(u8 *)(r10 - 1)
-    exit
-"""
+_COMM = (
+    mov(R1, -1),
+    *(stx(DW, R10, offset, R1) for offset in (-32, -24, -16, -8)),
+    mov(R1, R10),
+    add(R1, -32),
+    mov(R2, 32),
+    call("get_current_comm"),
+    ldx(B, R0, R10, -1),
+    exit_(),
+)
 
 
 def _comm_padded() -> Result:
@@ -178,8 +205,8 @@ def _freeze() -> Result:
 
 def _map_value() -> Result:
     with probes.made_map(MapType.ARRAY) as made:
-        text = "r1 = map[m][0]+0\nr0 = *(u32 *)(r1 +0)\nr0 = 0\nexit"
-        probes.program(ProgType.SOCKET_FILTER, text, map_fd=made.fileno()).close()
+        code = (ld_map_value(R1, "m"), ldx(W, R0, R1), *probes.RETURN_0)
+        probes.program(ProgType.SOCKET_FILTER, code, map_fd=made.fileno()).close()
         return YES
 
 
@@ -299,20 +326,21 @@ def _attach() -> Iterable[Feature]:
                             prog_flags=ProgFlags.SLEEPABLE))  # fmt: skip
 
 
+_RETURN_0 = probes.RETURN_0
 #: name, text, release, program; the names are those of :data:`pybpf.asm.FEATURES` where it has one
 _INSTRUCTIONS = (
-    ("jmp32", "comparisons of 32 bits", "5.1", "r0 = 0\nif w0 == 0x0 goto pc+0\nexit"),
-    ("subprog", "local calls", "4.16", "call pc+1\nexit\nr0 = 0\nexit"),
-    ("bounded_loop", "loops that end", "5.3", "r0 = 0\nr0 += 1\nif r0 < 0x8 goto pc-2\nr0 = 0\nexit"),
+    ("jmp32", "comparisons of 32 bits", "5.1", (mov(R0, 0), jeq(W0, 0, 0), exit_())),
+    ("subprog", "local calls", "4.16", (call_local(1), exit_(), *_RETURN_0)),
+    ("bounded_loop", "loops that end", "5.3", (mov(R0, 0), add(R0, 1), jlt(R0, 8, -2), *_RETURN_0)),
     ("atomics", "atomics that fetch, and, or, xor, exchange", "5.12",
-     "r0 = 0\n*(u64 *)(r10 -8) = r0\nr1 = 1\nr1 = atomic64_fetch_add((u64 *)(r10 -8), r1)\nexit"),
+     (mov(R0, 0), stx(DW, R10, -8, R0), mov(R1, 1), atomic_add(DW, R10, -8, R1, fetch=True), exit_())),
     ("cpu_v4", "signed division, sign extension, byte swaps, long jumps", "6.6",
-     "r1 = 7\nr1 s/= 2\nr1 = (s8)r1\nr1 = bswap64 r1\n*(u64 *)(r10 -8) = r1\nr2 = *(s8 *)(r10 -8)\n"
-     "if r2 == 0x0 goto pc+1\ngotol pc+1\nr2 = 0\nr0 = 0\nexit"),
-    ("gotol", "long jumps", "6.6", "r0 = *(u32 *)(r1 +0)\nif r0 == 0x0 goto pc+1\ngotol pc+1\nr0 = 0\nr0 = 0\nexit"),
-    ("may_goto", "loops that the kernel bounds", "6.9", "r0 = 0\nmay_goto pc+1\ngoto pc-2\nexit"),
+     (mov(R1, 7), sdiv(R1, 2), movsx(R1, R1, 8), bswap(R1, 64), stx(DW, R10, -8, R1), ldsx(B, R2, R10, -8),
+      jeq(R2, 0, 1), gotol(1), mov(R2, 0), *_RETURN_0)),
+    ("gotol", "long jumps", "6.6", (ldx(W, R0, R1), jeq(R0, 0, 1), gotol(1), mov(R0, 0), *_RETURN_0)),
+    ("may_goto", "loops that the kernel bounds", "6.9", (mov(R0, 0), may_goto(1), goto(-2), exit_())),
     ("acquire_release", "load-acquire and store-release", "6.15",
-     "r0 = 0\n*(u64 *)(r10 -8) = r0\nr1 = load_acquire((u64 *)(r10 -8))\nstore_release((u64 *)(r10 -8), r1)\nexit"),
+     (mov(R0, 0), stx(DW, R10, -8, R0), load_acquire(DW, R1, R10, -8), store_release(DW, R10, -8, R1), exit_())),
 )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 __all__ = ["did_you_mean", "near"]
 
@@ -23,6 +22,8 @@ def near(name: str, known: Iterable[str], most: int = 3) -> list[str]:
         if (abs(len(each) - len(name)) <= _LENGTH and (each.startswith(first) or each.endswith(last)))
         or (name and name in each)
     ]
+    from difflib import get_close_matches  # only here: most runs misspell nothing
+
     alike.sort(key=lambda each: abs(len(each) - len(name)))
     return get_close_matches(name, alike[:_MOST], most, 0.6)
 

@@ -7,13 +7,13 @@ import errno
 import mmap
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from functools import cache
 from typing import Any, NamedTuple
 
-from pybpf.asm import assemble, encode, find_helper
+from pybpf.asm import R0, Code, Item, call, encode, exit_, find_helper, mov
 from pybpf.errors import errno_text
 from pybpf.sys.bpf import AttachType, Attr, Cmd, MapFlags, MapType, ProgType, bpf
 from pybpf.sys.fd import Fd
@@ -46,7 +46,7 @@ __all__ = [
     "traced",
 ]
 
-RETURN_0 = "r0 = 0\nexit"
+RETURN_0 = (mov(R0, 0), exit_())
 _LOG_SIZE = 1 << 16
 _HELPER_MISSING = ("unknown func", "cannot use helper", "invalid func")
 #: not the feature's fault: trying again later may give another answer
@@ -107,9 +107,11 @@ class VerifierAnswer(OSError):
     log = ""
 
 
-def program(kind: ProgType, text: str = RETURN_0, *, log: bool = False, map_fd: int = -1, **fields: Any) -> Fd:
+def program(
+    kind: ProgType, items: Iterable[Item] = RETURN_0, *, log: bool = False, map_fd: int = -1, **fields: Any
+) -> Fd:
     """Load a small program, in which ``m`` is a map. :raises OSError: plain; with ``log`` a VerifierAnswer."""
-    code = encode(assemble(text), maps={"m": map_fd} if map_fd >= 0 else {}, endian=sys.byteorder)
+    code = encode(Code(items), maps={"m": map_fd} if map_fd >= 0 else {}, endian=sys.byteorder)
     attr = Attr(Cmd.PROG_LOAD, prog_type=kind, insns=code, insn_cnt=len(code) // 8, license=b"GPL\0", **fields)
     if kind == ProgType.KPROBE:
         attr["kern_version"] = kernel_version()
@@ -126,10 +128,10 @@ def program(kind: ProgType, text: str = RETURN_0, *, log: bool = False, map_fd: 
         raise answer from None
 
 
-def insns(text: str, kind: ProgType = ProgType.SOCKET_FILTER, **fields: Any) -> Result:
+def insns(items: Iterable[Item], kind: ProgType = ProgType.SOCKET_FILTER, **fields: Any) -> Result:
     """Whether the verifier takes these instructions: they must be reachable and harmless."""
     try:
-        program(kind, text, log=True, **fields).close()
+        program(kind, items, log=True, **fields).close()
     except VerifierAnswer as error:
         if not error.log or error.errno in _TRANSIENT:  # the descriptor is made after the log
             return judge(error)
@@ -161,7 +163,7 @@ def _helper(name: str, kind: ProgType) -> Result:
         if not known_to_verifier(kind, **fields):  # some hosts allow tracepoints only
             fields = {"expected_attach_type": AttachType.TRACE_RAW_TP, "attach_btf_id": kernel_type(TYPEDEF, NEWTASK)}
     try:
-        program(kind, f"call bpf_{name}\n{RETURN_0}", log=True, **fields).close()
+        program(kind, (call(name), *RETURN_0), log=True, **fields).close()
     except VerifierAnswer as error:
         if not error.log:
             raise

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from pybpf.attach import Link, uprobe, uprobes, uretprobe
-from pybpf.attach.uprobe import attach_by_tracefs, find_place
-from pybpf.attach.uprobe_multi import attach_places, find_places, uprobe_multi
+from pybpf.attach.kinds.uprobe import attach_by_tracefs, find_place
+from pybpf.attach.kinds.uprobe_multi import attach_places, find_places, uprobe_multi
 from pybpf.errors import BpfError, ClosedError, KernelError, NotFoundError, PackError, UnsupportedError
 from pybpf.maps import Array
 from pybpf.prog import Program
@@ -225,7 +225,7 @@ def test_what_does_not_exist(program: Program, native: str) -> None:
 
 
 def uprobe_place_of_no_process(program: Program) -> None:
-    from pybpf.attach.uprobe import attach_place
+    from pybpf.attach.kinds.uprobe import attach_place
 
     attach_place(program, find_place("libc", "getppid"), pid=0x7FFFFFFF)
 
@@ -373,7 +373,7 @@ MANY = ["getppid", "getpid", "getuid", "geteuid", "getgid", "getegid"]
 @pytest.fixture(params=["best", "one_by_one"])
 def mechanism(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "one_by_one":
-        monkeypatch.setattr("pybpf.attach.uprobe_multi.has", lambda _: False)
+        monkeypatch.setattr("pybpf.attach.kinds.uprobe_multi.has", lambda _: False)
     return str(request.param)
 
 
@@ -502,7 +502,7 @@ def test_process_that_ended_is_not_searched_for_among_the_functions(hits: Hits) 
 @pytest.mark.needs("uprobe_multi")
 def test_what_pid_means_to_multi_links() -> None:
     """Known of the kernels that the suite runs on; from 6.6 until 6.10 it is the number of a thread."""
-    from pybpf.attach.uprobe_multi import _pid_is_process
+    from pybpf.attach.kinds.uprobe_multi import _pid_is_process
 
     release = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
     if release >= (6, 10):

@@ -38,8 +38,8 @@ from pybpf.asm import (
     st,
 )
 from pybpf.attach import usdt
+from pybpf.attach.kinds.usdt import attach_usdt, find_usdt_places
 from pybpf.attach.semaphore import Semaphore, semaphore_address
-from pybpf.attach.usdt import attach_usdt, find_usdt_places
 from pybpf.errors import BpfError, NotFoundError, UnsupportedError
 from pybpf.maps import Array
 from pybpf.prog import Program

@@ -16,8 +16,8 @@ import pytest
 
 from pybpf.asm import DW, R0, R1, R6, Code, exit_, jne, ldx, mov
 from pybpf.attach import Link, MultiLink, kprobe, kprobes, kretprobe, perf_link
-from pybpf.attach.kprobe import attach_by_tracefs, attach_kernel_place, kernel_place
-from pybpf.attach.kprobes import find_functions, traceable_functions
+from pybpf.attach.kinds.kprobe import attach_by_tracefs, attach_kernel_place, kernel_place
+from pybpf.attach.kinds.kprobes import find_functions, traceable_functions
 from pybpf.errors import BpfError, KernelError, NotFoundError, PackError, UnsupportedError, VerifierError
 from pybpf.prog import Program, ProgramSpec
 from pybpf.symbols import functions_named, kernel_functions

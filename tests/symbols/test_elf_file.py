@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pybpf.attach.uprobe import place_in
+from pybpf.attach.kinds.uprobe import place_in
 from pybpf.errors import BpfError, NotFoundError
 from pybpf.symbols import ElfFile, find_binary, usdt_sites
 from tests.symbols.elfmaker import (

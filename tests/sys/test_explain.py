@@ -14,7 +14,7 @@ import pytest
 
 from pybpf.arch import host_arch
 from pybpf.errors import KernelError, PermissionDenied, UnsupportedError
-from pybpf.sys import causes, explain, privilege
+from pybpf.sys import causes, explain, privilege, reasons
 from pybpf.sys.bpf import Attr, Cmd, MapFlags, MapType, ProgType, bpf
 from pybpf.sys.explain import explaining
 from pybpf.sys.fd import Fd
@@ -226,7 +226,7 @@ def test_perf_events_that_are_not_there() -> None:
 
 def test_every_meaning_of_an_errno_is_a_sentence_part() -> None:
     """Each check of the tables, on a failure without arguments, gives a cause or nothing, and is fast to ask."""
-    for what, number in explain._CHECKS:
+    for what, number in reasons._CHECKS:
         found = explain.explain("do it", OSError(number, ""), what)
         assert str(found).startswith("cannot do it: ")
         assert found.errno == number
@@ -237,7 +237,7 @@ def test_a_check_that_fails_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     def broken(failure: causes.Failure) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(explain, "_ALWAYS", {errno.EIO: (broken, lambda failure: causes.Cause("found"))})
+    monkeypatch.setattr(reasons, "_ALWAYS", {errno.EIO: (broken, lambda failure: causes.Cause("found"))})
     found = explain.explain("do it", OSError(errno.EIO, ""), "other")
     assert str(found) == "cannot do it: found (EIO)"
 

@@ -9,6 +9,7 @@ import re
 import pytest
 
 from pybpf import asm
+from pybpf.asm import R0, R1, R9, exit_, mov
 from pybpf.errors import AsmError, NotFoundError
 from pybpf.sys import features, probes
 from pybpf.sys.bpf import Cmd, MapType, ProgType, bpf
@@ -73,8 +74,8 @@ def test_map_probes_agree_with_map_creation() -> None:
 
 @pytest.mark.root
 def test_what_no_kernel_has_is_no() -> None:
-    assert probes.insns("r0 = 0\nr1 = r9\nexit").support is Support.NO
-    assert "R9 !read_ok" in probes.insns("r0 = 0\nr1 = r9\nexit").detail
+    assert probes.insns((mov(R0, 0), mov(R1, R9), exit_())).support is Support.NO
+    assert "R9 !read_ok" in probes.insns((mov(R0, 0), mov(R1, R9), exit_())).detail
     assert probes.judge(OSError(errno.EINVAL, "")) == Result(Support.NO, "EINVAL: Invalid argument")
 
 
@@ -156,7 +157,7 @@ for limit in (free, free + 1, free + 2, before[0]):
 @pytest.mark.root
 def test_what_the_verifier_refuses_to_ordinary_users_is_not_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "lacks_privileges", lambda: ["CAP_BPF"])
-    result = probes.insns("r0 = 0\nr1 = r9\nexit")
+    result = probes.insns((mov(R0, 0), mov(R1, R9), exit_()))
     assert result.support is Support.NOT_ALLOWED
     assert result.detail.endswith("this process lacks CAP_BPF")
     probes._helper.cache_clear()

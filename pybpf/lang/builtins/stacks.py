@@ -6,7 +6,6 @@ import ast
 from collections.abc import Hashable, Iterator, Sequence
 from functools import lru_cache
 from sys import byteorder
-from textwrap import indent
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,7 +14,7 @@ from pybpf.lang.builtins.builtin import Lowering, builtin, call_helper, meant_fo
 from pybpf.lang.front.gen import Gen
 from pybpf.lang.values.val import Val
 from pybpf.maps import MapSpec
-from pybpf.report import key_text, printable
+from pybpf.report import printable
 from pybpf.sys.bpf import MapType
 from pybpf.types import Struct, StructLayout, array_of, layout, s32, u32, u64
 from pybpf.types.layout import TupleLayout
@@ -183,10 +182,14 @@ def _text(frames: Sequence[Symbol], number: int) -> str:
 def key_with_stacks(key: object) -> str:
     """A key as bpftrace writes it between brackets: the frames of a stack on lines of their own."""
     if isinstance(key, (KernelStack, UserStack)):
-        return "\n" + indent(str(key), "    ") + "\n"
+        return "\n" + "".join(f"    {line}\n" for line in str(key).splitlines())
     if isinstance(key, Struct) and type(key).__str__ is not Struct.__str__:
         return printable(str(key))
-    return ", ".join(map(key_with_stacks, key)) if isinstance(key, tuple) else key_text(key)
+    if isinstance(key, tuple):
+        return ", ".join(map(key_with_stacks, key))
+    from pybpf.report import key_text  # only here: most tracers print no maps
+
+    return key_text(key)
 
 
 @lru_cache(maxsize=256)

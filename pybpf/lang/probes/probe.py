@@ -12,7 +12,7 @@ from pybpf.lang.values.constants import Const
 from pybpf.sys.bpf import AttachType, ProgType
 
 if TYPE_CHECKING:
-    from pybpf.attach.usdt import UsdtPlace
+    from pybpf.attach.kinds.usdt import UsdtPlace
     from pybpf.compiler.ir import Operand
     from pybpf.compiler.target import Target
     from pybpf.lang.front.gen import Gen
@@ -136,7 +136,7 @@ class Probe:
         """
         found = self.options.get("places")
         if found is None:
-            from pybpf.attach.usdt import find_usdt_places
+            from pybpf.attach.kinds.usdt import find_usdt_places
 
             found = find_usdt_places(self.binary, self.name, pid=self.options.get("pid"))
         places: Sequence[UsdtPlace] = found

@@ -7,7 +7,6 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pybpf.attach.listing import list_probes
 from pybpf.attach.many import is_pattern
 from pybpf.errors import BpfError, BtfError, NotFoundError
 from pybpf.lang.values.pointers import Pointer, Rows, Text, value_at
@@ -204,6 +203,8 @@ def tracepoints_named(names: str | Sequence[str]) -> list[str]:
         if not is_pattern(pattern):
             found[pattern] = None
             continue
+        from pybpf.attach.listing import list_probes  # only here: few probes have patterns
+
         matching = [probe.name for probe in list_probes(f"tracepoint:{pattern}")]
         if not matching:
             raise NotFoundError(f"no tracepoint matches {pattern!r}; 'pybpf list' shows which there are")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from pybpf.lang.state.aggregates import HistogramMap, Tally
+from pybpf import report
+from pybpf.lang import state
 from pybpf.lang.state.counts import Counts
 from pybpf.lang.state.maps import ENTRIES
-from pybpf.report import LinearHistogram, Log2Histogram
 from pybpf.types import s64
 
 __all__ = ["MakesAggregates"]
@@ -30,44 +30,45 @@ class MakesAggregates:
     def _part(self, made: P) -> P:
         raise NotImplementedError
 
-    def _tally(self, way: str, key: Any, kind: Any, max_entries: int, name: str) -> Tally:
-        return self._part(Tally(way, self.counts, key, kind, max_entries, name))
+    def _tally(self, way: str, key: Any, kind: Any, max_entries: int, name: str) -> state.Tally:
+        return self._part(state.Tally(way, self.counts, key, kind, max_entries, name))
 
-    def count(self, key: Any = None, max_entries: int = ENTRIES, *, name: str = "") -> Tally:
+    def count(self, key: Any = None, max_entries: int = ENTRIES, *, name: str = "") -> state.Tally:
         """How often: ``x.add()``, ``x[key].add()``, ``x[key] += n``."""
         return self._tally("count", key, s64, max_entries, name)
 
-    def sum(self, key: Any = None, kind: Any = s64, max_entries: int = ENTRIES, *, name: str = "") -> Tally:
+    def sum(self, key: Any = None, kind: Any = s64, max_entries: int = ENTRIES, *, name: str = "") -> state.Tally:
         """The sum of values."""
         return self._tally("sum", key, kind, max_entries, name)
 
-    def min(self, key: Any = None, kind: Any = s64, max_entries: int = ENTRIES, *, name: str = "") -> Tally:
+    def min(self, key: Any = None, kind: Any = s64, max_entries: int = ENTRIES, *, name: str = "") -> state.Tally:
         """The smallest value; None where there was none."""
         return self._tally("min", key, kind, max_entries, name)
 
-    def max(self, key: Any = None, kind: Any = s64, max_entries: int = ENTRIES, *, name: str = "") -> Tally:
+    def max(self, key: Any = None, kind: Any = s64, max_entries: int = ENTRIES, *, name: str = "") -> state.Tally:
         """The largest value; None where there was none."""
         return self._tally("max", key, kind, max_entries, name)
 
-    def avg(self, key: Any = None, kind: Any = s64, max_entries: int = ENTRIES, *, name: str = "") -> Tally:
+    def avg(self, key: Any = None, kind: Any = s64, max_entries: int = ENTRIES, *, name: str = "") -> state.Tally:
         """The average, an integer, rounded towards zero."""
         return self._tally("avg", key, kind, max_entries, name)
 
-    def stats(self, key: Any = None, kind: Any = s64, max_entries: int = ENTRIES, *, name: str = "") -> Tally:
+    def stats(self, key: Any = None, kind: Any = s64, max_entries: int = ENTRIES, *, name: str = "") -> state.Tally:
         """Number, sum, average, smallest and largest: a :class:`~pybpf.report.Stats`."""
         return self._tally("stats", key, kind, max_entries, name)
 
     def histogram(
         self, key: Any = None, bits: int = 0, max_entries: int = ENTRIES, *, name: str = ""
-    ) -> HistogramMap:
+    ) -> state.HistogramMap:
         """How many values by powers of two: a :class:`~pybpf.report.Log2Histogram`.
 
         :param bits: 0 to 5: split each power of two into ``2**bits`` buckets.
         """
-        return self._part(HistogramMap(Log2Histogram({}, bits), self.counts, key, max_entries, name))
+        return self._part(state.HistogramMap(report.Log2Histogram({}, bits), self.counts, key, max_entries, name))
 
     def linear(
         self, lo: int, hi: int, step: int, key: Any = None, max_entries: int = ENTRIES, *, name: str = ""
-    ) -> HistogramMap:
+    ) -> state.HistogramMap:
         """How many values in steps from ``lo`` to ``hi``: a :class:`~pybpf.report.LinearHistogram`."""
-        return self._part(HistogramMap(LinearHistogram({}, lo, hi, step), self.counts, key, max_entries, name))
+        shape = report.LinearHistogram({}, lo, hi, step)
+        return self._part(state.HistogramMap(shape, self.counts, key, max_entries, name))

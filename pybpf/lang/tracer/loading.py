@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pybpf.attach.link import AnyLink
-from pybpf.attach.usdt import attach_usdt
 from pybpf.compiler.pipeline import Compiled, compile_unit
 from pybpf.compiler.target import Target
 from pybpf.errors import BpfError
@@ -49,6 +48,8 @@ def build(declared: Declared, target: Target, *, stages: bool = False) -> list[B
 
 def _at_places(probe: Probe) -> Attach:
     """Attaches to the sites that a USDT probe was compiled for."""
+    from pybpf.attach.kinds.usdt import attach_usdt
+
     places, pid = probe.places(), probe.options.get("pid")
     return by_spec(lambda spec, maps: attach_usdt(spec, places, maps=maps, pid=pid))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from pybpf.lang import state
 from pybpf.lang.state.counts import Counts
 from pybpf.lang.state.maps import (
     ENTRIES,
@@ -21,9 +22,10 @@ from pybpf.lang.state.maps import (
     Variable,
 )
 from pybpf.lang.state.output import PAGES, Events
-from pybpf.lang.state.specials import ArrayOfMaps, Bloom, HashOfMaps, Jumps, PerfCounter, TaskStorage
 from pybpf.lang.tracer.counting import MakesAggregates
-from pybpf.maps import EventReader, MapSpec
+
+if TYPE_CHECKING:
+    from pybpf.maps import EventReader, MapSpec
 
 __all__ = ["Makes"]
 
@@ -85,41 +87,41 @@ class Makes(MakesAggregates):
         """A trie of prefixes, see :class:`pybpf.maps.Ipv4Prefix` for a type of keys."""
         return self._part(Lpm(key, value, max_entries, self.counts, name))
 
-    def bloom(self, value: Any, max_entries: int, hashes: int = 5, *, name: str = "") -> Bloom:
+    def bloom(self, value: Any, max_entries: int, hashes: int = 5, *, name: str = "") -> state.Bloom:
         """A set that may say yes by mistake, never no (Linux 5.16).
 
         :param max_entries: how many values are expected.
         :param hashes: number of hash functions, 1 to 15.
         """
-        return self._part(Bloom(value, max_entries, self.counts, hashes, name))
+        return self._part(state.Bloom(value, max_entries, self.counts, hashes, name))
 
-    def task_storage(self, value: Any, *, name: str = "") -> TaskStorage:
+    def task_storage(self, value: Any, *, name: str = "") -> state.TaskStorage:
         """A value per task, a Struct, which goes when the task ends (Linux 5.11)."""
-        return self._part(TaskStorage(value, self.counts, name))
+        return self._part(state.TaskStorage(value, self.counts, name))
 
     def hash_of_maps(
         self, key: Any, inner: TracerMap | MapSpec, max_entries: int = ENTRIES, *, name: str = ""
-    ) -> HashOfMaps:
+    ) -> state.HashOfMaps:
         """A hash table of maps, which Python puts in.
 
         :param inner: what they look like: a map of the tracer, or a specification.
         """
-        return self._part(HashOfMaps(key, inner, self.counts, max_entries, name))
+        return self._part(state.HashOfMaps(key, inner, self.counts, max_entries, name))
 
-    def array_of_maps(self, inner: TracerMap | MapSpec, length: int, *, name: str = "") -> ArrayOfMaps:
+    def array_of_maps(self, inner: TracerMap | MapSpec, length: int, *, name: str = "") -> state.ArrayOfMaps:
         """An array of maps, which Python puts in; ``inner`` as for :meth:`hash_of_maps`."""
-        return self._part(ArrayOfMaps(inner, length, self.counts, name))
+        return self._part(state.ArrayOfMaps(inner, length, self.counts, name))
 
-    def jumps(self, length: int, *, name: str = "") -> Jumps:
+    def jumps(self, length: int, *, name: str = "") -> state.Jumps:
         """Programs to jump to, which Python puts in."""
-        return self._part(Jumps(length, self.counts, name))
+        return self._part(state.Jumps(length, self.counts, name))
 
-    def perf_counter(self, event: str, *, name: str = "") -> PerfCounter:
+    def perf_counter(self, event: str, *, name: str = "") -> state.PerfCounter:
         """How often a perf event has happened on a CPU since the tracer was attached: ``c.read()`` in a probe.
 
         :param event: of the kernel (``"page-faults"``) or the processor (``"cpu-cycles"``).
         """
-        return self._part(PerfCounter(event, self.counts, name))
+        return self._part(state.PerfCounter(event, self.counts, name))
 
     def events(self, kind: type[T], *, pages: int = PAGES, name: str = "") -> Events[T]:
         """A stream of events, each a ``kind``, a Struct: a ring buffer, or a perf buffer on kernels before 5.8.

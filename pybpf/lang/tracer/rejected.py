@@ -14,7 +14,7 @@ from pybpf.errors import VerifierError
 __all__ = ["advice_in_python", "in_python"]
 
 #: First match wins. Reasons that are not here keep the advice that they have.
-_ADVICE: tuple[tuple[re.Pattern[str], str], ...] = tuple((re.compile(pattern), advice) for pattern, advice in (
+_ADVICE: tuple[tuple[str, str], ...] = (
     (
         r"_or_null'|possibly null pointer|pointer arithmetic on \w+_or_null",
         "the value may be missing on one of the ways that lead here: write 'if x is None: return' before it is used",
@@ -73,12 +73,12 @@ _ADVICE: tuple[tuple[re.Pattern[str], str], ...] = tuple((re.compile(pattern), a
         r"pointer arithmetic|subtraction from stack pointer|32-bit pointer|pointer \+= pointer",
         "an address that the kernel watches over cannot be computed with: write pointer[n], or u64(pointer)",
     ),
-))  # fmt: skip
+)  # fmt: skip
 
 
 def advice_in_python(reason: str) -> str:
     """What to do about a verifier's reason in a probe, or ``""`` where nothing else can be said than of any program."""
-    return next((advice for pattern, advice in _ADVICE if pattern.search(reason)), "")
+    return next((advice for pattern, advice in _ADVICE if re.search(pattern, reason)), "")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import errno
 import re
 
 from pybpf.attach.check import check_attach_type, check_type
-from pybpf.attach.fentry import attach_tracing
+from pybpf.attach.kinds.fentry import attach_tracing
 from pybpf.attach.link import Link
 from pybpf.attach.perf_link import check_cookies
 from pybpf.errors import BpfError, KernelError, NotFoundError, UnsupportedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pybpf.asm.code import Code, Item
-from pybpf.asm.decode import Buffer, decode, decode_slot, unpack_slots
+from pybpf.asm.decoder import Buffer, decode, decode_slot, unpack_slots
 from pybpf.asm.insn import Insn, SourceLine
 from pybpf.asm.text import describe
 from pybpf.errors import AsmError

@@ -12,10 +12,10 @@ from itertools import groupby
 
 from pybpf.asm import R0, Code, exit_, mov
 from pybpf.attach.check import check_attach_type, check_type
+from pybpf.attach.kinds.uprobe import UserPlace, attach_place, explain_place, place_in
 from pybpf.attach.link import Closeable, Link, MultiLink
 from pybpf.attach.many import MOST_AT_ONCE, NO_MAPS, attach_many, check_cookies_of, is_pattern, u64s
 from pybpf.attach.perf_link import check_cookies
-from pybpf.attach.uprobe import UserPlace, attach_place, explain_place, place_in
 from pybpf.errors import BpfError, NotFoundError
 from pybpf.prog import Program, ProgramSpec
 from pybpf.prog.load import HasFd

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from pybpf.attach.check import check_attach_type, check_type
-from pybpf.attach.kprobe import KernelPlace, attach_kernel_place, kernel_place, no_kprobes, not_found
+from pybpf.attach.kinds.kprobe import KernelPlace, attach_kernel_place, kernel_place, no_kprobes, not_found
 from pybpf.attach.link import Link, MultiLink
 from pybpf.attach.many import MOST_AT_ONCE, NO_MAPS, attach_many, check_cookies_of, is_pattern, u64s
 from pybpf.attach.perf_link import check_cookies

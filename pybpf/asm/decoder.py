@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Union
 
-from pybpf.asm.encode import insn_struct
+from pybpf.asm.encoder import insn_struct
 from pybpf.asm.insn import LD_IMM64, Insn
 from pybpf.asm.text import describe, fault
 from pybpf.errors import AsmError

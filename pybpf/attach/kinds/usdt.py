@@ -10,11 +10,11 @@ import errno
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from pybpf.attach.kinds.uprobe import UserPlace
+from pybpf.attach.kinds.uprobe_multi import attach_places
 from pybpf.attach.link import MultiLink
 from pybpf.attach.many import NO_MAPS
 from pybpf.attach.semaphore import Semaphore, semaphore_address
-from pybpf.attach.uprobe import UserPlace
-from pybpf.attach.uprobe_multi import attach_places
 from pybpf.errors import BpfError, NotFoundError, UnsupportedError
 from pybpf.prog import Program, ProgramSpec
 from pybpf.prog.load import HasFd
