@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import string
 from typing import NamedTuple
 
 __all__ = ["TracepointField", "parse_format"]
 
 _FIELD = re.compile(r"^\tfield:([^;\n]+);\toffset:(\d+);\tsize:(\d+);(?:\tsigned:([01]);)?", re.MULTILINE)
-_DECLARATION = re.compile(r"(.*?)(\w+)((?:\[\w*\])*)")
+_WORD = string.ascii_letters + string.digits + "_"
 _COMMON = "common_"
 
 
@@ -32,8 +33,16 @@ def parse_format(text: str) -> list[TracepointField]:
     """The fields in order of offset, without those that all tracepoints have (``common_pid`` and so on)."""
     fields = []
     for declared, offset, size, signed in _FIELD.findall(text):
-        match = _DECLARATION.fullmatch(declared)
-        if match and not match[2].startswith(_COMMON):
-            kind = match[1].strip() + match[3]
-            fields.append(TracepointField(match[2], kind, int(offset), int(size), signed == "1"))
+        kind, name, lengths = _declaration(declared)
+        if name and not name.startswith(_COMMON):
+            fields.append(TracepointField(name, kind + lengths, int(offset), int(size), signed == "1"))
     return sorted(fields, key=lambda field: field.offset)
+
+
+def _declaration(text: str) -> tuple[str, str, str]:
+    """``"char prev_comm[16]"`` is ``("char", "prev_comm", "[16]")``; ``"__data_loc char[] s"`` ends with its name."""
+    end = len(text)
+    while end and text[end - 1] == "]":
+        end = max(text.rfind("[", 0, end), 0)
+    name = len(text[:end].rstrip(_WORD))
+    return text[:name].strip(), text[name:end], text[end:]

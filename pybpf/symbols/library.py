@@ -138,6 +138,11 @@ def every_mapping(pid: int) -> Iterator[Mapping]:
             text = file.read(_MOST_MAPS)
     except OSError as error:
         raise process_error(pid, error) from None
+    return parse_maps(text)
+
+
+def parse_maps(text: bytes) -> Iterator[Mapping]:
+    """What ``/proc/PID/maps`` says, line by line; what is no such line is left out."""
     return map(_mapping, _MAPS_LINE.finditer(text))
 
 

@@ -15,6 +15,7 @@ from pybpf.lang.state.counts import Counts
 from pybpf.lang.state.emitting import EmitVal
 from pybpf.lang.state.output import Events
 from pybpf.lang.values.constants import Const
+from pybpf.lang.values.memory import LARGEST
 from pybpf.lang.values.val import Val
 from pybpf.report import printable
 from pybpf.types import Struct, layout, u32
@@ -184,7 +185,10 @@ def _value(gen: Gen, piece: Piece, at: ast.AST) -> Val:
             val.refuse(gen, at, "cannot be printed in a probe: integers, text, structs and stacks can")
         val = val.number(gen, at)
     try:
-        zero = layout(val.kind).unpack(bytes(layout(val.kind).size))
+        size = layout(val.kind).size
+        if size > LARGEST:
+            gen.fail(at, f"{val.what} is too large to be printed, {size} bytes: at most {LARGEST} are")
+        zero = layout(val.kind).unpack(bytes(size))
     except TypeError:
         gen.fail(at, f"{val.what} cannot be printed; print its parts")
     try:
