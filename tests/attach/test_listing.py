@@ -43,6 +43,30 @@ def test_text_that_is_no_format_has_no_fields() -> None:
     assert parse_format("\tfield:;\toffset:x;\n\tfield:int") == []
 
 
+@pytest.mark.parametrize(
+    ("declared", "kind", "name"),
+    [
+        ("const char * filename", "const char *", "filename"),
+        ("char prev_comm[16]", "char[16]", "prev_comm"),
+        ("__data_loc char[] name", "__data_loc char[]", "name"),
+        ("u8 addr[2][3]", "u8[2][3]", "addr"),
+        ("x", "", "x"),
+    ],
+)
+def test_declarations(declared: str, kind: str, name: str) -> None:
+    (field,) = parse_format(f"\tfield:{declared};\toffset:8;\tsize:4;\tsigned:0;\n")
+    assert (field.type, field.name) == (kind, name)
+
+
+def test_names_of_any_length_are_read_at_once() -> None:
+    """In time that does not grow with the square of the length: that would take hours."""
+    name = "a" * 1_000_000
+    (field,) = parse_format(f"\tfield:int {name};\toffset:8;\tsize:4;\tsigned:0;\n")
+    assert field.name == name
+    assert parse_format(f"\tfield:int {']' * 1_000_000};\toffset:8;\tsize:4;\tsigned:0;\n") == []
+
+
+
 @pytest.mark.parametrize("kind", ["software", "hardware"])
 def test_listed_events_can_be_opened(kind: str) -> None:
     names = [probe.name for probe in list_probes(f"{kind}:*")]

@@ -34,7 +34,7 @@ PURE = (
     "tests/btf/test_btf_member.py",
     "tests/btf/test_btf_reader.py", "tests/maps/test_map_spec.py", "tests/maps/test_ring_memory.py",
     "tests/maps/test_ring_runs.py", "tests/symbols/test_address_tables.py", "tests/symbols/test_demangle.py",
-    "tests/symbols/test_elf_file.py", "tests/symbols/test_usdt_arguments.py",
+    "tests/symbols/test_elf_file.py", "tests/symbols/test_usdt_arguments.py", "tests/reliability/test_hostile.py",
 )  # fmt: skip
 #: What reads the symbols of large programs, which takes an emulated processor minutes.
 SLOW = ("tests/examples",)

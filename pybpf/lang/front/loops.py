@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pybpf.compiler.ranges import unsigned_range
 from pybpf.compiler.unknown import unknown_zero
 from pybpf.lang.front.frame import Loop
-from pybpf.lang.front.ranges import Range
+from pybpf.lang.front.ranges import Range, length
 from pybpf.lang.front.turns import MOST_TURNS, CallbackTurns, Numbers, Turns, turns_of
 from pybpf.lang.front.variables import Kept, Known, Unset, assume, is_number, join_bindings
 from pybpf.lang.values.constants import Const
@@ -203,16 +203,17 @@ def compile_for(gen: Gen, node: ast.For) -> None:
         else:
             _for_range(gen, node, over, Turns(gen, node))
         return
-    cost = len(known) * sum(1 for each in node.body for _ in ast.walk(each))
-    walked = len(known) * sum(map(_weight, node.body)) * gen.frame.times()
+    times = length(known)
+    cost = times * sum(1 for each in node.body for _ in ast.walk(each))
+    walked = times * sum(map(_weight, node.body)) * gen.frame.times()
     if cost <= UNROLL:
-        _unrolled(gen, node, over.elements(gen, node.iter), len(known))
+        _unrolled(gen, node, over.elements(gen, node.iter), times)
     elif walked <= (WALKED if long else MOST_WALKED) or not gen.target.has("bounded_loop"):
-        _for_range(gen, node, over, Turns(gen, node), len(known))
+        _for_range(gen, node, over, Turns(gen, node), times)
     elif long:
         _long(gen, node, over)
     else:
-        gen.fail(node, f"a loop of {len(known)} iterations{' in a loop' if walked > cost else ''} is too long for the "
+        gen.fail(node, f"a loop of {times} iterations{' in a loop' if walked > cost else ''} is too long for the "
                  "verifier of this kernel (Linux 5.17 has bpf_loop): make it shorter")  # fmt: skip
 
 

@@ -15,7 +15,15 @@ from pybpf.types import u64
 if TYPE_CHECKING:
     from pybpf.lang.front.gen import Gen
 
-__all__ = ["Range", "make_range"]
+__all__ = ["Range", "length", "make_range"]
+
+#: numbers of a range that are written out at most: unpacked, or gone through by zip() and its like
+_MOST_ELEMENTS = 4096
+
+
+def length(numbers: range) -> int:
+    """``len(numbers)``, which Python refuses above 2**63."""
+    return max(0, -((numbers.start - numbers.stop) // numbers.step))
 
 
 class Range(Val):
@@ -56,7 +64,7 @@ class Range(Val):
         from pybpf.lang.front.conditions import choose
 
         if self.constant is not None:
-            return Int(len(self.constant), u64)
+            return Int(length(self.constant), u64)
         first, last = (self.start, self.stop) if self.step > 0 else (self.stop, self.start)
         low, high = Int(first.scalar(gen, at), self.kind(gen, at)), Int(last.scalar(gen, at), self.kind(gen, at))
         distance = gen.b.emit("sub", high.operand, low.operand)
@@ -66,6 +74,8 @@ class Range(Val):
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         if self.constant is None:
             self.refuse(gen, at, "of run time has no fixed number of elements")
+        if length(self.constant) > _MOST_ELEMENTS:
+            self.refuse(gen, at, f"of {length(self.constant)} numbers is too long to be written out: loop over it")
         kind = self.kind(gen, at)
         return [Int(each, kind) for each in self.constant]
 

@@ -207,6 +207,9 @@ class Chars(Ref):
         if self.is_text:
             self._refuse_from_end(gen, part, at)
         if isinstance(part, slice):
+            for end in (part.start, part.stop, part.step):
+                if not isinstance(end, (int, type(None))):
+                    gen.fail(at, f"{end!r:.40} cannot be an end of a slice: x[:16]")
             start, stop, step = part.indices(self.size)
             if step != 1 or start >= stop:
                 gen.fail(at, f"a slice of {self.what} has a first and a last byte that are constant: x[:16]")
