@@ -92,8 +92,8 @@ class Counting:
                 names[ns_pid()] = comm()
 
         # No other task interrupts programs at records of tracepoints. At raw tracepoints it may since Linux 7.0, which
-        # then skips the program for that task: those are for who may not see tracefs.
-        records = features.has("tracefs")
+        # then skips the program for that task: those are for who may not see tracefs, or open events of tracepoints.
+        records = features.has("tracepoint")
 
         def enter_record(args: Any) -> None:
             enter(args.id)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pybpf.asm import HELPERS
-from pybpf.compiler.ir import Instr
+from pybpf.compiler.ir import Instr, Operand
 
-__all__ = ["FILLING_HELPERS", "OVERWRITING_HELPERS", "PURE_HELPERS", "is_pure_call", "is_removable_call", "reads_only"]
+__all__ = [
+    "FILLING_HELPERS", "OVERWRITING_HELPERS", "PURE_HELPERS", "is_pure_call", "is_removable_call", "reads_only",
+    "released",
+]  # fmt: skip
 
 #: Helpers whose result cannot change while a program runs. Programs do not change processor, even those that sleep:
 #: the kernel forbids migration around each run.
@@ -53,3 +56,11 @@ def reads_only(instr: Instr, position: int) -> bool:
     if position >= len(kinds):
         return False
     return kinds[position] in _READ_KINDS or kinds[position].endswith("MEM_RDONLY")
+
+
+def released(instr: Instr) -> Operand | None:
+    """What a helper call gives back to the kernel, such as a record of a ring buffer."""
+    if instr.op != "call":
+        return None
+    kinds = zip(HELPERS[instr.attrs["helper"]].args, instr.args)
+    return next((arg for kind, arg in kinds if kind.endswith("OBJ_RELEASE")), None)

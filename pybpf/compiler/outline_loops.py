@@ -4,7 +4,8 @@ What a loop needs of its function and what it changes is in a slot of that funct
 callback is given: what a turn leaves to the next one, what is needed behind the loop, and through which exit the loop
 is left. Before Linux 6.7 the verifier looks at one turn only, so it must know nothing there that holds in the first
 turn alone: integers that a turn leaves to the next one are unknown to it from the start, pointers that are tested may
-be null, and slots whose address is in the record are in scratch memory (:mod:`pybpf.compiler.frame`).
+be null, and slots whose address is in the record are in scratch memory (:mod:`pybpf.compiler.frame`). What a callback
+reserves it must give back itself: the blocks that do so on the ways out of the loop belong to the turn.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from __future__ import annotations
 from typing import Any
 
 from pybpf.compiler.build import result_type
+from pybpf.compiler.effects import released
 from pybpf.compiler.flow import Dominators
 from pybpf.compiler.ir import Block, Function, Instr, Operand, Unit
 from pybpf.compiler.ops import INT, NONE, PTR
 from pybpf.compiler.target import Target
-from pybpf.compiler.unknown import unknown_zero
+from pybpf.compiler.unknown import Unknown
 
 __all__ = ["outline_loops"]
 
@@ -98,16 +100,20 @@ class _Loop:
         ]
 
     def _inside(self) -> list[Block]:
-        """The header, and all from which the loop comes back to it."""
-        found = {self.header}
-        work = [each for each in self.header.predecessors if self.dominators.dominates(self.header, each)]
-        while work:
-            block = work.pop()
-            if block not in found:
-                found.add(block)
-                work += block.predecessors
-        self.blocks = found
-        return [block for block in self.function.blocks if block in found]
+        """The header, all from which the loop comes back to it, and what gives back on the ways out."""
+        back = [each for each in self.header.predecessors if self.dominators.dominates(self.header, each)]
+        self.blocks = _before(back, {self.header})
+        made = {instr for block in self.blocks for instr in block.instrs}
+        giving = []
+        for block in [each for each in self.function.blocks if each not in self.blocks]:
+            last = max((at for at, instr in enumerate(block.instrs, 1) if released(instr) in made), default=0)
+            if last:
+                giving.append(block)
+                _split(self.function, block, last)
+        if giving:
+            self.blocks = _before(giving, self.blocks)
+            self.dominators = Dominators(self.function)
+        return [block for block in self.function.blocks if block in self.blocks]
 
     def _arguments(self, instr: Instr, block: Block) -> list[Operand]:
         """The operands of an instruction of the loop that are needed inside: of its phis, those of its own edges."""
@@ -160,24 +166,47 @@ class _Loop:
         return _Writer(f"{self.header.name}_{name}", self.again.line)
 
 
+def _before(blocks: list[Block], known: set[Block]) -> set[Block]:
+    """Blocks, and all that lead to them, up to those that are known already."""
+    found, work = set(known), list(blocks)
+    while work:
+        block = work.pop()
+        if block not in found:
+            found.add(block)
+            work += block.predecessors
+    return found
+
+
+def _split(function: Function, block: Block, at: int) -> None:
+    """Let a new block follow with the instructions from ``at`` on."""
+    rest = Block(f"{block.name}_rest")
+    rest.instrs, rest.successors, rest.predecessors = block.instrs[at:], block.successors, [block]
+    for each in rest.successors:
+        each.predecessors = [rest if before is block else before for before in each.predecessors]
+    block.instrs[at:] = [Instr("jump", [], NONE, {}, block.instrs[at - 1].line)]
+    block.successors = [rest]
+    function.blocks.insert(function.blocks.index(block) + 1, rest)
+
+
 def _call(loop: _Loop, record: Instr, name: str, targets: list[Block]) -> list[Block]:
     """The blocks that take the place of the loop."""
     start, null, call = loop.writer("start"), loop.writer("null"), loop.writer("call")
     first = _first_values(loop, start)
-    zero = unknown_zero(start.emit)
+    unknown = Unknown(start.emit)
+    hidden = {phi: unknown.hide(first[phi]) if phi.type == INT else first[phi] for phi in loop.phis}
     tested = [phi for phi in loop.phis if phi.type == PTR and _is_tested(loop, phi)]
     made = [start.block, call.block]
     if tested:
         made.append(null.block)
-        start.end("branch", zero, 0, to=(call.block, null.block), cond="eq")
+        start.end("branch", unknown.zero, 0, to=(call.block, null.block), cond="eq")
         null.end("jump", to=(call.block,))
         for phi in tested:
-            first[phi] = call.emit("phi", first[phi], 0, type=PTR)
+            hidden[phi] = call.emit("phi", hidden[phi], 0, type=PTR)
     else:
         start.end("jump", to=(call.block,))
     call.store(record, 0, 0)
     for phi in loop.phis:
-        call.store(record, loop.places[phi], call.emit("add", zero, first[phi]) if phi.type == INT else first[phi])
+        call.store(record, loop.places[phi], hidden[phi])
     for value in loop.kept:
         call.store(record, loop.places[value], 0)
     for value in loop.captured:

@@ -1,4 +1,4 @@
-"""A zero of which no verifier knows that it is one: what it is added to has any value, as far as the verifier knows.
+"""Zeros of which no verifier knows that they are: what one is added to has any value, as far as the verifier knows.
 
 A loop that the verifier does not walk through turn by turn must not be checked, or cut down, for the values of its
 first turn only.
@@ -8,16 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pybpf.compiler.ir import Instr
+from pybpf.compiler.ir import Instr, Operand
 
-__all__ = ["unknown_zero"]
+__all__ = ["Unknown"]
 
 
-def unknown_zero(emit: Callable[..., Instr]) -> Instr:
-    """Write it; as :meth:`~pybpf.compiler.build.Builder.emit` does.
+class Unknown:
+    """Hides values from the verifier.
 
-    The kernel's clock of ticks has its highest bit never set. A product of what is 0 or 1 and of what has all values
-    has all values again, for the verifier.
+    :param emit: as :meth:`~pybpf.compiler.build.Builder.emit`.
     """
-    ticks = emit("call", helper="jiffies64")
-    return emit("mul", emit("lshr", ticks, 63), ticks)
+
+    def __init__(self, emit: Callable[..., Instr]) -> None:
+        self._emit = emit
+        self._hidden = 0
+        # The kernel's clock of ticks has its highest bit never set. A product of what is 0 or 1 and of what has all
+        # values has all values again, for the verifier.
+        ticks = emit("call", helper="jiffies64")
+        self.zero = emit("mul", emit("lshr", ticks, 63), ticks)
+
+    def hide(self, value: Operand) -> Instr:
+        """The value, as one that can be any.
+
+        Each gets a zero of its own: of copies, and of sums of one value and constants, verifiers since Linux 6.10
+        remember how they differ, and find turns that differ otherwise to be new ones, without an end.
+        """
+        self._hidden += 1
+        zero = self._emit("mul", self.zero, 2 * self._hidden + 1)
+        return zero if value == 0 else self._emit("add", zero, value)

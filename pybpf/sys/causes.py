@@ -178,6 +178,15 @@ def perf_buffer_limit(failure: Failure) -> Cause | None:
     )
 
 
+def paranoid(failure: Failure) -> Cause | None:
+    """Kernels of Debian, Ubuntu and Android have levels above 2, on which CAP_PERFMON does not count."""
+    level = failure.state.perf_event_paranoid
+    if level is None or level <= 2 or failure.state.has("CAP_SYS_ADMIN"):
+        return None
+    text = f"kernel.perf_event_paranoid is {level}: above 2 only CAP_SYS_ADMIN may open perf events"
+    return Cause(text, "run as root, or lower it: sysctl kernel.perf_event_paranoid=2", PermissionDenied)
+
+
 def other_refusal(failure: Failure) -> Cause | None:
     """Every privilege that is known to matter is there."""
     if capabilities(failure):  # asked once more: the check may have failed

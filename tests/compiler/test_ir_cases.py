@@ -67,10 +67,10 @@ head_start: <- entry
   v3 = call helper=jiffies64 : int
   v4 = lshr v3, 63
   v5 = mul v4, v3
+  v6 = mul v5, 3
   jump -> head_call
 head_call: <- head_start
   store v0, 0 offset=0 size=8
-  v6 = add v5, 0
   store v0, v6 offset=8 size=8
   store v0, v2 offset=16 size=8
   v7 = func func=f_loop
@@ -103,6 +103,103 @@ test_out1: <- test
 body_back0: <- body
   store v0, v3 offset=8 size=8
   ret 0
+""",
+    ),
+    Case(
+        "outline_loops",
+        "what a turn reserves it gives back itself, also where it leaves the loop",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = load v0 offset=0 size=8 signed=0 : int
+  jump -> head
+head:
+  v2 = phi 0, v6 : int
+  v3 = again most=10 : int
+  branch v3, 0 cond=ne -> body, done
+body:
+  v4 = call 16, 0, 0 helper=ringbuf_reserve : ptr
+  branch v4, 0 cond=eq -> done, room
+room:
+  v5 = load v4 offset=0 size=8 signed=0 : int
+  branch v5, v1 cond=eq -> found, next
+next:
+  call v4, 0 helper=ringbuf_submit
+  v6 = add v2, 1 : int
+  jump -> head
+found:
+  call v4, 0 helper=ringbuf_discard
+  ret v5
+done:
+  ret 1
+""",
+        """\
+entry:
+  v0 = slot size=32 align=8 name=loop
+  v1 = param index=0 : ptr
+  v2 = load v1 offset=0 size=8 signed=0 : int
+  jump -> head_start
+found_rest: <- head_exit2
+  ret v9
+done: <- head_exit0, head_exit1
+  ret 1
+head_start: <- entry
+  v3 = call helper=jiffies64 : int
+  v4 = lshr v3, 63
+  v5 = mul v4, v3
+  v6 = mul v5, 3
+  jump -> head_call
+head_call: <- head_start
+  store v0, 0 offset=0 size=8
+  store v0, v6 offset=8 size=8
+  store v0, 0 offset=16 size=8
+  store v0, v2 offset=24 size=8
+  v7 = func func=f_loop
+  v8 = call 10, v7, v0, 0 helper=loop : int
+  v9 = load v0 offset=16 size=8 signed=0 : int
+  v10 = load v0 offset=0 size=8 signed=0 : int
+  branch v10, 2 cond=eq -> head_exit2, head_not2
+head_exit2: <- head_call
+  jump -> found_rest
+head_not2: <- head_call
+  branch v10, 1 cond=eq -> head_exit1, head_not1
+head_exit1: <- head_not2
+  jump -> done
+head_not1: <- head_not2
+  jump -> head_exit0
+head_exit0: <- head_not1
+  jump -> done
+func f_loop(int, ptr):
+head_turn:
+  v0 = param index=1 : ptr
+  v1 = load v0 offset=8 size=8 signed=0 : int
+  v2 = load v0 offset=24 size=8 signed=0 : int
+  jump -> head
+head: <- head_turn
+  jump -> body
+body: <- head
+  v3 = call 16, 0, 0 helper=ringbuf_reserve : ptr
+  branch v3, 0 cond=eq -> body_out0, room
+room: <- body
+  v4 = load v3 offset=0 size=8 signed=0 : int
+  branch v4, v2 cond=eq -> found, next
+next: <- room
+  call v3, 0 helper=ringbuf_submit
+  v5 = add v1, 1
+  jump -> next_back0
+found: <- room
+  call v3, 0 helper=ringbuf_discard
+  jump -> found_out0
+body_out0: <- body
+  store v0, 1 offset=0 size=8
+  ret 1
+next_back0: <- next
+  store v0, v5 offset=8 size=8
+  ret 0
+found_out0: <- found
+  store v0, v4 offset=16 size=8
+  store v0, 2 offset=0 size=8
+  ret 1
 """,
     ),
     Case(

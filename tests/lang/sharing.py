@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -33,9 +33,14 @@ class Shared:
         return f"map{self._number}"
 
     @contextmanager
-    def load(self, function: Callable[..., Any], *parts: Any) -> Iterator[harness.Loaded]:
-        """Load a function; ``parts`` are the maps and event streams that it uses and the test reads."""
-        with harness.load(function) as program, ExitStack() as readers:
+    def load(
+        self, function: Callable[..., Any], *parts: Any, without: Iterable[str] = ()
+    ) -> Iterator[harness.Loaded]:
+        """Load a function; ``parts`` are the maps and event streams that it uses and the test reads.
+
+        :param without: features of this kernel to do without.
+        """
+        with harness.load(function, without=without) as program, ExitStack() as readers:
             for part in (*parts, self.counts):
                 name = part.name
                 if name in program.maps:

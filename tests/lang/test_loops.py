@@ -11,10 +11,21 @@ from pybpf.compiler.ir import Unit
 from pybpf.compiler.pipeline import compile_unit
 from pybpf.compiler.target import Target
 from pybpf.errors import CompileError
-from pybpf.types import s64, u32, u64
+from pybpf.lang.state.maps import Array
+from pybpf.types import Struct, s64, u32, u64
 from tests.lang.harness import compiled, load
+from tests.lang.sharing import Shared
 
 MASK = (1 << 64) - 1
+
+
+class Cell(Struct):
+    count: u64
+    least: u64
+
+
+shared = Shared()
+cells = Array(Cell, 4, shared.counts, "cells")
 
 
 def total(n: u64):
@@ -257,6 +268,41 @@ def test_a_while_loop_ends_after_its_most_turns(without: tuple[str, ...]) -> Non
 
     with load(endless, without=without) as program:
         assert (program(5), program(4)) == (0, 1 << 23)
+
+
+def least_and(i):
+    return cells[2].least + i
+
+
+def of_a_cell(number: u64):
+    """Elements of an array in the condition of a loop, in the loop, and in what it calls."""
+    t = 0
+    while cells[1].least < number:
+        cells[1].least += 1
+        for i in range(number):
+            if i == 7:
+                return t
+            t += least_and(i) + cells[0].count
+    return t + 1
+
+
+@pytest.mark.root
+@pytest.mark.needs("helper_loop", "map_value", "test_run_raw_tp")
+@pytest.mark.parametrize("without", [(), BY_CALLBACK])
+def test_elements_of_arrays_in_loops(without: tuple[str, ...]) -> None:
+    with shared.load(of_a_cell, cells, without=without) as program:
+        cells[0], cells[2] = Cell(count=100), Cell(least=10)
+        assert program(3) == 3 * (110 + 111 + 112) + 1
+        assert program(9) == sum(range(110, 117))
+        assert cells[1].least == 4
+
+
+def test_no_way_out_of_a_loop_keeps_its_iterator() -> None:
+    """An element is always found; but where the verifier does not know that, the ways on which it is not end too."""
+    function = compiled(of_a_cell, Target.described("6.12")).functions[0]
+    absent = [block for block in function.blocks if block.name.startswith("absent")]
+    ended = [sum(instr.attrs.get("name") == "bpf_iter_num_destroy" for instr in block.instrs) for block in absent]
+    assert set(ended) == {1, 3}  # a condition has no more turns than one iterator
 
 
 def operations(unit: Unit) -> set[str]:

@@ -303,3 +303,19 @@ def test_a_cpu_that_is_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     error = OSError(errno.ENODEV, "")
     error.request = {"pid": -1, "cpu": 0, "type": PerfType.SOFTWARE}  # type: ignore[attr-defined]
     assert "CPU 0 is not online (ENODEV)" in str(explain.explain("x", error, "perf_event"))
+
+
+def test_levels_of_paranoia_beyond_the_kernels_own() -> None:
+    """Debian's default, 3: CAP_PERFMON does not count."""
+    state = privilege.privileges()._replace(
+        perf_event_paranoid=3, initial_user_ns=True, capabilities=frozenset({"CAP_PERFMON"})
+    )
+    failure = causes.Failure("perf_event", errno.EACCES, None, (), state)
+    found = causes.paranoid(failure)
+    assert found is not None and found.text.startswith("kernel.perf_event_paranoid is 3: ")
+    assert causes.paranoid(failure._replace(state=state._replace(perf_event_paranoid=2))) is None
+    assert causes.paranoid(failure._replace(state=state._replace(capabilities=frozenset({"CAP_SYS_ADMIN"})))) is None
+    call = "perf_event_open(pid=-1, cpu=0, type=1, config=0).close()"
+    answer = run(_code("open event", "perf_event", call), uid=NOBODY, caps=["PERFMON"])
+    level = privilege.sysctl("perf_event_paranoid") or 0
+    assert answer == "done" if level <= 2 else f"kernel.perf_event_paranoid is {level}" in answer

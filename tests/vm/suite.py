@@ -142,7 +142,9 @@ def _read_junit(outcome: Outcome, path: Path) -> None:
         bad = [child for child in case if child.tag in ("failure", "error")]
         skip = case.find("skipped")
         if bad:
-            outcome.failed[name] = "\n".join(f"{child.get('message', '')}\n{child.text or ''}" for child in bad)
+            # A test that fails, and again when it is torn down, is there twice: the first says why.
+            messages = [f"{child.get('message', '')}\n{child.text or ''}" for child in bad]
+            outcome.failed[name] = "\n".join([*filter(None, [outcome.failed.get(name)]), *messages])
         elif skip is not None:
             outcome.skipped[skip.get("message", "")] += 1
         else:

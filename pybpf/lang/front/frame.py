@@ -86,6 +86,7 @@ class Frame:
     :ivar annotated: variable -> its type, where the source says so.
     :ivar env: the variables here.
     :ivar returns: compiles ``return``.
+    :ivar whole: whether it is a function of the unit by itself, not a part of its caller.
     :ivar reserved: the streams of the ``with`` statements here.
     """
 
@@ -101,6 +102,7 @@ class Frame:
     returns: Callable[[Gen, Val, ast.AST], None] = _nowhere
     loops: list[Loop] = field(default_factory=list)
     reserved: list[Any] = field(default_factory=list)
+    whole: bool = False
 
     def where(self, node: ast.AST) -> SourceLine:
         """Where a node stands."""
@@ -122,6 +124,19 @@ class Frame:
                 return True
             frame = frame.caller
         return False
+
+    def abandon(self) -> None:
+        """Compile what must be done where the function of the unit is left from here."""
+        frame: Frame | None = self
+        while frame is not None:
+            frame.leave_loops()
+            frame = None if frame.whole else frame.caller
+
+    def leave_loops(self) -> None:
+        """Compile what must be done where this call is left from here."""
+        for loop in reversed(self.loops):
+            if loop.abandon is not None:
+                loop.abandon()
 
     def times(self) -> int:
         """How often the verifier walks through what is compiled here."""

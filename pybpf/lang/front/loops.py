@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from pybpf.compiler.ranges import unsigned_range
-from pybpf.compiler.unknown import unknown_zero
+from pybpf.compiler.unknown import Unknown
 from pybpf.lang.front.frame import Loop
 from pybpf.lang.front.ranges import Range, length
 from pybpf.lang.front.turns import MOST_TURNS, CallbackTurns, Numbers, Turns, turns_of
@@ -97,11 +97,11 @@ def _loop(
     gen.go(top)
     gen.land_open(top)
     before = gen.frame.env = _entered(gen, node, stored)
+    gen.frame.loops.append(Loop(leave, again, turns.end, times))  # also the condition may end the function
     turns.begin(top, done if isinstance(node, ast.For) else leave)
     given = len(leave.predecessors)
     begin(done)
     entered = gen.b.reachable
-    gen.frame.loops.append(Loop(leave, again, turns.end, times))
     gen.statements(node.body)
     gen.frame.loops.pop()
     no_way_out = len(leave.predecessors) == given and not done.predecessors
@@ -155,10 +155,12 @@ def _forget(gen: Gen, stored: frozenset[str]) -> None:
     """Let the verifier know nothing of the integers that a loop changes, so that it sees soon that no turn is new."""
     b, frame = gen.b, gen.frame
     changed = sorted(name for name in stored & frame.env.keys() if is_number(frame.env[name]))
-    zero = unknown_zero(b.emit) if changed else 0
+    if not changed:
+        return
+    unknown = Unknown(b.emit)
     for name in changed:
         variable = (frame.number, name, 0)
-        b.write(variable, b.emit("add", b.read(variable), zero))
+        b.write(variable, unknown.hide(b.read(variable)))
 
 
 def _entered(gen: Gen, node: ast.AST, stored: frozenset[str]) -> Env:

@@ -90,7 +90,7 @@ def _compile(gen: Gen, source: Source, frame: Frame, name: str, params: list[str
     outer = gen.frame, gen.b, gen.ctx
     function = Function(name, params=(PTR, *[INT] * len(params)))
     gen.unit.functions.append(function)
-    gen.frame, gen.b = frame, Builder(function)
+    gen.frame, gen.b, frame.whole = frame, Builder(function), True
     gen.ctx = gen.b.param(0)
     gen.b.line = frame.where(source.node)
     for index, param in enumerate(params):

@@ -187,9 +187,7 @@ def _pass(gen: Gen, node: ast.Pass) -> None:
 
 def _return(gen: Gen, node: ast.Return) -> None:
     value = Const(None) if node.value is None else gen.value(node.value)
-    for loop in reversed(gen.frame.loops):
-        if loop.abandon is not None:
-            loop.abandon()
+    gen.frame.leave_loops()
     gen.frame.returns(gen, value, node)
 
 

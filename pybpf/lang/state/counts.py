@@ -101,6 +101,7 @@ def element_address(gen: Gen, name: str, index: int = 0) -> Operand:
         raw.clear(gen, address.value, 0, size)
         b.jump(there)
     else:
+        gen.frame.abandon()
         b.ret(0)
     b.seal(there)
     b.start(there)
