@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", metavar="N", type=int, default=2, help="virtual machines at a time (2)")
     parser.add_argument("--timeout", metavar="S", type=float, default=suite.TIMEOUT,
                         help=f"seconds that one kernel may take ({suite.TIMEOUT:.0f})")  # fmt: skip
-    parser.add_argument("--slowest", action="store_true", help="show the slowest tests of each kernel")
+    parser.add_argument("--slowest", action="store_true", help="show the slowest tests and files of each kernel")
     parser.add_argument("--table", metavar="FILE", type=Path, help="write the results as a Markdown table")
     parser.add_argument("-k", metavar="EXPR", help="only tests that match, as in pytest")
     parser.add_argument("pytest", nargs="*", metavar="-- ARGUMENTS", help="more arguments to pytest")

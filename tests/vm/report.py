@@ -37,8 +37,9 @@ def lines(outcome: Outcome, *, slowest: bool = False) -> Iterator[str]:
         yield from (f"    {line}" for line in text)
     if outcome.problem:
         yield from (f"  {line}" for line in outcome.problem.splitlines())
-    if slowest and outcome.slowest:
+    if slowest:
         yield from (f"  {line}" for line in outcome.slowest.splitlines())
+        yield from (f"  {ms / 1000:.1f}s {module}" for module, ms in outcome.files.most_common(MOST_LINES))
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:

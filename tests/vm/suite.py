@@ -65,6 +65,7 @@ class Outcome:
     problem: str = ""  #: why there are no results, or not all
     unavailable: str = ""  #: why the kernel was not booted
     slowest: str = ""  #: pytest's table of slow tests
+    files: Counter[str] = field(default_factory=Counter)  #: module of tests -> milliseconds that it took
 
     @property
     def wrong_skips(self) -> dict[str, int]:
@@ -138,7 +139,9 @@ def _read(outcome: Outcome, done: qemu.Run) -> None:
 
 def _read_junit(outcome: Outcome, path: Path) -> None:
     for case in ElementTree.parse(path).iter("testcase"):
-        name = f"{case.get('classname', '')}::{case.get('name', '')}"
+        module = case.get("classname", "")
+        name = f"{module}::{case.get('name', '')}"
+        outcome.files[module] += int(1000 * float(case.get("time", 0)))
         bad = [child for child in case if child.tag in ("failure", "error")]
         skip = case.find("skipped")
         if bad:
