@@ -9,6 +9,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -252,6 +253,8 @@ def sleeper(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     copy = tmp_path / "my sleep"
     shutil.copy(os.path.realpath(shutil.which("sleep") or "/bin/sleep"), copy)
     process = subprocess.Popen([str(copy), "1000"])
+    while not any(mapping.path == str(copy) for mapping in mappings(process.pid)):  # it has begun to run
+        time.sleep(0.002)
     yield process, copy
     process.kill()
     process.wait()

@@ -271,6 +271,8 @@ for program in {programs!r}:
     with open("/proc/sys/kernel/ns_last_pid", "w") as file:
         file.write("4321")
     with subprocess.Popen([program], stdin=subprocess.PIPE) as process:
+        while program not in open(f"/proc/{{process.pid}}/maps").read():
+            time.sleep(0.002)
         print(process.pid, *symbols.user(process.pid, [{address}]))
         process.kill()
     time.sleep(0.01)  # within a millisecond it is not noticed
