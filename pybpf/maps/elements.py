@@ -29,9 +29,12 @@ _ELEMENT = struct.Struct("=IxxxxQQQ")
 
 
 class _Scratch:
-    """Buffers for one key and one value, and the attrs that point to them; used by one call at a time."""
+    """Buffers for one key and one value, and the attrs that point to them; used by one call at a time.
 
-    __slots__ = ("_attrs", "_kept", "delete", "element", "key", "value")
+    The attrs never change, so that a call which a signal handler interrupts cannot leave one half made.
+    """
+
+    __slots__ = ("_attrs", "_kept", "delete", "element", "key", "updates", "value")
 
     def __init__(self, fd: int, key_size: int, value_size: int) -> None:
         self.key = bytearray(key_size)
@@ -39,11 +42,12 @@ class _Scratch:
         # Exported buffers cannot move, so the addresses stay good.
         self._kept = [_exported(self.key), _exported(self.value)]
         key, value = ((ctypes.addressof(part) if part is not None else 0) for part in self._kept)
-        self._attrs = ctypes.create_string_buffer(
-            _ELEMENT.pack(fd, key, value, 0) + _ELEMENT.pack(fd, key, 0, 0), 2 * _ELEMENT.size
-        )
-        self.element = ctypes.addressof(self._attrs)  #: lookup, update
-        self.delete = self.element + _ELEMENT.size  #: delete: it refuses a value
+        rows = [_ELEMENT.pack(fd, key, 0, 0), *(_ELEMENT.pack(fd, key, value, flags) for flags in UpdateFlags)]
+        self._attrs = ctypes.create_string_buffer(b"".join(rows), len(rows) * _ELEMENT.size)
+        self.delete = ctypes.addressof(self._attrs)  #: delete: it refuses a value
+        #: update, by its flags
+        self.updates = tuple(self.delete + _ELEMENT.size * (1 + flags) for flags in UpdateFlags)
+        self.element = self.updates[UpdateFlags.ANY]  #: lookup
 
 
 def _exported(buffer: bytearray) -> Any:
@@ -93,20 +97,14 @@ class ElementMap(Map):
             raise self._failed(_GETS[cmd].format("a value" if key is None else repr(key)), -result)
         return True
 
-    def _store(self, key: Any, value: Any, flags: int = 0) -> int:
+    def _store(self, key: Any, value: Any, flags: UpdateFlags = UpdateFlags.ANY) -> int:
         """Write an element: 0 or minus errno."""
         scratch = self._scratch()
         try:
             if self._keys.size:
                 self._keys.pack_into(scratch.key, key)
             self._values.pack_into(scratch.value, value)
-            if not flags:
-                return bpf_raw(Cmd.MAP_UPDATE_ELEM, scratch.element, _ELEMENT.size)
-            offset = scratch.element + _ELEMENT.size - 8
-            ctypes.c_uint64.from_address(offset).value = flags
-            result = bpf_raw(Cmd.MAP_UPDATE_ELEM, scratch.element, _ELEMENT.size)
-            ctypes.c_uint64.from_address(offset).value = 0
-            return result
+            return bpf_raw(Cmd.MAP_UPDATE_ELEM, scratch.updates[flags], _ELEMENT.size)
         finally:
             self._free.append(scratch)
 

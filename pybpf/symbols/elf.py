@@ -44,6 +44,7 @@ _MOST_SECTIONS = 1 << 16
 _NT_GNU_BUILD_ID = 3
 _VERSION_HIDDEN = 0x8000
 _MOST_SYMBOL_NAME = 1 << 16
+_MOST_LISTED = 8  # in a message
 _MOST_NAME = 1 << 12  # of a section or a version
 #: Names may share their bytes in a string table, but a file whose names are larger than this many of it is refused.
 _NAMES_PER_FILE = 4
@@ -392,16 +393,27 @@ class ElfFile:
         return sorted(loaded)
 
     def symbol(self, name: str, kinds: tuple[int, ...] = (FUNC, IFUNC)) -> ElfSymbol | None:
-        """The symbol of that name, in the default version if there are several, or in that of ``name@VERSION``."""
+        """The symbol of that name, in the default version if there are several, or in that of ``name@VERSION``.
+
+        Of several different ones (see :meth:`symbols_named`) the first.
+        """
+        return next(iter(self.symbols_named(name, kinds)), None)
+
+    def symbols_named(self, name: str, kinds: tuple[int, ...] = (FUNC, IFUNC)) -> list[ElfSymbol]:
+        """The symbols of that name, one for each address: each object file can have a static function of the name.
+
+        A default version hides the others.
+        """
         base, _, version = name.partition("@")
         version = version.lstrip("@")
         for table in self._tables:
             found = [symbol for symbol, _ in self._named(table, name, kinds)]
+            exact = [symbol for symbol in found if symbol.name == name]
             if version:
                 found += [symbol for symbol, its in self._named(table, base, kinds) if its == version]
             if found:
-                return min(found, key=lambda symbol: symbol.name != name)
-        return None
+                return list({symbol.address: symbol for symbol in exact or found}.values())
+        return []
 
     def _named(self, table: _Table, name: str, kinds: tuple[int, ...]) -> Iterator[tuple[ElfSymbol, str]]:
         """The entries with a name, and their version; found through the string table, which is fast."""
@@ -423,10 +435,11 @@ class ElfFile:
         """The function of that name.
 
         :raises NotFoundError: there is none; the message says what comes close.
-        :raises BpfError: it is an indirect function (IFUNC), whose address only its resolver knows.
+        :raises BpfError: there are several of that name; or it is an indirect function (IFUNC), whose address only
+            its resolver knows.
         """
-        found = self.symbol(name)
-        if found is None:
+        named = self.symbols_named(name)
+        if not named:
             if not any(table.entries for table in self._tables):
                 raise NotFoundError(
                     f"there is no function {show(name)} in {self.name}: the file has no symbols; "
@@ -434,12 +447,23 @@ class ElfFile:
                 )
             close = did_you_mean(name, (show(symbol.name) for symbol in self.symbols()))
             raise NotFoundError(f"there is no function {show(name)} in {self.name}{close}")
+        if len(named) > 1:
+            raise self._ambiguous(name, named)
+        found = named[0]
         if found.kind == IFUNC:
             raise BpfError(
                 f"cannot probe {show(name)} in {self.name}: it is an indirect function (IFUNC), for which the loader "
                 "chooses one of several implementations; probe those, which the debug symbols name"
             )
         return found
+
+    def _ambiguous(self, name: str, named: list[ElfSymbol]) -> BpfError:
+        places = [f"{show(symbol.name)} at {symbol.address:#x}" for symbol in named[:_MOST_LISTED]]
+        places += [f"{len(named) - len(places)} more"] if len(named) > len(places) else []
+        return BpfError(
+            f"cannot probe {show(name)} in {self.name}: {len(named)} functions have that name ({', '.join(places)}); "
+            f"give the address of the one that is meant, or for all of them a pattern, {show(name[:-1])}[{name[-1]}]"
+        )
 
     def close(self) -> None:
         """Close the file; what was read already stays usable."""

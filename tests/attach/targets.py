@@ -80,8 +80,12 @@ _NATIVE = {
 }  # fmt: skip
 
 
-def native_program(path: Path, shift: int = 0) -> str:
-    """Write the program. :param shift: how far the notes are from the truth, as after prelinking."""
+def native_program(path: Path, shift: int = 0, names: tuple[str, str] = ("_start", "work")) -> str:
+    """Write the program.
+
+    :param shift: how far the notes are from the truth, as after prelinking.
+    :param names: of the two functions.
+    """
     native = _NATIVE[os.uname().machine]
     semaphore = BASE + DATA
     at = BASE + CODE + shift
@@ -91,7 +95,8 @@ def native_program(path: Path, shift: int = 0) -> str:
     notes += usdt_note("p:many", at + native.site2, native.args2, base=old)
     notes += usdt_note("p:guarded", at + native.site3, "", semaphore + shift, base=old)
     code = bytes.fromhex(native.code)
-    symbols = [Sym("_start", BASE + CODE, native.work), Sym("work", BASE + CODE + native.work, len(code) - native.work)]
+    start, work = names
+    symbols = [Sym(start, BASE + CODE, native.work), Sym(work, BASE + CODE + native.work, len(code) - native.work)]
     return Elf(code=code, data=bytes(16), symbols=symbols, notes=notes, base=base).write(path)
 
 

@@ -230,6 +230,19 @@ def uprobe_place_of_no_process(program: Program) -> None:
     attach_place(program, find_place("libc", "getppid"), pid=0x7FFFFFFF)
 
 
+def test_functions_of_one_name(program: Program, hits: Hits, tmp_path: Path) -> None:
+    """A name that means several functions is refused, as one of them would be missing; a pattern means all."""
+    both = native_program(tmp_path / "native", names=("helper", "helper"))
+    for attach in (uprobe, uretprobe):
+        with pytest.raises(BpfError, match="2 functions have that name"):
+            attach(program, both, "helper")
+    with pytest.raises(BpfError, match="2 functions have that name"):
+        uprobes(COUNT, both, ["helper"], maps=hits.maps)
+    with uprobes(COUNT, both, "helpe[r]", maps=hits.maps), waiting([both]) as process:
+        finish(process)
+    assert hits[0] == 1 + ROUNDS
+
+
 def test_program_of_another_type(hits: Hits, native: str) -> None:
     from dataclasses import replace
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import signal
 import threading
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -347,6 +348,52 @@ def test_threads_do_not_mix_their_elements() -> None:
         for thread in threads:
             thread.join()
         assert not wrong
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupted(step: Callable[[], object], times: int) -> int:
+    """Run ``step`` again and again under a signal whose handler raises: how often it was cut short."""
+
+    def handler(number: int, frame: object) -> None:
+        raise Interrupted
+
+    cut = 0
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        while cut < times:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0001)
+                for _ in range(1000):
+                    step()
+            except Interrupted:
+                cut += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return cut
+
+
+@pytest.mark.parametrize("change", ["add", "replace"])
+def test_a_signal_that_interrupts_a_change_leaves_the_map_usable(change: str) -> None:
+    with HashMap(u32, u64) as found:
+        if change == "replace":
+            found[1] = 0
+        assert interrupted(lambda: getattr(found, change)(1, 1), 300) == 300
+        found[1], found[2] = 5, 6  # neither must be there, nor must not
+        assert (found[1], found.pop(2), len(found)) == (5, 6, 1)
+
+
+def test_a_signal_that_interrupts_a_push_leaves_the_queue_usable() -> None:
+    with Queue(u64, max_entries=1) as found:
+        assert interrupted(lambda: found.push(1, overwrite=True), 300) == 300
+        assert list(found.drain()) == [1]
+        found.push(2)
+        with pytest.raises(KernelError, match="full"):
+            found.push(3)
+        assert found.pop() == 2
 
 
 def test_buckets_larger_than_a_batch() -> None:

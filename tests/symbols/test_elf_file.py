@@ -155,6 +155,33 @@ def test_versions(tmp_path: Path) -> None:
     assert functions_of(path) == {"f@V_1.0": BASE + CODE, "f": BASE + CODE + 8, "old@V_1.0": BASE + CODE + 16}
 
 
+def test_several_functions_of_one_name(tmp_path: Path) -> None:
+    """Each object file of a program can have a static function of the name."""
+    symbols = [Sym("f"), Sym("f", BASE + CODE + 4), Sym("f"), Sym("one"), Sym("one")]
+    symbols += [Sym("many", BASE + CODE + at) for at in range(50)]
+    with ElfFile(Elf(symbols=symbols).write(tmp_path / "elf"), "elf") as elf:
+        assert [symbol.address for symbol in elf.symbols_named("f")] == [BASE + CODE, BASE + CODE + 4]
+        with pytest.raises(BpfError) as error:
+            elf.function("f")
+        assert str(error.value) == (
+            "cannot probe f in elf: 2 functions have that name (f at 0x401000, f at 0x401004); "
+            "give the address of the one that is meant, or for all of them a pattern, [f]"
+        )
+        assert len(elf.functions("man[y]")) == 50
+        with pytest.raises(BpfError, match=r"50 functions .* many at 0x401007, 42 more\)"):
+            elf.function("many")
+        assert elf.function("one").address == BASE + CODE
+
+
+def test_several_versions_without_a_default(tmp_path: Path) -> None:
+    hidden = 0x8000
+    dynamic = [Sym("f", BASE + CODE, version=hidden | 1), Sym("f", BASE + CODE + 8, version=hidden | 2)]
+    with ElfFile(Elf(dynamic=dynamic, versions=["V_1.0", "V_2.0"]).write(tmp_path / "elf")) as elf:
+        with pytest.raises(BpfError, match=r"f@V_1\.0 at 0x401000, f@V_2\.0 at 0x401008"):
+            elf.function("f")
+        assert elf.function("f@V_2.0").address == BASE + CODE + 8
+
+
 def test_version_in_the_name_of_a_static_symbol(tmp_path: Path) -> None:
     path = Elf(symbols=[Sym("f@@V_2"), Sym("g@V_1", BASE + CODE + 4)]).write(tmp_path / "elf")
     with ElfFile(path) as elf:

@@ -75,7 +75,8 @@ def uprobe(
     :param pid: only in this process, with all its threads; ``binary`` is then as this process sees it.
     :param cookie: what ``bpf_get_attach_cookie`` returns in the program (Linux 5.15).
     :raises NotFoundError: there is no such file, function or process; the message says what comes close.
-    :raises BpfError: the file is damaged, the place is outside its code, or the function is an indirect one.
+    :raises BpfError: the file is damaged, the place is outside its code, several functions have the name, or it is an
+        indirect one.
     :raises KernelError: the kernel refused.
     """
     place = find_place(binary, symbol, offset=offset, address=address, pid=pid)
