@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pybpf import Struct, Tracer, char, s64, tool, u32, u64
 from pybpf.arch import host_arch, syscall_names
-from pybpf.lang import comm, has_field, ktime_ns, ns_pid, pid, tid
+from pybpf.lang import comm, current_task, has_field, ktime_ns, ns_pid, pid, tid
 from pybpf.report import printable
 from pybpf.sys import features
 
@@ -24,24 +24,41 @@ examples:
   pybpf syscount -x -e ENOENT     calls that fail with ENOENT
   pybpf syscount --exec ls /      the calls of one command
 
+a call of a 32-bit program is shown by its number, as [32-bit: 20], where the kernel has type information (BTF)
+
 attaches to: raw_syscalls:sys_enter; with -x or -e sys_exit; with -L both; with -L or -P sched:sched_process_exit
 needs: root, or CAP_BPF and CAP_PERFMON"""
 
 #: How many calls or processes are told apart, and how many threads can be inside a call at once.
 MAX_ENTRIES = 10240
 
+#: Marks the number of a call that is made as 32-bit programs make it: those numbers mean other calls.
+COMPAT = 1 << 31
+COMPAT_FLAG = host_arch().compat_flag
+
+
+def call_of(number: int) -> int:
+    """What the number of a system call is counted under."""
+    if has_field("struct thread_info", "status"):
+        flags = current_task().thread_info.status
+    elif has_field("struct thread_info", "flags"):
+        flags = current_task().thread_info.flags
+    else:
+        return number
+    return number | COMPAT if flags & COMPAT_FLAG else number
+
 
 class Begun(Struct):
     """The system call that a thread is in."""
 
     time: u64
-    number: s64
+    call: s64
 
 
 class Counting:
     """The probes, and what they count.
 
-    :ivar calls: number of the call, or with -P pid -> how many; with -L also how long.
+    :ivar calls: :func:`call_of`, or with -P pid -> how many; with -L also how long.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -55,28 +72,31 @@ class Counting:
         self.names = names = tracer.lru_hash(u32, char[16], max_entries=MAX_ENTRIES)
 
         def enter(number: int) -> None:
-            if wanted is not None and number != wanted:
+            call = call_of(number)
+            if wanted is not None and call != wanted:
                 return
             if timed:
-                begun[tid()] = Begun(time=ktime_ns(), number=number)
+                begun[tid()] = Begun(time=ktime_ns(), call=call)
             else:
-                count(number, 0)
+                count(call, 0)
 
         def leave(number: int, result: int) -> None:
             if timed:
                 start = begun.pop(tid())
                 if start is not None and counts(result):  # None: not wanted, or begun before the tracing
-                    count(start.number, ktime_ns() - start.time)
-            elif number >= 0 and (wanted is None or number == wanted) and counts(result):  # -1: rt_sigreturn
-                count(number, 0)
+                    count(start.call, ktime_ns() - start.time)
+            elif number >= 0 and counts(result):  # -1: rt_sigreturn
+                call = call_of(number)
+                if wanted is None or call == wanted:
+                    count(call, 0)
 
         def counts(result: int) -> bool:
             if error is not None:
                 return result == -error
             return not options.failures or -4095 <= result < 0  # what is below is an address
 
-        def count(number: int, ns: int) -> None:
-            key = ns_pid() if by_process else number
+        def count(call: int, ns: int) -> None:
+            key = ns_pid() if by_process else call
             if by_process and key == 0:  # in a container: a process outside of it
                 return
             if timed:
@@ -162,9 +182,11 @@ class Report:
         rows.sort(key=lambda row: (row.ns, row.calls), reverse=True)
         return rows[: self.options.top]
 
-    def syscall(self, number: int) -> str:
+    def syscall(self, call: int) -> str:
         """The name of a system call."""
-        return self.syscalls.get(number, f"[unknown: {number}]")
+        if call & COMPAT:
+            return f"[32-bit: {call & ~COMPAT}]"
+        return self.syscalls.get(call, f"[unknown: {call}]")
 
     def process(self, process: int) -> str:
         """The name of a process, also of one that has ended."""
@@ -205,7 +227,12 @@ class Report:
         """One object per interval, on one line."""
         key, name = ("pid", "comm") if self.options.process else ("number", "syscall")
         counts = [
-            {key: row.key, name: row.name, "count": row.calls, **({"time_ns": row.ns} if self.options.latency else {})}
+            {
+                key: row.key & ~COMPAT,
+                name: row.name,
+                "count": row.calls,
+                **({"time_ns": row.ns} if self.options.latency else {}),
+            }
             for row in rows
         ]
         print(json.dumps({"time": round(when, 3), "counts": counts, "lost": lost}))

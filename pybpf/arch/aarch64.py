@@ -27,6 +27,7 @@ AARCH64 = Arch(
     fp="x29",
     link="x30",
     stack_argument=0,
+    compat_flag=1 << 22,  # TIF_32BIT of asm/thread_info.h
     syscall_prefix="__arm64_sys_",
     elf_machine="EM_AARCH64",
     perf_sample_period=272,

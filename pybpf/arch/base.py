@@ -30,6 +30,9 @@ class Arch:
     fp: str  #: frame pointer
     link: str | None  #: register with the return address at function entry; None: it is at [sp]
     stack_argument: int  #: offset from sp, at entry, of the first argument that is passed on the stack
+    #: bit of the running task's ``thread_info`` (in ``status`` if it has that, else in ``flags``): it is in a system
+    #: call as 32-bit programs make them
+    compat_flag: int
     syscall_prefix: str  #: prefix of syscall functions in the kernel's symbol table
     elf_machine: str  #: pyelftools' name, such as ``"EM_X86_64"``
     perf_sample_period: int  #: offset of sample_period in bpf_perf_event_data

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,6 +103,46 @@ def test_counts_by_call_are_exact(workload: Workload) -> None:
     assert (found["getpgid"], found["getsid"], found["sched_yield"]) == (1000, 77, 5)
     assert found["write"] == 1
     assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+#: 32-bit machine code: getpid() 500 times, then exit(0); the ELF number of its machine
+CODE_32 = {
+    "x86_64": ("bbf4010000" "b814000000cd804b75f6" "b80100000031dbcd80", 3),
+    "aarch64": ("f44100e3" "1470a0e3000000ef014054e2fbffff1a" "0000a0e30170a0e3000000ef", 40),
+}  # fmt: skip
+
+
+def program_32(path: Path) -> str:
+    """A program for the 32-bit processors that the machine's kernel can run programs of."""
+    code, machine = CODE_32[os.uname().machine]
+    body = bytes.fromhex(code)
+    flags = 0x05000000 if machine == 40 else 0  # EABI 5
+    header = b"\x7fELF\1\1\1".ljust(16, b"\0") + struct.pack(
+        "<HHIIIIIHHHHHH", 2, machine, 1, 0x10054, 52, 0, flags, 52, 32, 1, 0, 0, 0
+    )
+    segment = struct.pack("<IIIIIIII", 1, 0, 0x10000, 0x10000, 0x54 + len(body), 0x54 + len(body), 5, 0x1000)
+    path.write_bytes(header + segment + body)
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_calls_of_32_bit_programs_have_numbers_of_their_own(tmp_path: Path) -> None:
+    program = program_32(tmp_path / "program")
+    try:
+        subprocess.run([program], check=True)
+    except OSError:
+        pytest.skip("the kernel runs no 32-bit programs")
+    for options in ([], ["-L"], ["-x"]):
+        tool = start("-T", "1000", *options, "--exec", program)
+        out, err = tool.communicate(timeout=60)
+        assert not err
+        rows = {line.split("]")[0]: int(line.split("]")[1].split()[0]) for line in out.splitlines() if "32-bit" in line}
+        # the Python that becomes the program calls neither by these numbers
+        assert rows.pop("[32-bit: 20", 0) == (0 if "-x" in options else 500)
+        assert set(rows) <= {"[32-bit: 1"} and "writev" not in out
+    tool = start("--json", "--syscall", "getpid", "--exec", program)
+    (line,) = tool.communicate(timeout=60)[0].splitlines()
+    assert sum(row["count"] for row in json.loads(line)["counts"]) < 500
 
 
 def test_counts_by_process_are_exact(workload: Workload) -> None:
