@@ -10,8 +10,8 @@ import time
 from typing import Any, NamedTuple
 
 from pybpf.errors import BpfError
-from pybpf.maps.decode import Decoder
-from pybpf.maps.events import CHUNK, Source
+from pybpf.maps.decode import NOTHING
+from pybpf.maps.events import CHUNK, Source, Take
 from pybpf.maps.fence import Fence
 from pybpf.maps.runs import PERF_SKIP, perf_runs, stride
 from pybpf.sys.explain import explaining
@@ -78,7 +78,7 @@ class CpuBuffer(Source):
         except BaseException:
             self.event.close()
             raise
-        self.taken = iter(()), 0, 0
+        self.taken = NOTHING, 0, 0
         self._look = self._look_at_event()
 
     def _open(self, cpu: int, settings: Settings) -> Fd:
@@ -104,7 +104,7 @@ class CpuBuffer(Source):
         with explaining(f"map the memory of {self.what}", "perf_mmap"):
             return mmap.mmap(self.event.fileno(), mmap.PAGESIZE + size, mmap.MAP_SHARED, self._protection)
 
-    def fill(self, decoder: Decoder[Any]) -> bool:
+    def fill(self, decoder: Take) -> bool:
         _, position, lost = self.taken
         self._control[_TAIL] = position  # once more: an interrupt may have come between taking and telling the kernel
         there = self._control[_HEAD] - position
@@ -169,7 +169,7 @@ class OverwriteBuffer(CpuBuffer):
         super().__init__(cpu, settings, what)
         self.turns = 1
 
-    def fill(self, decoder: Decoder[Any]) -> bool:
+    def fill(self, decoder: Take) -> bool:
         _, position, lost = self.taken
         with explaining(f"pause {self.what}", "event_reader"):
             perf_ioctl(self.event, Ioctl.PAUSE_OUTPUT, 1)

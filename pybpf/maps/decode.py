@@ -5,16 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, repeat
+from operator import length_hint
 from struct import Struct as Format
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 from pybpf.errors import PackError
 from pybpf.maps.runs import Run, stride
 from pybpf.types import layout
 
-__all__ = ["Decoder"]
+__all__ = ["NOTHING", "Batch", "Decoder", "counted"]
 
 T = TypeVar("T")
+
+
+class Batch(NamedTuple):
+    """Events that were taken out of a ring, to be delivered one by one."""
+
+    events: Iterator[Any]
+    records: tuple[Iterator[Any], ...]  #: what they are made of: each advances with the events, and knows its length
+
+    @property
+    def left(self) -> int:
+        """How many of them were not delivered yet."""
+        return sum(map(length_hint, self.records))
+
+
+NOTHING = Batch(iter(()), ())
+
+
+def counted(data: bytes, runs: Sequence[Run]) -> Batch:
+    """A batch of which only the number is wanted: nothing is made of the records of ``runs``."""
+    return Batch(iter(()), (repeat(None, sum(count for _, count, _ in runs)),))
 
 
 @lru_cache(maxsize=1024)
@@ -45,7 +66,7 @@ class Decoder(Generic[T]):
             self._size = self._layout.size + -(skip + self._layout.size) % unit
             self._make = self._layout.from_items
 
-    def __call__(self, data: bytes, runs: Sequence[Run]) -> Iterator[T]:
+    def __call__(self, data: bytes, runs: Sequence[Run]) -> Batch:
         """The events of ``runs`` in ``data``, made when asked for.
 
         A record of the wrong size, or one for which the function raises, raises in its turn and is skipped: the
@@ -53,7 +74,7 @@ class Decoder(Generic[T]):
         """
         whole = self._size is not None
         skip = self._skip
-        parts: list[Iterator[T]] = []
+        parts: list[tuple[Iterator[T], Iterator[Any]]] = []
         single: list[bytes] = []  # records between runs: their data or, where it is unpacked, header and all
         single_size = -1
         for offset, count, size in runs:
@@ -63,7 +84,7 @@ class Decoder(Generic[T]):
                     single = []
                 single_size = size
             if count > 1:
-                parts.append(self._run(memoryview(data)[offset:], count, size))
+                parts.append(self._run(data[offset : offset + count * stride(skip, size)], count, size))
             elif whole:
                 single.append(data[offset : offset + stride(skip, size)])
             else:
@@ -71,26 +92,32 @@ class Decoder(Generic[T]):
                 single.append(data[start : start + size])
         if single:
             parts.append(self._singles(single, single_size))
-        return parts[0] if len(parts) == 1 else chain.from_iterable(parts)
+        events = parts[0][0] if len(parts) == 1 else chain.from_iterable(part for part, _ in parts)
+        return Batch(events, tuple(records for _, records in parts))
 
-    def _singles(self, records: list[bytes], size: int) -> Iterator[T]:
+    def _singles(self, records: list[bytes], size: int) -> tuple[Iterator[T], Iterator[Any]]:
         if self._size is not None:
-            return self._run(memoryview(b"".join(records)), len(records), size)
+            return self._run(b"".join(records), len(records), size)
         data: Iterator[Any] = iter(records)
-        return data if self._make is None else map(self._make, data)
+        return data if self._make is None else map(self._make, data), data
 
-    def _run(self, data: memoryview, count: int, size: int) -> Iterator[T]:
+    def _run(self, data: bytes, count: int, size: int) -> tuple[Iterator[T], Iterator[Any]]:
+        """The events of a run, and the iterator over records below them.
+
+        :param data: the run's own bytes, not a view: CPython (3.9 to 3.12) crashes when it collects a cycle of garbage
+            in which ``iter_unpack`` holds a memoryview.
+        """
         if self._size is None:
             codes = f"{size}s"
         elif self._size == size:
             codes = self._codes
         else:
-            return map(self._refuse, repeat(size, count))
+            sizes = repeat(size, count)
+            return map(self._refuse, sizes), sizes
         record = _format(self._skip, codes, size)
-        items: Iterator[Any] = record.iter_unpack(data[: count * record.size])
-        if self._size is None:
-            items = chain.from_iterable(items)
-        return items if self._make is None else map(self._make, items)
+        records: Iterator[Any] = record.iter_unpack(data)
+        items = chain.from_iterable(records) if self._size is None else records
+        return items if self._make is None else map(self._make, items), records
 
     def _refuse(self, size: int) -> NoReturn:
         raise PackError(

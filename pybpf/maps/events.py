@@ -7,14 +7,15 @@ import select
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import chain, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar, Union
 
 from pybpf.errors import BpfError, ClosedError
-from pybpf.maps.decode import Decoder
+from pybpf.maps.decode import NOTHING, Batch, Decoder, counted
+from pybpf.maps.runs import Run
 from pybpf.sys.bpf import MapType
 from pybpf.sys.explain import explaining
 from pybpf.sys.fd import Fd
@@ -23,7 +24,7 @@ from pybpf.sys.objects import MapInfo, map_info, type_name
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["CHUNK", "LIMIT", "EventReader", "MapLike", "Source", "open_map"]
+__all__ = ["CHUNK", "LIMIT", "EventReader", "MapLike", "Source", "Take", "open_map"]
 
 T = TypeVar("T")
 
@@ -44,6 +45,8 @@ class HasFd(Protocol):
     def fd(self) -> Fd: ...
 
 
+#: Makes a batch of the records of runs in some bytes.
+Take = Callable[[bytes, Sequence[Run]], Batch]
 #: What a reader is made for: a map, or its descriptor.
 MapLike = Union[HasFd, Fd]
 
@@ -67,21 +70,33 @@ class Source(ABC):
     Taking is a single assignment of ``taken``: wherever an exception (a signal, say) strikes, what was taken is
     delivered once, and what was not is still in the ring.
 
-    :ivar taken: undelivered events, the position in the ring behind them, samples reported as lost up to there.
+    :ivar taken: the last batch of events, the position in the ring behind it, samples reported as lost up to there.
     :ivar turns: how often :meth:`fill` takes :data:`CHUNK` bytes to have seen all that the ring can hold.
     :ivar stalled: the next record is being written at this moment.
     """
 
-    taken: tuple[Iterator[Any], int, int]
+    taken: tuple[Batch, int, int]
     turns: int
     stalled = False
+    _left: list[Batch] | None = None
 
     @abstractmethod
-    def fill(self, decoder: Decoder[Any]) -> bool:
+    def fill(self, decoder: Take) -> bool:
         """Take the next events and give their memory back to the kernel; False when there were none.
 
         Called when the iterator of :attr:`taken` is used up. :raises BpfError: the ring's memory is corrupt.
         """
+
+    def unread(self) -> list[Batch]:
+        """What was not delivered, of which the number can be had as long as the batches are kept: for the end."""
+        if self._left is None:
+            self._left = [self.taken[0]]
+            with suppress(BpfError):  # the memory is corrupt: what is behind that cannot be known
+                for _ in range(self.turns):
+                    if not self.fill(counted):
+                        break
+                    self._left.append(self.taken[0])
+        return self._left
 
     @abstractmethod
     def close(self) -> None:
@@ -98,8 +113,9 @@ class EventReader(ABC, Generic[T]):
     A record whose size is not that of the type raises ``PackError`` in its turn; the next call goes on behind it.
 
     One thread at a time reads. :attr:`lost` and :meth:`close` are for any thread, and for signal handlers: on close
-    a call that waits raises ``ClosedError``, a loop ends. Events that were not delivered by then are dropped, so a
-    program's last events are had by detaching it, reading until the list is empty, and closing.
+    a call that waits raises ``ClosedError``, a loop ends. Events that were not delivered by then are counted, as
+    :attr:`unread` and so as :attr:`lost`. A program's last events are had by detaching it, reading until the list is
+    empty, and closing.
     """
 
     def __init__(
@@ -112,7 +128,8 @@ class EventReader(ABC, Generic[T]):
         self._lost_counter = lost_counter
         self._sources: list[Source] = []
         self._first = 0  # the source whose turn it is
-        self._returned: Iterator[T] = iter(())  # taken out of a source, but not delivered
+        self._returned = NOTHING  # taken out of a source, but not delivered
+        self._ended: list[Source] = []  # those whose events nobody will read
         self._lock = threading.RLock()  # rings and descriptors
         self._waiting = threading.RLock()  # held while waiting: close() lets the descriptors live until then
         self._wakers: list[Callable[[], object]] = []
@@ -148,10 +165,13 @@ class EventReader(ABC, Generic[T]):
         except Exception as error:
             if not events:
                 raise
-            self._returned = chain(map(_raise, (error,)), self._returned)
+            errors = iter((error,))
+            is_event = type(error) not in (BpfError, ClosedError)  # one that could not be made
+            self._put_back(map(_raise, errors), errors if is_event else iter(()))
             return events
         except BaseException:
-            self._returned = chain(events, self._returned)
+            again = iter(events)
+            self._put_back(again, again)
             self._ring_bell(True)
             raise
 
@@ -241,8 +261,21 @@ class EventReader(ABC, Generic[T]):
 
     @property
     def lost(self) -> int:
-        """How many events never reached this reader: what the kernel reports and what ``lost_counter`` says."""
-        return self._kernel_lost() + (0 if self._lost_counter is None else self._lost_counter())
+        """How many events were sent and not delivered: what found no room, and after :meth:`close` what was unread.
+
+        That is what the kernel counts, what ``lost_counter`` says, and :attr:`unread`.
+        """
+        return self._kernel_lost() + (0 if self._lost_counter is None else self._lost_counter()) + self.unread
+
+    @property
+    def unread(self) -> int:
+        """How many events were there when the reader was closed, so that they were not delivered; 0 before.
+
+        Programs that are still attached then go on sending: those events are in no count.
+        """
+        if not self._closed:
+            return 0
+        return self._returned.left + sum(batch.left for source in self._ended for batch in source.unread())
 
     @property
     def closed(self) -> bool:
@@ -250,7 +283,7 @@ class EventReader(ABC, Generic[T]):
         return self._closed
 
     def close(self) -> None:
-        """Stop reading and free the memory; undelivered events are dropped. A second call does nothing."""
+        """Stop reading, count what was not delivered, and free the memory. A second call does nothing."""
         self._closed = True
         with suppress(ClosedError, BlockingIOError):
             os.write(self._hammer.fileno(), b"\0")
@@ -276,6 +309,9 @@ class EventReader(ABC, Generic[T]):
     @abstractmethod
     def _kernel_lost(self) -> int:
         """Events that the kernel itself counts as lost."""
+
+    def _silence(self) -> None:
+        """Let programs send no more, where that can be had; called under the lock, perhaps twice."""
 
     def _release(self) -> None:
         """Close all sources; called under the lock, perhaps twice."""
@@ -309,19 +345,19 @@ class EventReader(ABC, Generic[T]):
         finished = False
         try:
             self._check_open()
-            yield self._returned
-            self._returned = iter(())
+            yield self._returned.events
+            self._returned = NOTHING
             with self._lock:
                 self._check_open()
                 self._refresh()
                 sources = self._sources[self._first :] + self._sources[: self._first]
             for source in sources:
                 self._first = (self._first + 1) % len(sources)
-                yield source.taken[0]
+                yield source.taken[0].events
                 for _ in range(source.turns):
                     if not self._fill(source):
                         break
-                    yield source.taken[0]
+                    yield source.taken[0].events
             finished = True
         finally:
             self._ring_bell(not finished)
@@ -341,7 +377,21 @@ class EventReader(ABC, Generic[T]):
             with self._lock:
                 self._free()
 
+    def _put_back(self, events: Iterator[T], records: Iterator[Any]) -> None:
+        """Deliver these before anything else."""
+        before = self._returned
+        self._returned = Batch(chain(events, before.events), (records, *before.records))
+
     def _free(self) -> None:
+        self._busy = True
+        try:
+            self._silence()
+            for source in self._sources:
+                if source not in self._ended:
+                    self._ended.append(source)
+                source.unread()
+        finally:
+            self._busy = False
         self._release()
         self._map.close()
         self._epoll.close()

@@ -183,8 +183,10 @@ class PerfBufferReader(EventReader[T]):
         finally:
             buffer.close()
 
-    def _release(self) -> None:
+    def _silence(self) -> None:
         for cpu in list(self._buffers):
             self._detach(cpu)
+
+    def _release(self) -> None:
         for buffer in self._sources:
             self._drop(buffer)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from pybpf.errors import BpfError
-from pybpf.maps.decode import Decoder
-from pybpf.maps.events import CHUNK, EventReader, MapLike, Source, open_map
+from pybpf.maps.decode import NOTHING, Decoder
+from pybpf.maps.events import CHUNK, EventReader, MapLike, Source, Take, open_map
 from pybpf.maps.fence import Fence
 from pybpf.maps.runs import RING_SKIP, ring_runs
 from pybpf.sys.bpf import MapType
@@ -93,9 +93,9 @@ class Ring(Source):
         self._words = self._data.cast("I")
         self._consumer, self._producer = own[:8].cast("Q"), kernels[:8].cast("Q")
         self._views = [self._words, self._consumer, self._producer, self._data, own, kernels]
-        self.taken = iter(()), self._consumer[0], 0
+        self.taken = NOTHING, self._consumer[0], 0
 
-    def fill(self, decoder: Decoder[Any]) -> bool:
+    def fill(self, decoder: Take) -> bool:
         position = self.taken[1]
         self._consumer[0] = position  # once more: an interrupt may have come between taking and telling the kernel
         there = self._producer[0] - position

@@ -9,22 +9,20 @@ import re
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pybpf.asm import HELPERS_BY_ID, KfuncRef, encode
 from pybpf.errors import KernelError, VerifierError
 from pybpf.prog.debug import functions, index_at, source_of
 from pybpf.prog.spec import ProgramSpec
 from pybpf.prog.typeinfo import debug_fields
+from pybpf.prog.verifier import Rejection, advice_for, read_log
 from pybpf.sys.bpf import AttachType, Attr, Cmd, ProgFlags, ProgType
 from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
 from pybpf.sys.memlock import call_charged
 from pybpf.sys.objects import type_name
 from pybpf.sys.vdso import kernel_version
-
-if TYPE_CHECKING:
-    from pybpf.prog.verifier import Rejection
 
 __all__ = ["LOG_LIMIT", "HasFd", "Loaded", "load_program", "sanitized"]
 
@@ -98,8 +96,6 @@ def load_program(spec: ProgramSpec, maps: Mapping[str, HasFd], level: int = 0) -
             if outcome.fd is not None:
                 return Loaded(outcome.fd, outcome.log)
             error = outcome.error or OSError(errno.EIO, "")
-            from pybpf.prog.verifier import read_log  # only here: most programs are taken
-
             rejection = read_log(outcome.log)
             if way and _ABOUT_BTF.search(rejection.reason):
                 continue  # the kernel refuses the BTF, maybe for an instruction that it does not know
@@ -204,8 +200,6 @@ def _call(attr: Attr, name: str) -> Fd:
 
 
 def _verifier_error(action: str, error: OSError, spec: ProgramSpec, rejection: Rejection, log: str) -> VerifierError:
-    from pybpf.prog.verifier import advice_for
-
     code, index = spec.code, _failing(spec, rejection)
     reason, advice = _about_helper(spec.type, rejection.reason) or (
         rejection.reason,

@@ -13,19 +13,19 @@ __all__ = ["Rejection", "advice_for", "read_log"]
 #: The reason is near the end; a log can have a hundred megabytes.
 _TAIL = 1 << 18
 
-_INSN = re.compile(r"(\d+): \(([0-9a-f]{2})\) ([^;]*)")
-_SOURCE = re.compile(r"; (.*?)(?: @ ([^@]*:\d+))?\s*$")
+# Patterns are compiled when a program is refused (re remembers them): most runs refuse none.
+_INSN = r"(\d+): \(([0-9a-f]{2})\) ([^;]*)"
+_SOURCE = r"; (.*?)(?: @ ([^@]*:\d+))?\s*$"
 #: Structural checks come before any instruction is printed, and name theirs in words.
-_NAMED_INSN = re.compile(r"\b(?:insn|instruction) (\d+)\b")
+_NAMED_INSN = r"\b(?:insn|instruction) (\d+)\b"
 #: In a report the failing instruction is marked: ">>> 2 | (bf) r0 = r3"; its source line too, but without an opcode.
-_MARKED_INSN = re.compile(r">>> (\d+) \| \([0-9a-f]{2}\) ")
+_MARKED_INSN = r">>> (\d+) \| \([0-9a-f]{2}\) "
 _REPORT = "Verification failed: "
 #: Some reasons lack their line end: "expected prog array map for tail callprocessed 3 insns (limit 1000000) ...".
-_FOOTER = re.compile(r"processed \d+ insns \(limit \d+\).*|processed \d+ insns, stack depth .*")
+_FOOTER = r"processed \d+ insns \(limit \d+\).*|processed \d+ insns, stack depth .*"
 
 #: Lines that describe the verifier's state or progress, never the reason.
-_NOISE = re.compile(
-    r"""
+_NOISE = r"""(?x)
       \d+:\s*(?:R\d|frame\d|fp-|safe\b|refs=|$)            # register state, before Linux 5.19 on a line of its own
     | from\ \d+\ to\ \d+                                   # another branch
     | \s*(?:R\d+(?:_[rwxs]+)?=|frame\d+:\s|fp-\d+)         # state without a number
@@ -38,9 +38,7 @@ _NOISE = re.compile(
     | func\ '\w+'\ arg\d+\ (?:has\ btf_id|type) | arg\#\d+\ (?:reference\ type|type\ is\ not\ a\ struct)
     | Unrecognized\ arg\#\d+\ type
     | \s*$
-    """,
-    re.VERBOSE,
-)
+    """
 
 
 class Rejection(NamedTuple):
@@ -66,22 +64,22 @@ def read_log(log: str) -> Rejection:
     lines = log[-_TAIL:].splitlines()
     begin = next((number for number, line in enumerate(lines) if line.startswith(_REPORT)), len(lines))
     for line in lines[:begin]:
-        shown = _INSN.match(line)
+        shown = re.match(_INSN, line)
         if shown:
             slot, insn = int(shown[1]), shown[3].strip()
             words.clear()
         elif line.startswith(";"):
-            quoted = _SOURCE.match(line)
+            quoted = re.match(_SOURCE, line)
             if quoted:  # without text: of a function that has no lines
                 source = f"{quoted[2]}: {quoted[1]}" if quoted[1] and quoted[2] else quoted[1]
         else:
-            line = _FOOTER.sub("", line).rstrip()
-            if line and not _NOISE.match(line):
+            line = re.sub(_FOOTER, "", line).rstrip()
+            if line and not re.match(_NOISE, line):
                 words.append(line.strip())
     reason = words[-1] if words else ""
     report = _sections(lines[begin:])
     reason = reason or report.get(_REPORT, "")
-    named = _NAMED_INSN.search(reason) or _MARKED_INSN.search(report.get("At", ""))
+    named = re.search(_NAMED_INSN, reason) or re.search(_MARKED_INSN, report.get("At", ""))
     if named and int(named[1]) != slot:
         slot, insn, source = int(named[1]), "", ""
     if len(words) > 1 and words[-2] != reason:
@@ -216,9 +214,8 @@ _ADVICE = [
         "programs of this type may return only these values",
     ),
 ]
-_ADVICE_COMPILED: list[tuple[re.Pattern[str], str]] = [(re.compile(pattern), advice) for pattern, advice in _ADVICE]
 
 
 def advice_for(reason: str) -> str:
     """What a verifier's reason means and what to do about it, or ``""`` where nothing certain can be said."""
-    return next((advice for pattern, advice in _ADVICE_COMPILED if pattern.search(reason)), "")
+    return next((advice for pattern, advice in _ADVICE if re.search(pattern, reason)), "")

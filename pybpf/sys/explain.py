@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from pybpf.errors import KernelError, PermissionDenied, UnsupportedError
+from pybpf.sys.causes import Failure
 from pybpf.sys.privilege import privileges
+from pybpf.sys.reasons import find_cause
 
 __all__ = ["explain", "explaining"]
 
@@ -30,9 +32,6 @@ def explain(action: str, error: OSError, what: str, *needs: str) -> KernelError:
         ``obj_id``, ``stats``, ``tracefs``, ``tracefs_write``, or any other word for what has no causes of its own.
     :param needs: names of features that the operation needs; see :mod:`pybpf.sys.features`.
     """
-    from pybpf.sys.causes import Failure  # only here: most runs meet no error
-    from pybpf.sys.reasons import find_cause
-
     number = error.errno or 0
     cause = find_cause(Failure(what, number, getattr(error, "request", None), needs, privileges()))
     kind = cause.kind or _CLASSES.get(number, KernelError)

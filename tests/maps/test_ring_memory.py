@@ -9,13 +9,12 @@ import select
 import struct
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from pybpf.errors import BpfError
 from pybpf.maps.decode import Decoder
-from pybpf.maps.events import CHUNK, EventReader
+from pybpf.maps.events import CHUNK, EventReader, Take
 from pybpf.maps.ringbuf import Ring
 from pybpf.maps.runs import RING_SKIP
 from pybpf.sys.fd import Fd
@@ -113,7 +112,7 @@ class CountingRing(Ring):
 
     looks = 0
 
-    def fill(self, decoder: Decoder[Any]) -> bool:
+    def fill(self, decoder: Take) -> bool:
         self.looks += 1
         return super().fill(decoder)
 

@@ -687,3 +687,133 @@ def test_cpus_go_and_come_back(missed: bool) -> None:
         sent = emitter.send(4, cpu)
         assert numbers(reader.poll(LONG)) == list(sent)
         assert emitter.refused() == refused
+
+
+@pytest.mark.parametrize("read", [0, 1, 7, 200])
+def test_what_is_unread_on_close_is_counted(pair: tuple[Emitter, EventReader[Event]], read: int) -> None:
+    """Some taken out of the ring, some still in it; whether it is left by ``read``, a loop or a callback."""
+    emitter, reader = pair
+    emitter.send(100, cpu=0)
+    got = reader.read(read) if read else []
+    emitter.send(100, cpu=1)
+    assert reader.lost == reader.unread == 0
+    reader.close()
+    assert reader.unread == reader.lost == 200 - len(got)
+    reader.close()
+    assert reader.unread == 200 - len(got)
+
+
+def _by_loop(reader: EventReader[Event], got: list[Event]) -> None:
+    for event in reader:
+        got.append(event)
+        if len(got) == 5:
+            break
+
+
+def _by_callback(reader: EventReader[Event], got: list[Event]) -> None:
+    def take(event: Event) -> None:
+        got.append(event)
+        if len(got) == 5:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError):
+        reader.drain(take)
+
+
+def _by_async_loop(reader: EventReader[Event], got: list[Event]) -> None:
+    async def take() -> None:
+        async for event in reader:
+            got.append(event)
+            if len(got) == 5:
+                break
+
+    asyncio.run(take())
+
+
+def _by_closing(reader: EventReader[Event], got: list[Event]) -> None:
+    for event in reader:
+        got.append(event)
+        if len(got) == 5:
+            reader.close()
+
+
+@pytest.mark.parametrize("way", [_by_loop, _by_callback, _by_async_loop, _by_closing])
+def test_what_is_unread_is_counted_however_it_was_read(
+    pair: tuple[Emitter, EventReader[Event]], way: Callable[[EventReader[Event], list[Event]], None]
+) -> None:
+    emitter, reader = pair
+    emitter.send(300, cpu=0)
+    got: list[Event] = []
+    way(reader, got)
+    reader.close()
+    assert len(got) == 5 and reader.unread == reader.lost == 295
+
+
+@pytest.mark.parametrize("how", ["output", "perf"])
+def test_unread_events_are_not_made(how: str) -> None:
+    """Whoever makes events of bytes is not asked for those that nobody wants; mixed sizes, discards left out."""
+    made: list[int] = []
+
+    def make(data: bytes) -> int:
+        made.append(len(data))
+        return len(data)
+
+    with Emitter(how, size=17, mask=63) as emitter, READERS[how](emitter, make) as reader:
+        emitter.send(200, cpu=0)
+        reader.read(3)
+        reader.close()
+        assert len(made) == 3 and reader.unread == 197
+
+
+def test_unread_leaves_out_what_was_discarded() -> None:
+    with Emitter("reserve", discard=2) as emitter, RingBufferReader(emitter, Event) as reader:
+        sent = emitter.send(300)
+        reader.close()
+        assert reader.unread == sum(not number & 2 for number in sent)
+
+
+def test_what_a_call_gave_back_is_unread_too(pair: tuple[Emitter, EventReader[Event]]) -> None:
+    """An event that cannot be made is raised in its turn; before that, it counts as one that was not delivered."""
+    emitter, _ = pair
+    emitter.send(10, cpu=0)
+    count = 0
+
+    def make(data: bytes) -> int:
+        nonlocal count
+        count += 1
+        if count == 4:
+            raise ValueError(count)
+        return count
+
+    kind = type(pair[1])
+    with kind(emitter, make) as reader:  # type: ignore[call-arg]
+        emitter.send(10, cpu=0)
+        before = len(reader.read())
+        reader.close()
+        assert count == 4
+        assert before == 3 and reader.unread >= 10 - 3
+
+
+@pytest.mark.parametrize("slow", [0.0, 0.002])
+def test_sent_is_delivered_or_lost_when_another_thread_closes(
+    pair: tuple[Emitter, EventReader[Event]], slow: float
+) -> None:
+    emitter, reader = pair
+    sent = emitter.send(3000, cpu=0)
+    refused = emitter.refused()
+    got: list[Event] = []
+
+    def take(event: Event) -> None:
+        got.append(event)
+        if slow:
+            time.sleep(slow)
+
+    closer = threading.Timer(0.01, reader.close)
+    closer.start()
+    with pytest.raises(ClosedError):
+        while True:
+            reader.drain(take, timeout=None)
+    closer.join()
+    kernel = reader.lost - reader.unread
+    assert kernel in (0, refused)
+    assert len(got) + reader.unread + refused == len(sent)

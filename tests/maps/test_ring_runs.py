@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,7 +77,7 @@ def test_ring_gives_back_what_was_written(
     stop = start + sum(map(len, records))
     while True:
         runs, end = ring_runs(memory.cast("I"), position, stop, budget)
-        got += decoder(bytes(memory[position:end]), runs)
+        got += decoder(bytes(memory[position:end]), runs).events
         if end == position:
             break
         position = end
@@ -99,7 +101,7 @@ def test_ring_with_any_bytes_ends(data: bytes, zeroed: bool) -> None:
     except BpfError:
         return
     assert 0 <= end <= 256
-    list(Decoder(None, RING_SKIP)(bytes(memory[:end]), runs))
+    list(Decoder(None, RING_SKIP)(bytes(memory[:end]), runs).events)
 
 
 def perf_record(kind: int, data: bytes, misc: int = 1) -> bytes:
@@ -144,7 +146,7 @@ def test_perf_gives_back_what_was_written(groups: list[tuple[int, int, int, int]
         data = memory[position : position + part]
         scan = perf_runs(data, complete=position + len(data) == len(memory))
         assert scan.end > 0
-        got += decoder(data, scan.runs)
+        got += decoder(data, scan.runs).events
         counted += scan.lost
         position += scan.end
     assert got == expected
@@ -214,7 +216,7 @@ def each(events: Iterator[Any]) -> list[Any]:
 def test_types_are_unpacked(sizes: tuple[int, ...]) -> None:
     assert Six.__layout__.size == 8
     data, runs = rings(*(8 for _ in sizes))
-    events = list(Decoder(Six, RING_SKIP)(data, runs))
+    events = list(Decoder(Six, RING_SKIP)(data, runs).events)
     assert [event.b[0] for event in events] == [i + 4 for i in range(len(sizes))]
     assert all(type(event) is Six for event in events)
 
@@ -223,7 +225,7 @@ def test_types_are_unpacked(sizes: tuple[int, ...]) -> None:
 def test_wrong_size_raises_in_its_turn(wrong: list[int]) -> None:
     sizes = [8, 8, *wrong, 8, 8, 8, 12, 8]
     data, runs = rings(*sizes)
-    got = each(Decoder(Six, RING_SKIP)(data, runs))
+    got = each(Decoder(Six, RING_SKIP)(data, runs).events)
     assert [item is not PackError for item in got] == [size == 8 for size in sizes]
     assert [item.b[0] for item in got if item is not PackError] == [i + 4 for i, size in enumerate(sizes) if size == 8]
 
@@ -231,18 +233,18 @@ def test_wrong_size_raises_in_its_turn(wrong: list[int]) -> None:
 def test_wrong_size_names_both() -> None:
     data, runs = rings(12)
     with pytest.raises(PackError, match="struct Six, which has 8 bytes: the program sent 12"):
-        next(Decoder(Six, RING_SKIP)(data, runs))
+        next(Decoder(Six, RING_SKIP)(data, runs).events)
 
 
 def test_padded_perf_sample_fits_its_type() -> None:
     data = sample(Six(a=5).__layout__.pack(Six(a=5))) * 3
-    assert list(Decoder(Six, PERF_SKIP, 8)(data, perf_runs(data, True).runs)) == [Six(a=5)] * 3
+    assert list(Decoder(Six, PERF_SKIP, 8)(data, perf_runs(data, True).runs).events) == [Six(a=5)] * 3
 
 
 def test_function_makes_events_and_may_raise() -> None:
     data, runs = rings(1, 2, 2, 2, 3, 3, 3, 0)
-    assert list(Decoder(len, RING_SKIP)(data, runs)) == [1, 2, 2, 2, 3, 3, 3, 0]
-    inverse = each(Decoder(lambda raw: 6 // len(raw), RING_SKIP)(data, runs))
+    assert list(Decoder(len, RING_SKIP)(data, runs).events) == [1, 2, 2, 2, 3, 3, 3, 0]
+    inverse = each(Decoder(lambda raw: 6 // len(raw), RING_SKIP)(data, runs).events)
     assert inverse == [6, 3, 3, 3, 2, 2, 2, ZeroDivisionError]
 
 
@@ -254,3 +256,23 @@ def test_fence_survives_an_interrupt() -> None:
     fence._lock.release()  # as if KeyboardInterrupt had come in its middle
     fence()
     assert fence._lock.locked()
+
+
+def test_events_that_nobody_wants_can_be_garbage() -> None:
+    """CPython crashes on a memoryview in a cycle of garbage while an iterator of ``struct`` holds it."""
+    code = (
+        "import gc; gc.disable()\n"
+        "from pybpf.maps.decode import Decoder\n"
+        "from pybpf.types import Struct, u64\n"
+        "class Event(Struct):\n    number: u64\n"
+        "for kind in (Event, None, len):\n"
+        "    for runs in ([(0, 50, 8)], [(0, 9, 8), (144, 1, 8), (160, 40, 8)]):\n"
+        "        cycle = [Decoder(kind, 8)(bytes(16 * 50), runs)]\n"
+        "        cycle.append(cycle)\n"
+        "        next(cycle[0].events)\n"
+        "        print(cycle[0].left)\n"
+        "        del cycle\n"
+        "        gc.collect()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.split()) == (0, ["49"] * 6), done.stderr
