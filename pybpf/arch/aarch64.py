@@ -16,6 +16,7 @@ AARCH64 = Arch(
     nr_bpf=280,
     nr_perf_event_open=241,
     nr_fsopen=430,
+    nr_membarrier=283,
     registers={
         **{f"x{i}": 8 * i for i in range(31)}, "sp": 248, "pc": 256, "pstate": 264, "orig_x0": 272, "syscallno": 280,
     },

@@ -21,6 +21,7 @@ class Arch:
     nr_bpf: int  #: syscall number of bpf(2)
     nr_perf_event_open: int  #: syscall number of perf_event_open(2)
     nr_fsopen: int  #: syscall number of fsopen(2); fsconfig and fsmount follow it
+    nr_membarrier: int  #: syscall number of membarrier(2)
     registers: Mapping[str, int]  #: every register name -> offset in pt_regs
     arguments: tuple[str, ...]  #: registers that hold a function's first arguments
     syscall_arguments: tuple[str, ...]  #: registers that hold a syscall's arguments

@@ -28,6 +28,7 @@ X86_64 = Arch(
     nr_bpf=321,
     nr_perf_event_open=298,
     nr_fsopen=430,
+    nr_membarrier=324,
     registers={
         "r15": 0, "r14": 8, "r13": 16, "r12": 24, "bp": 32, "bx": 40, "r11": 48, "r10": 56, "r9": 64, "r8": 72,
         "ax": 80, "cx": 88, "dx": 96, "si": 104, "di": 112, "orig_ax": 120, "ip": 128, "cs": 136, "flags": 144,

@@ -58,6 +58,8 @@ def test_system_calls_of_this_machine() -> None:
     # bpf: a size beyond a page; EPERM where unprivileged use is off and the kernel asks that first
     assert failure(arch.nr_bpf, 0, ctypes.addressof(attr), len(attr)) in (errno.E2BIG, errno.EPERM)
     assert failure(arch.nr_perf_event_open, 0, 0, -1, -1, -1) == errno.EINVAL  # unknown flags
+    assert failure(arch.nr_membarrier, 1 << 30) in (errno.EINVAL, errno.ENOSYS)  # no such command
+    assert syscall(arch.nr_membarrier, 0) & 1  # which commands there are: that which waits is one
     if os.geteuid() == 0:
         assert failure(arch.nr_fsopen, ctypes.addressof(ctypes.create_string_buffer(b"no_such_fs"))) in (
             errno.ENODEV, errno.ENOSYS,

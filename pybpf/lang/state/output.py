@@ -24,6 +24,7 @@ T = TypeVar("T")
 #: pages of a ring buffer that is made without a number: 256 KiB of 4 KiB pages
 PAGES = 64
 _PAGE = 4096
+_ALL = 1 << 62
 
 
 class _Buffer:
@@ -114,20 +115,25 @@ class Events(Generic[T]):
 
     @property
     def lost(self) -> int:
-        """How many events were emitted and never delivered, because there was no room."""
+        """How many events were emitted and never delivered: for want of room or, when the tracer is closed, unread."""
         return self.counter.value if self._reader is None else self._reader.lost
+
+    @property
+    def unread(self) -> int:
+        """How many of the lost ones were there, and not read, when the tracer was closed."""
+        return 0 if self._reader is None else self._reader.unread
 
     def read(self) -> list[T]:
         """The events that are there now; never waits."""
-        return self.reader.read()
+        return self.reader.read(_ALL)
 
     def poll(self, timeout: float | None = None) -> list[T]:
         """Wait until there are events, at most ``timeout`` seconds, and return them."""
-        return self.reader.poll(timeout)
+        return self.reader.poll(timeout, _ALL)
 
     def drain(self, callback: Callable[[T], object], timeout: float | None = 0) -> int:
         """Call ``callback`` with each event that is there; returns how many there were."""
-        return self.reader.drain(callback, timeout)
+        return self.reader.drain(callback, timeout, _ALL)
 
     def fileno(self) -> int:
         """A descriptor for ``poll`` or an event loop: readable when :meth:`read` should be called."""

@@ -20,8 +20,13 @@ from pybpf.lang.tracer.declare import Declared
 from pybpf.lang.tracer.rejected import in_python
 from pybpf.lang.tracer.session import Session, TracedProbe
 from pybpf.maps import Map, MapSpec
+from pybpf.sys.bpf import ProgType
+from pybpf.sys.rcu import wait_for_programs
 
 __all__ = ["Built", "Live", "build"]
+
+#: programs that may run on for a moment when they have been detached
+_RUN_ON = (ProgType.RAW_TRACEPOINT, ProgType.TRACING)
 
 
 class Built(NamedTuple):
@@ -74,6 +79,7 @@ class Live:
         self._owned = ExitStack()  # maps and readers
         self._attached = ExitStack()  # programs, then links
         self.links: dict[Callable[..., Any], list[AnyLink]] = {}
+        self._sends = False
 
     def start(self, built: Iterable[Built], parts: Iterable[Any], target: Target) -> None:
         """Create all maps, load all programs, then attach them in their order.
@@ -97,6 +103,8 @@ class Live:
                 if program is not None:
                     self._attached.callback(program.close)
                 loaded.append((each, program, maps))
+            if self._sends and any(each.compiled.spec.type in _RUN_ON for each, _, _ in loaded):
+                self._attached.callback(wait_for_programs)  # after the links: what programs still send is there then
             for each, program, maps in loaded:
                 with in_python():
                     link = each.declared.attach.attach(program, each.compiled.spec, maps)
@@ -113,6 +121,7 @@ class Live:
         made = self._create(_with_stacks(owner.spec, self._session.stacks))
         self._maps[id(owner)] = made
         if isinstance(part, Events):
+            self._sends = True
             kind: Any = part.kind
             part.bind(made, self._session.stacks.reader_of(kind) if isinstance(kind, type) else kind)
         else:

@@ -18,6 +18,7 @@ __all__ = ["Pump"]
 
 #: seconds after which readers are asked in any case, see :meth:`EventReader.fileno`
 _TICK = 1.0
+_ALL = 1 << 62
 
 Callback = Callable[[Any], object]
 
@@ -54,6 +55,13 @@ class Pump:
         """
         return sum(reader.drain(callback) for reader, callback in self._callbacks.items())
 
+    def finish(self) -> int:
+        """Deliver all that is there now, however much; what comes meanwhile does not keep it going.
+
+        :raises ClosedError: a reader was closed.
+        """
+        return sum(reader.drain(callback, limit=_ALL) for reader, callback in self._callbacks.items())
+
     def wait(self, until: float | None = None) -> None:
         """Return when there may be events, or after a tick, or at ``until`` (of ``time.monotonic``)."""
         seconds = _TICK if until is None else min(_TICK, until - time.monotonic())
@@ -61,15 +69,16 @@ class Pump:
             self._epoll.poll(seconds)
 
     def run(self, until: float | None = None) -> None:
-        """Deliver events until then, or until :attr:`ended`."""
+        """Deliver events until then, with all that is there at that time, or until :attr:`ended`."""
         while not self._ended():
             try:
+                if until is not None and time.monotonic() >= until:
+                    self.finish()
+                    return
                 count = self.turn()
             except ClosedError:
                 if not self._ended():
                     raise
-                return
-            if until is not None and time.monotonic() >= until:
                 return
             if not count:
                 self.wait(until)

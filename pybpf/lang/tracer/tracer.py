@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -61,7 +61,7 @@ class Tracer(Declares, Makes):
     :param target: what to compile for; by default the running kernel. Only that can be attached to.
     :param on_print: is called with the text of each ``print()`` of a probe, its end included; by default the text goes
         to ``sys.stdout``. That happens while events are read: by :meth:`run`, :meth:`poll`, or a ``for`` or ``async
-        for`` over events.
+        for`` over events; the rest is written by :meth:`detach` or :meth:`close`.
     :raises PackError: a filter cannot be.
     """
 
@@ -87,6 +87,7 @@ class Tracer(Declares, Makes):
         self.parts: list[Any] = []
         self._live: Live | None = None
         self._closed = False
+        self._pumps = 0
 
     # --- life
 
@@ -121,16 +122,32 @@ class Tracer(Declares, Makes):
         return self
 
     def detach(self) -> None:
-        """Stop tracing; maps, and the events that are there, stay readable until :meth:`close`."""
+        """Stop tracing; maps, and the events that are there, stay readable until :meth:`close`.
+
+        What probes printed and was not written yet is written, unless a call of :meth:`run`, say, is at work.
+        """
         if self._live is not None:
-            self._live.detach()
+            self._detach(self._live)
+
+    def _detach(self, live: Live) -> None:
+        live.detach()
+        prints = self.session.prints
+        if prints.used and not self._pumps:
+            with suppress(ClosedError):
+                prints.events.reader.drain(self._print, limit=1 << 62)
 
     def close(self) -> None:
-        """Detach, and give all maps back; a second call does nothing. Another thread that reads events ends."""
+        """Detach, and give all maps back; a second call does nothing. Another thread that reads events ends.
+
+        Events that are there and not read are counted by :attr:`Events.unread`, and so by ``lost``.
+        """
         self._closed = True
         live, self._live = self._live, None
         if live is not None:
-            live.close()
+            try:
+                self._detach(live)
+            finally:
+                live.close()
 
     def __enter__(self: T) -> T:
         return self.attach()
@@ -172,7 +189,11 @@ class Tracer(Declares, Makes):
 
     @property
     def lost(self) -> int:
-        """How many events of all streams, lines of ``print()`` among them, were sent and never delivered."""
+        """How many events of all streams, lines of ``print()`` among them, were sent and never delivered.
+
+        For want of room; and when the tracer is closed, those that nobody had read. So what probes sent is what was
+        delivered and this, exactly.
+        """
         streams = [each for each in self.parts if isinstance(each, Events)]
         return sum(each.lost for each in (*streams, self.session.prints.events))
 
@@ -201,8 +222,8 @@ class Tracer(Declares, Makes):
         ``callback`` leave it; with ``with tracer:`` everything is detached then.
 
         :param handlers: stream of events -> what is called with each of them. Streams that are left out fill up.
-        :param duration: seconds; what was there at their end is still delivered.
-        :param every: seconds after which ``callback`` is called, again and again; at the end once more.
+        :param duration: seconds. What is there at their end, or at Ctrl-C, is still delivered.
+        :param every: seconds after which ``callback`` is called, again and again; at the end of ``duration`` once more.
         :raises ClosedError: the tracer is not attached.
         """
         self._loaded("run")
@@ -211,22 +232,35 @@ class Tracer(Declares, Makes):
         begin = time.monotonic()
         end = None if duration is None else begin + duration
         turn = 1
-        with suppress(KeyboardInterrupt), self._pump(handlers or {}) as pump:
-            while not self._closed:
-                tick = None if every is None else begin + turn * every
-                until = min((each for each in (end, tick) if each is not None), default=None)
-                pump.run(until)
-                if callback is not None and not self._closed:
-                    callback()
-                if end is not None and time.monotonic() >= end:
-                    return
-                turn += 1
+        with self._pumping(handlers or {}) as pump:
+            try:
+                while not self._closed:
+                    tick = None if every is None else begin + turn * every
+                    until = min((each for each in (end, tick) if each is not None), default=None)
+                    pump.run(until)
+                    if callback is not None and not self._closed:
+                        callback()
+                    if end is not None and time.monotonic() >= end:
+                        return
+                    turn += 1
+            except KeyboardInterrupt:
+                pump.run(until=0)
 
     def poll(self, handlers: Mapping[Events[Any], Callable[[Any], object]] | None = None) -> int:
         """Deliver what is there now, without waiting; returns how many events there were. For other event loops."""
         self._loaded("poll")
-        with self._pump(handlers or {}) as pump:
+        with self._pumping(handlers or {}) as pump:
             return pump.turn()
+
+    @contextmanager
+    def _pumping(self, handlers: Mapping[Events[Any], Callable[[Any], object]]) -> Iterator[Pump]:
+        """A pump; as long as it is used, nothing else reads what probes print."""
+        with self._pump(handlers) as pump:
+            self._pumps += 1
+            try:
+                yield pump
+            finally:
+                self._pumps -= 1
 
     def _pump(self, handlers: Mapping[Events[Any], Callable[[Any], object]]) -> Pump:
         for events in handlers:
@@ -247,7 +281,7 @@ class Tracer(Declares, Makes):
         if not self.session.prints.used:
             yield from reader
             return
-        with self._pump({}) as pump:
+        with self._pumping({}) as pump:
             yield from pump.beside(reader)
 
     async def _deliver_beside_async(self, reader: EventReader[E]) -> AsyncIterator[E]:
@@ -255,6 +289,6 @@ class Tracer(Declares, Makes):
             async for event in reader:
                 yield event
             return
-        with self._pump({}) as pump:
+        with self._pumping({}) as pump:
             async for event in pump.beside_async(reader):
                 yield event
