@@ -15,7 +15,7 @@ from pybpf.compiler.ops import OPS, Op
 from pybpf.maps import MapSpec
 from pybpf.sys.bpf import AttachType, ProgType
 
-__all__ = ["Block", "Function", "Instr", "Operand", "Unit", "signed64"]
+__all__ = ["Block", "Counter", "Function", "Instr", "Operand", "Unit", "signed64"]
 
 
 def signed64(value: int) -> int:
@@ -103,6 +103,20 @@ class Function:
     """Types of the parameters; a program has one, its context."""
 
 
+@dataclass(frozen=True, eq=False)
+class Counter:
+    """A number of 8 bytes in the only value of an array map, which the compiler's own code counts up.
+
+    :ivar name: the map's name, as in :attr:`Unit.maps`.
+    :ivar spec: the map; it becomes one of the program's when it is needed.
+    :ivar offset: where the number is in the value.
+    """
+
+    name: str
+    spec: MapSpec
+    offset: int
+
+
 @dataclass(eq=False)
 class Unit:
     """What is compiled together: a program, its functions, the maps that they name."""
@@ -116,6 +130,12 @@ class Unit:
     attach_btf: str | None = None
     owners: dict[str, Any] = field(default_factory=dict)
     """Map name -> the front end's object for it, which knows the map in the kernel; the compiler does not look."""
+    alone: bool = False
+    """Whether the kernel begins no run of the program on a CPU where one is under way, though it may of other programs
+    of the type: true of kprobes, not of uprobes. False is always right, and costs programs whose values do not fit the
+    stack a few instructions."""
+    skipped: Counter | None = None
+    """What counts the runs that ended at once because all memory for large values was taken by others."""
 
     @property
     def name(self) -> str:

@@ -60,7 +60,8 @@ OPS: dict[str, Op] = _table(
     Op("param", "", "said", ("index",), text="a parameter of the function; entry block only; of a program: 0 is ctx"),
     Op("map", "", PTR, ("map",), text="a map, as helpers take it"),
     Op("mapvalue", "", PTR, ("map", "offset"), text="address of a byte of the only value of an array map"),
-    Op("func", "", PTR, ("func",), text="address of a function of the unit, for bpf_loop and its like"),
+    Op("func", "", PTR, ("func",), text="address of a function of the unit, for bpf_loop and its like: "
+       "its last parameter is the call's third argument, a slot whose bytes 8 to 15 are left to the compiler"),
     # memory that the program may access directly
     Op("load", "p", "said", ("offset", "size", "signed"), effect="reads"),
     Op("store", "pa", NONE, ("offset", "size"), effect="writes"),

@@ -74,7 +74,8 @@ class _Loop:
     :ivar kept: what else is needed behind the loop.
     :ivar captured: what the loop needs of its function.
     :ivar exits: (block, which of its successors) of the edges that leave it; the first where turns have run out.
-    :ivar places: value -> its place in the record; in place 0 is the number of the exit.
+    :ivar places: value -> its place in the record; in place 0 is the number of the exit, and place 1 is that of the
+        address of the scratch memory (:mod:`pybpf.compiler.scratch`).
     """
 
     def __init__(self, unit: Unit, function: Function, header: Block, again: Instr, records: set[Instr]) -> None:
@@ -90,7 +91,7 @@ class _Loop:
         self.own = [each for each in self.captured if each in records]
         self.captured = [each for each in self.captured if each not in records]
         self.kept = self._kept()
-        self.places = {value: 1 + at for at, value in enumerate([*self.phis, *self.kept, *self.captured])}
+        self.places = {value: 2 + at for at, value in enumerate([*self.phis, *self.kept, *self.captured])}
         self.over = 1 if header.end.attrs["cond"] == "ne" else 0
         self.exits = [(header, self.over)] + [
             (block, way)
@@ -145,7 +146,7 @@ class _Loop:
 
     def outline(self) -> Instr:
         """Make the callback, and call it; gives the record."""
-        record = Instr("slot", [], PTR, {"size": 8 * (1 + len(self.places)), "align": 8, "name": "loop"},
+        record = Instr("slot", [], PTR, {"size": 8 * (2 + len(self.places)), "align": 8, "name": "loop"},
                        self.again.line)  # fmt: skip
         names = {each.name for each in self.unit.functions}
         name = f"{self.function.name}_loop"

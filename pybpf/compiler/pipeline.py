@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from pybpf.asm import Code, Item, Label
 from pybpf.asm.code import check_label
@@ -16,14 +15,13 @@ from pybpf.compiler.ir import Function, Unit
 from pybpf.compiler.machine import format_machine
 from pybpf.compiler.midend import PASSES_MID
 from pybpf.compiler.regalloc import allocate
+from pybpf.compiler.scratch import Scratch
 from pybpf.compiler.select import select
 from pybpf.compiler.sharing import share_places
 from pybpf.compiler.target import Target
 from pybpf.errors import CompileError
 from pybpf.maps import MapSpec
 from pybpf.prog import ProgramSpec
-from pybpf.sys.bpf import MapType
-from pybpf.types import char, u32
 
 __all__ = ["PASSES", "Compiled", "compile_unit"]
 
@@ -76,7 +74,7 @@ def compile_unit(unit: Unit, target: Target, *, check: bool = False, stages: boo
     if stages:
         texts["select"] = "\n".join(linker.selected)
         texts["code"] = str(code)
-    return Compiled(spec, {**unit.maps, **linker.scratch_map()}, texts)
+    return Compiled(spec, {**unit.maps, **linker.scratch.maps()}, texts)
 
 
 def _nothing(unit: Unit, target: Target) -> None:
@@ -91,8 +89,7 @@ class _Linker:
         self.stages = stages
         self.selected: list[str] = []
         self.target = target
-        self.scratch_name = f"{unit.name}_scratch"
-        self.scratch_size = 0
+        self.scratch = Scratch(unit, target, f"{unit.name}_scratch")
         self.used: set[str] = set()
         self.labels: dict[str, str] = {}
 
@@ -104,7 +101,7 @@ class _Linker:
         for function in calls.order:  # what is called comes first: then it is known how much stack is left
             below = max((deep[each] for each in calls.callees[function]), default=0)
             room = (STACK - below) // (1 + calls.above[function]) // 32 * 32
-            parts[function], size = self.function(function, room)
+            parts[function], size = self.function(function, room, calls.callees[function])
             deep[function] = below + max(32, (size + 31) // 32 * 32)
         items: list[Item] = []
         for function in reversed(calls.order):
@@ -113,13 +110,17 @@ class _Linker:
             items += parts[function]
         return Code(items)
 
-    def function(self, function: Function, room: int) -> tuple[list[Item], int]:
+    def function(self, function: Function, room: int, callees: list[Function]) -> tuple[list[Item], int]:
         """The items of one function, and the size of its frame; slots give way to spills where both are too many."""
-        prefix = "" if function is self.unit.functions[0] else f"{function.name}."
-        slots = room
+        scratch = self.scratch
+        is_program = scratch.is_program(function)
+        prefix = "" if is_program else f"{function.name}."
+        passes_on = any(each.name in scratch.needed_by for each in callees)
+        slots, before = room, scratch.size
         while True:
-            plan = plan_frame(function, slots, self.scratch_name, self.scratch_size)
-            made = select(function, self.target, plan, self.function_label)
+            plan = plan_frame(function, slots, before, passes_on, is_program)
+            scratch.size = plan.scratch_end
+            made = select(function, self.target, plan, scratch, self.function_label)
             if self.stages:
                 self.selected.append(format_machine(made))
             colours = allocate(made)
@@ -127,23 +128,16 @@ class _Linker:
             used = set(self.used)
             items = emit(made, colours, frame, lambda name: self.new_label(prefix + name))
             if frame.size <= room:
-                self.scratch_size = plan.scratch_end
+                if plan.needs_scratch:
+                    scratch.needed_by.add(function.name)
                 return items, frame.size
-            if not plan.offsets:
+            if plan.size <= plan.least:
                 raise CompileError(
                     f"function {function.name} needs {frame.size} bytes of stack for values, and has {room}; "
                     "use fewer variables at once, or keep some in a map"
                 )
             self.used = used
             slots = min(slots, plan.size) - (frame.size - room)
-
-    def scratch_map(self) -> dict[str, MapSpec]:
-        """The map for slots that do not fit on the stack, if there are any."""
-        if not self.scratch_size:
-            return {}
-        byte: Any = char
-        spec = MapSpec(MapType.PERCPU_ARRAY, u32, byte[self.scratch_size], 1, self.scratch_name)
-        return {self.scratch_name: spec}
 
     def function_label(self, name: str) -> str:
         """The label of a function of the unit."""

@@ -7,7 +7,7 @@ definition: a value that nobody asked for by then, because it is dead or has bee
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pybpf.asm import DW, HELPERS, B, H, KfuncRef, MapRef, W, find_helper
 from pybpf.asm.opcodes import ALU, ATOMIC_CMPXCHG, ATOMIC_FETCH, ATOMIC_OPS, ATOMIC_XCHG, JUMPS
@@ -15,10 +15,9 @@ from pybpf.compiler.frame import FramePlan
 from pybpf.compiler.ir import Block, Function, Instr, Operand, signed64
 from pybpf.compiler.machine import (
     ARGUMENTS,
-    FP,
     Copies,
-    FrameAddress,
     Imm,
+    Item,
     MBlock,
     MFunction,
     MInsn,
@@ -32,6 +31,7 @@ from pybpf.compiler.machine import (
 from pybpf.compiler.operands import MAP, Operands
 from pybpf.compiler.ops import NEGATED, OPS, SWAPPED
 from pybpf.compiler.order import postorder
+from pybpf.compiler.scratch import PLACE, Scratch
 from pybpf.compiler.target import Target
 from pybpf.errors import CompileError
 
@@ -68,14 +68,17 @@ _HALF = {
 }
 
 
-def select(function: Function, target: Target, plan: FramePlan, label: Callable[[str], str]) -> MFunction:
+def select(
+    function: Function, target: Target, plan: FramePlan, scratch: Scratch, label: Callable[[str], str]
+) -> MFunction:
     """Choose instructions for a function.
 
     :param plan: where the function's slots are.
+    :param scratch: the memory of those that are not on the stack.
     :param label: function of the unit -> the label that it begins at.
     :raises CompileError: the target has no instruction for an operation.
     """
-    return _Selector(function, target, plan, label).run()
+    return _Selector(function, target, plan, scratch, label).run()
 
 
 def _needed(blocks: list[Block]) -> set[Instr]:
@@ -91,9 +94,14 @@ def _needed(blocks: list[Block]) -> set[Instr]:
 
 
 class _Selector(Operands):
-    def __init__(self, function: Function, target: Target, plan: FramePlan, label: Callable[[str], str]) -> None:
+    def __init__(
+        self, function: Function, target: Target, plan: FramePlan, scratch: Scratch, label: Callable[[str], str]
+    ) -> None:
         super().__init__(MFunction(function.name), plan, label)
+        self.function = function
         self.target = target
+        self.memories = scratch
+        self.is_program = scratch.is_program(function)
         self.order = postorder(function.blocks[0])
         needed = _needed(self.order)
         self.phis = {block: [phi for phi in block.phis if phi in needed] for block in self.order}
@@ -168,38 +176,43 @@ class _Selector(Operands):
         self.copies([(self.result(phi), self.source(phi.args[column])) for phi in self.phis[target]])
 
     def enter(self, laid_out: list[MBlock]) -> None:
-        """Take the parameters, and look up the scratch memory if any slot is there."""
+        """Take the parameters, and get the address of the scratch memory if it is needed."""
         entry = laid_out[0]
         self.line = next((item.line for block in laid_out for item in block.items if item.line is not None), None)
-        if self.base >= 0:
-            self.now = []
-            key = self.plan.key_offset
-            self.put(MInsn(_ST_MEM | W, FP, 0, key, 0))
-            self.copies([(1, Wide(MAP, MapRef(self.plan.scratch_map))), (2, FrameAddress(key))])
-            self.put(call(HELPERS["map_lookup_elem"].id, args=2))
-            self.copies([(self.base, 0)])
-            self.put(MInsn(_JMP | _JUMP_BITS["eq"], self.base, imm=0))
-            before = MBlock("scratch")
-            before.items = self.now
-            before.successors = [self.return_block(0), entry]
-            laid_out.insert(0, before)
-            entry = before
+        taken: list[Item] = []
         if self.params:
-            taken: list[tuple[Place, Source]] = [
+            pairs: list[tuple[Place, Source]] = [
                 (self.regs[param], ARGUMENTS[param.attrs["index"]]) for param in self.params
             ]
-            entry.items.insert(0, Copies(taken))
-            entry.items[0].line = self.line
+            taken.append(Copies(pairs))
+        made: list[MBlock] = []
+        if self.base >= 0 and self.is_program:
+            made = self.memories.take(self.made, self.plan, self.base, entry, self.return_block)
+            laid_out[:0] = made
+        elif self.base >= 0:
+            # all parameters are taken at once: none may be where another one comes from
+            given = self.memories.pass_in(self.base, self.function, self.made)
+            first = given[0]
+            assert isinstance(first, Copies)
+            taken = [Copies([*(pair for each in taken if isinstance(each, Copies) for pair in each.pairs),
+                             *first.pairs]), *given[1:]]  # fmt: skip
+        for item in (*taken, *(item for block in made for item in block.items)):
+            item.line = self.line
+        laid_out[0].items[:0] = taken
 
     def return_block(self, value: int) -> MBlock:
         """The one place that returns a constant."""
         if value not in self.returns:
             made = MBlock(f"return_{value}" if value >= 0 else f"return_minus_{-value}")
-            made.items = [Copies([(0, Imm(value))]), MInsn(_EXIT)]
+            made.items = [*self.leave(), Copies([(0, Imm(value))]), MInsn(_EXIT)]
             for item in made.items:
                 item.line = self.line
             self.returns[value] = made
         return self.returns[value]
+
+    def leave(self) -> list[MInsn]:
+        """What comes before the end of the function."""
+        return self.memories.release(self.scratch()) if self.is_program and self.plan.needs_scratch else []
 
     # operations
 
@@ -359,11 +372,20 @@ class _Selector(Operands):
     # calls
 
     def call(self, instr: Instr) -> None:
+        for callback in instr.args:
+            if isinstance(callback, Instr) and callback.op == "func" and self.needs_scratch(callback):
+                base, offset = self.memory(instr.args[2], PLACE)
+                self.put(MInsn(_STX_MEM | DW, base, self.scratch(), offset))
         self.invoke(instr, instr.args, call(find_helper(instr.attrs["helper"]).id, args=len(instr.args)))
 
     def callfunc(self, instr: Instr) -> None:
         name = self.label(instr.attrs["func"])
-        self.invoke(instr, instr.args, call(src=1, ref=name, args=len(instr.args)))
+        more = [self.scratch()] if self.needs_scratch(instr) else []
+        self.invoke(instr, instr.args, call(src=1, ref=name, args=len(instr.args) + len(more)), more)
+
+    def needs_scratch(self, instr: Instr) -> bool:
+        """Whether the function that an instruction names must be given the address of the scratch memory."""
+        return instr.attrs["func"] in self.memories.needed_by
 
     def kfunc(self, instr: Instr) -> None:
         self.invoke(instr, instr.args, call(src=_KFUNC, ref=KfuncRef(instr.attrs["name"]), args=len(instr.args)))
@@ -374,11 +396,17 @@ class _Selector(Operands):
         self.copies([(1, context), (2, Wide(MAP, MapRef(instr.attrs["map"]))), (3, index)])
         self.put(call(HELPERS["tail_call"].id, args=3))
 
-    def invoke(self, instr: Instr, args: list[Operand], made: MInsn) -> None:
-        if len(args) > len(ARGUMENTS):
-            raise CompileError(f"a call with {len(args)} arguments; at most {len(ARGUMENTS)} can be passed")
+    def invoke(self, instr: Instr, args: list[Operand], made: MInsn, more: Sequence[int] = ()) -> None:
+        """
+        :param more: registers that are passed behind the arguments.
+        """
+        if len(args) + len(more) > len(ARGUMENTS):
+            large = ", the address of the memory for large values among them" if more else ""
+            raise CompileError(
+                f"a call with {len(args) + len(more)} arguments{large}; at most {len(ARGUMENTS)} can be passed"
+            )
         self.flush()  # what is shared does not survive a call
-        self.copies([(reg, self.source(arg)) for reg, arg in zip(ARGUMENTS, args)])
+        self.copies(list(zip(ARGUMENTS, [*(self.source(arg) for arg in args), *more])))
         self.put(made)
         self.take_result(instr)
 
@@ -447,7 +475,7 @@ class _Selector(Operands):
             made.successors = [self.return_block(value)]
             return
         self.copies([(0, self.source(value))])
-        self.put(MInsn(_EXIT))
+        self.put(*self.leave(), MInsn(_EXIT))
 
 
 def _sign_extended(value: int, bits: int) -> int:

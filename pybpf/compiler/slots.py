@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pybpf.compiler.ir import Block, Function, Instr
 from pybpf.compiler.order import postorder
 
-__all__ = ["Layout", "clashes", "lay_out", "padded", "shared_slots"]
+__all__ = ["Layout", "callback_records", "clashes", "lay_out", "padded", "shared_slots"]
 
 #: Operations whose result may point to where an operand points.
 _PASS_ON = frozenset({"add", "sub", "phi", "callfunc", "kfunc"})
@@ -81,6 +81,18 @@ def shared_slots(function: Function) -> set[Instr]:
         return set()
     slots = [instr for instr in function.blocks[0].instrs if instr.op == "slot"]
     return {slots[index] for index in _bits(_stored(order, _pointing(order, slots)))}
+
+
+def callback_records(function: Function) -> set[Instr]:
+    """The slots that callbacks of ``bpf_loop`` are given: they may hold pointers, which only the stack can."""
+    return {
+        arg
+        for block in function.blocks
+        for instr in block.instrs
+        if instr.op == "call" and any(isinstance(arg, Instr) and arg.op == "func" for arg in instr.args)
+        for arg in instr.args
+        if isinstance(arg, Instr) and arg.op == "slot"
+    }
 
 
 def _pointing(order: list[Block], slots: list[Instr]) -> dict[Instr, int]:

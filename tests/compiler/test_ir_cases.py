@@ -55,7 +55,7 @@ over:
 """,
         """\
 entry:
-  v0 = slot size=24 align=8 name=loop
+  v0 = slot size=32 align=8 name=loop
   v1 = param index=0 : ptr
   v2 = load v1 offset=0 size=8 signed=0 : int
   jump -> head_start
@@ -71,11 +71,11 @@ head_start: <- entry
   jump -> head_call
 head_call: <- head_start
   store v0, 0 offset=0 size=8
-  store v0, v6 offset=8 size=8
-  store v0, v2 offset=16 size=8
+  store v0, v6 offset=16 size=8
+  store v0, v2 offset=24 size=8
   v7 = func func=f_loop
   v8 = call 8388608, v7, v0, 0 helper=loop : int
-  v9 = load v0 offset=8 size=8 signed=0 : int
+  v9 = load v0 offset=16 size=8 signed=0 : int
   v10 = load v0 offset=0 size=8 signed=0 : int
   branch v10, 1 cond=eq -> head_exit1, head_not1
 head_exit1: <- head_call
@@ -87,8 +87,8 @@ head_exit0: <- head_not1
 func f_loop(int, ptr):
 head_turn:
   v0 = param index=1 : ptr
-  v1 = load v0 offset=8 size=8 signed=0 : int
-  v2 = load v0 offset=16 size=8 signed=0 : int
+  v1 = load v0 offset=16 size=8 signed=0 : int
+  v2 = load v0 offset=24 size=8 signed=0 : int
   jump -> head
 head: <- head_turn
   jump -> test
@@ -101,7 +101,7 @@ test_out1: <- test
   store v0, 1 offset=0 size=8
   ret 1
 body_back0: <- body
-  store v0, v3 offset=8 size=8
+  store v0, v3 offset=16 size=8
   ret 0
 """,
     ),
@@ -135,7 +135,7 @@ done:
 """,
         """\
 entry:
-  v0 = slot size=32 align=8 name=loop
+  v0 = slot size=40 align=8 name=loop
   v1 = param index=0 : ptr
   v2 = load v1 offset=0 size=8 signed=0 : int
   jump -> head_start
@@ -151,12 +151,12 @@ head_start: <- entry
   jump -> head_call
 head_call: <- head_start
   store v0, 0 offset=0 size=8
-  store v0, v6 offset=8 size=8
-  store v0, 0 offset=16 size=8
-  store v0, v2 offset=24 size=8
+  store v0, v6 offset=16 size=8
+  store v0, 0 offset=24 size=8
+  store v0, v2 offset=32 size=8
   v7 = func func=f_loop
   v8 = call 10, v7, v0, 0 helper=loop : int
-  v9 = load v0 offset=16 size=8 signed=0 : int
+  v9 = load v0 offset=24 size=8 signed=0 : int
   v10 = load v0 offset=0 size=8 signed=0 : int
   branch v10, 2 cond=eq -> head_exit2, head_not2
 head_exit2: <- head_call
@@ -172,8 +172,8 @@ head_exit0: <- head_not1
 func f_loop(int, ptr):
 head_turn:
   v0 = param index=1 : ptr
-  v1 = load v0 offset=8 size=8 signed=0 : int
-  v2 = load v0 offset=24 size=8 signed=0 : int
+  v1 = load v0 offset=16 size=8 signed=0 : int
+  v2 = load v0 offset=32 size=8 signed=0 : int
   jump -> head
 head: <- head_turn
   jump -> body
@@ -194,10 +194,10 @@ body_out0: <- body
   store v0, 1 offset=0 size=8
   ret 1
 next_back0: <- next
-  store v0, v5 offset=8 size=8
+  store v0, v5 offset=16 size=8
   ret 0
 found_out0: <- found
-  store v0, v4 offset=16 size=8
+  store v0, v4 offset=24 size=8
   store v0, 2 offset=0 size=8
   ret 1
 """,

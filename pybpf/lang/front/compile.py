@@ -71,6 +71,8 @@ def _compile(source: Source, probe: Probe, target: Target, facts: Facts) -> Unit
         b.line = gen.frame.where(source.node)
         returns(gen, Const(None), source.node)
     b.finish()
+    unit.alone = probe.alone(target)
+    unit.skipped = None if unit.alone else probe.skipped(gen)
     return unit
 
 

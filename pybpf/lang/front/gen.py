@@ -123,13 +123,18 @@ class Gen:
 
     def use_map(self, owner: Any) -> str:
         """Enter a map of the DSL into the unit: an object with a ``spec``. Gives the name that instructions use."""
+        name = self.map_name(owner)
+        self.unit.maps[name] = owner.spec
+        return name
+
+    def map_name(self, owner: Any) -> str:
+        """The name that instructions would use for a map of the DSL."""
         spec: MapSpec = owner.spec
         name, number = spec.name, 1
         while self.objects.get(name, owner) is not owner:
             number += 1
             name = f"{spec.name}_{number}"
         self.objects[name] = owner
-        self.unit.maps[name] = spec
         return name
 
     # statements

@@ -13,7 +13,7 @@ from pybpf.sys.bpf import AttachType, ProgType
 
 if TYPE_CHECKING:
     from pybpf.attach.kinds.usdt import UsdtPlace
-    from pybpf.compiler.ir import Operand
+    from pybpf.compiler.ir import Counter, Operand
     from pybpf.compiler.target import Target
     from pybpf.lang.front.gen import Gen
     from pybpf.lang.values.val import Val
@@ -75,6 +75,12 @@ PROBES = _table(
 #: Kind -> the typed kind that is taken instead where the kernel has it, and its types know the target.
 _TYPED = MappingProxyType({"raw_tracepoint": "tp_btf"})
 
+#: Probes that no other probe of their kind interrupts on its CPU, because the kernel does not preempt them and lets
+#: one at a time run there (``bpf_prog_active``).
+_UNDISTURBED = frozenset({"tracepoint", "kprobe", "kretprobe", "perf_event", "profile", "interval"})
+#: Such were these too, until Linux 6.0 made programs possible there that may sleep, and let tasks preempt all of them.
+_OF_PROCESSES = frozenset({"uprobe", "uretprobe", "usdt"})
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -128,6 +134,14 @@ class Probe:
         if types is None or types.find("typedef", f"btf_trace_{self.name}") is None:
             return self
         return replace(self, kind=better)
+
+    def alone(self, target: Target) -> bool:
+        """Whether no other probe of its kind begins on a CPU where it runs: what is the CPU's own needs no atomics."""
+        return self.kind in _UNDISTURBED or (self.kind in _OF_PROCESSES and not target.has("sleepable_uprobe"))
+
+    def skipped(self, gen: Gen) -> Counter | None:
+        """What counts the runs that found no memory for large values."""
+        return None
 
     def places(self) -> Sequence[UsdtPlace]:
         """Where a USDT probe is: the option ``places``, or as found now; what is attached must be the same.

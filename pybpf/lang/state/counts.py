@@ -29,11 +29,19 @@ class Counts:
         self._size = 0
         self._map: Any = None
         self._last: tuple[int, ...] = ()
+        self._skipped: Counter | None = None
 
     def counter(self) -> Counter:
         """Another counter."""
         self._size += 1
         return Counter(self, self._size - 1)
+
+    @property
+    def skipped(self) -> Counter:
+        """Counts runs of probes that ended at once, because all memory for large values was taken."""
+        if self._skipped is None:
+            self._skipped = self.counter()
+        return self._skipped
 
     @property
     def spec(self) -> MapSpec:

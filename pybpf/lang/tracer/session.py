@@ -6,6 +6,7 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pybpf.compiler.ir import Counter
 from pybpf.lang.builtins.printing import Prints
 from pybpf.lang.builtins.stacks import Stacks
 from pybpf.lang.front.gen import Gen
@@ -46,6 +47,13 @@ class TracedProbe(Probe):
         if self.session is not None and self.kind not in _ANYWHERE:
             self.session.filters.compile(gen)
         return super().bind(gen, params)
+
+    def skipped(self, gen: Gen) -> Counter | None:
+        if self.session is None:
+            return None
+        counts = self.session.counts
+        offset = 8 * counts.skipped.index
+        return Counter(gen.map_name(counts), counts.spec, offset)
 
 
 def session_of(gen: Gen, at: ast.AST, what: str) -> Session:

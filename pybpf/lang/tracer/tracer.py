@@ -201,10 +201,13 @@ class Tracer(Declares, Makes):
     def missed(self) -> int:
         """How many hits of all probes ran no program, see :attr:`pybpf.attach.Link.missed`, as far as it is known.
 
+        Among them are those whose program ended at once, because too many runs that other tasks had preempted held the
+        memory for large values.
+
         :raises ClosedError: the tracer is not attached, or is detached.
         """
         links = self._loaded("ask what was missed by").links.values()
-        return sum(link.missed or 0 for each in links for link in each)
+        return self.counts.skipped.value + sum(link.missed or 0 for each in links for link in each)
 
     # --- reading
 

@@ -28,11 +28,6 @@ __all__ = [
 #: Text in all but the last is clean: zeros from its end on, so that equal text has equal bytes, as keys must have.
 OWN, MAP, PER_CPU, RECORD = "own", "map", "per_cpu", "record"
 
-#: Probes that no other probe of their kind interrupts on its CPU, because the kernel does not preempt them and lets
-#: one at a time run there (``bpf_prog_active``): what is this CPU's own needs no atomic addition.
-_UNDISTURBED = frozenset({"tracepoint", "kprobe", "kretprobe", "perf_event", "profile", "interval"})
-
-
 #: bytes that a value of a per-CPU map may have on every kernel (PCPU_MIN_UNIT_SIZE): larger variables live in one
 LARGEST = 32768
 
@@ -140,7 +135,7 @@ class Ref(Val):
 
     def add(self, gen: Gen, op: str, value: Val, at: ast.AST) -> None:
         """``place op= value``: ``+=`` and ``-=`` are atomic where others write as well, if it has 4 or 8 bytes."""
-        shared = self.space == MAP or (self.space == PER_CPU and gen.probe.kind not in _UNDISTURBED)
+        shared = self.space == MAP or (self.space == PER_CPU and not gen.probe.alone(gen.target))
         aligned = self.size in (4, 8) and self.align >= self.size and self.offset % self.size == 0
         if shared and aligned and op in ("+", "-"):
             amount = fitting_amount(gen, value, self.kind, op, at)
