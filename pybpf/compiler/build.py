@@ -114,7 +114,24 @@ class Builder:
             target.predecessors.append(self.block)
         self.block = None
 
+    def ways(self, block: Block) -> list[Block]:
+        """Put a block on each way to a block that has not been sealed yet, in their order: start each, and jump on."""
+        before = list(block.predecessors)
+        block.predecessors.clear()
+        ways = []
+        for each in before:
+            way = self.new_block("way")
+            each.successors[each.successors.index(block)] = way
+            way.predecessors.append(each)
+            self.seal(way)
+            ways.append(way)
+        return ways
+
     # variables
+
+    def declare(self, variable: Hashable, type: str) -> None:
+        """Say the type of a variable to which a constant is assigned first."""
+        self._variables.declare(variable, type)
 
     def write(self, variable: Hashable, value: Operand) -> None:
         """Assign to a variable; all values of a variable have one type."""

@@ -75,8 +75,7 @@ ROWS = [
     ("hits.get()", "hits.get()",
      "the method get() of the hash map 'hits' is called as get(key, default=...)"),
     ("points.get(x, 0)", "points.get(x, 0)",
-     "the hash map 'points' has values of type Point: get() of such takes no default; write 'x = m.get(k)' and "
-     "'if x is None:'"),
+     "cannot store 0 in struct Point: not a Point"),
     ("small[300] = 1", "300", "300 does not fit u8: its range is 0 to 255"),
     ("small[1] = 70000", "70000", "70000 does not fit u16: its range is 0 to 65535"),
     ("small[-1] += 1", "-1", "-1 does not fit u8: its range is 0 to 255"),

@@ -32,7 +32,7 @@ class _Joined(Written):
     """The strings of an array, read where they are wanted: first to memory of the CPU, where there is room for more
     than the text may have, so that a mask is bound enough for every verifier."""
 
-    clean = False
+    is_clean = False
 
     def __init__(self, array: Where, count: int, sep: bytes, most: int, at: ast.AST) -> None:
         self.array = array

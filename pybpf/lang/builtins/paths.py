@@ -41,7 +41,7 @@ _DELETED = b" (deleted)"
 class _Path(Written):
     """The path of a ``struct path``, made where it is wanted: in memory of the CPU first, for it may be long."""
 
-    clean = False
+    is_clean = False
 
     def __init__(self, at: ast.AST, where: Where, most: int) -> None:
         self.at = at

@@ -12,9 +12,9 @@ from pybpf.errors import CompileError
 from pybpf.lang.front.frame import Facts
 from pybpf.lang.front.functions import check_definition
 from pybpf.lang.front.gen import Gen
-from pybpf.lang.front.outline import RESULT
 from pybpf.lang.front.source import Source, identifier, source_of
 from pybpf.lang.front.statements import note_annotations
+from pybpf.lang.front.variables import RESULT
 from pybpf.lang.probes.probe import Param, Probe
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.val import Val
@@ -70,6 +70,7 @@ def _compile(source: Source, probe: Probe, target: Target, facts: Facts) -> Unit
     if b.reachable:
         b.line = gen.frame.where(source.node)
         returns(gen, Const(None), source.node)
+    gen.places.settle()
     b.finish()
     unit.alone = probe.alone(target)
     unit.skipped = None if unit.alone else probe.skipped(gen)

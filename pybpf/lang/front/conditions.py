@@ -7,15 +7,18 @@ from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from pybpf.lang.front.variables import Unset
 from pybpf.lang.values.constants import Const
-from pybpf.lang.values.ints import Int, Test, join, settled, truth
+from pybpf.lang.values.ints import Int, Test, truth
+from pybpf.lang.values.memory import Maybe
 from pybpf.lang.values.val import Val
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Block
     from pybpf.lang.front.gen import Gen
+    from pybpf.lang.front.variables import Env
 
-__all__ = ["asked", "bool_op", "branch", "choose", "compare", "conditional", "negate"]
+__all__ = ["answers", "bool_op", "branch", "choose", "compare", "conditional", "negate"]
 
 _COMPARE = MappingProxyType({
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Is: "is",
@@ -46,19 +49,32 @@ def branch(gen: Gen, node: ast.expr, yes: Block, no: Block) -> None:
         gen.branch_on(gen.value(node), yes, no, node)
 
 
-def asked(node: ast.AST) -> tuple[str, bool] | None:
-    """The variable that a condition asks whether it is None, and whether it is not where the condition is true."""
-    there, subject = True, node
+def answers(env: Env, node: ast.AST) -> tuple[str, tuple[bool | None, bool | None]]:
+    """The variable that a condition asks whether it is None, and whether it is there if it is true, and if it is false.
+
+    None: that the condition does not say.
+    """
+    there: tuple[bool | None, bool | None] = (True, None)
+    subject = node
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
-        right = node.comparators[0]
-        if not (isinstance(right, ast.Constant) and right.value is None):
-            return None
-        if not isinstance(node.ops[0], (ast.Is, ast.IsNot, ast.Eq, ast.NotEq)):
-            return None
-        there, subject = isinstance(node.ops[0], (ast.IsNot, ast.NotEq)), node.left
+        subject, other = node.left, node.comparators[0]
+        if isinstance(subject, ast.Constant):
+            subject, other = other, subject
+        none = isinstance(other, ast.Constant) and other.value is None
+        equal = isinstance(node.ops[0], (ast.Is, ast.Eq))
+        if not isinstance(other, ast.Constant) or not isinstance(node.ops[0], (ast.Is, ast.IsNot, ast.Eq, ast.NotEq)):
+            return "", (None, None)
+        there = (not equal, equal) if none else (True, None) if equal else (None, True)
     if isinstance(subject, ast.NamedExpr):
         subject = subject.target
-    return (subject.id, there) if isinstance(subject, ast.Name) else None
+    if not isinstance(subject, ast.Name):
+        return "", (None, None)
+    binding = env.get(subject.id)
+    if subject is node or isinstance(node, ast.NamedExpr):
+        val = None if binding is None or isinstance(binding, Unset) else binding.val
+        if isinstance(val, Maybe) and val.is_true:
+            there = (True, False)
+    return subject.id, there
 
 
 def _branch_chain(gen: Gen, node: ast.Compare, yes: Block, no: Block) -> None:
@@ -110,41 +126,39 @@ def conditional(gen: Gen, node: ast.IfExp) -> Val:
 
 def bool_op(gen: Gen, node: ast.BoolOp) -> Val:
     """``a and b``, ``a or b``: the operand that decides, as in Python."""
-    chosen = _Chosen(gen)
     done = gen.b.new_block("done")
+    either = isinstance(node.op, ast.Or)
     for each in node.values:
         val = gen.value(each)
         if each is node.values[-1]:
-            chosen.add(val)
-            gen.go(done)
+            gen.go(done, val)
             break
-        more = gen.b.new_block("or" if isinstance(node.op, ast.Or) else "and")
-        decides = gen.b.new_block("decides")
-        if isinstance(node.op, ast.Or):
-            gen.branch_on(val, decides, more, each)
-        else:
-            gen.branch_on(val, more, decides, each)
+        more, decides = gen.b.new_block("or" if either else "and"), gen.b.new_block("decides")
+        gen.branch_on(val, *((decides, more) if either else (more, decides)), each)
         gen.land(decides)
-        if gen.b.reachable:
-            chosen.add(val)
-            gen.go(done)
+        gen.go(done, _decided(val, either))
         gen.land(more)
         if not gen.b.reachable:
             break
-    gen.land(done)
-    return chosen.value(node)
+    return gen.land_value(done, node)
+
+
+def _decided(val: Val, true: bool) -> Val:
+    """A value that has turned out to be true, or false."""
+    if not isinstance(val, Maybe):
+        return val
+    if true:
+        return val.value
+    return Const(None) if val.is_true else val
 
 
 def _choice(gen: Gen, at: ast.AST, arms: Sequence[tuple[Block, Callable[[], Val]]]) -> Val:
-    chosen = _Chosen(gen)
     done = gen.b.new_block("done")
     for block, value in arms:
         gen.land(block)
         if gen.b.reachable:
-            chosen.add(value())
-            gen.go(done)
-    gen.land(done)
-    return chosen.value(at)
+            gen.go(done, value())
+    return gen.land_value(done, at)
 
 
 def choose(gen: Gen, test: Val, one: Val, other: Val, at: ast.AST) -> Val:
@@ -154,50 +168,3 @@ def choose(gen: Gen, test: Val, one: Val, other: Val, at: ast.AST) -> Val:
     yes, no = gen.b.new_block("then"), gen.b.new_block("else")
     gen.branch_on(test, yes, no, at)
     return _choice(gen, at, [(yes, lambda: one), (no, lambda: other)])
-
-
-class _Chosen:
-    """Values of which one is taken, each added where it is: at the end of its block."""
-
-    def __init__(self, gen: Gen) -> None:
-        self.gen = gen
-        self.vals: list[Val] = []
-
-    def add(self, val: Val) -> None:
-        val = val.kept(self.gen)
-        self.vals.append(val)
-        state = val.ssa()
-        operands = state[1] if state else ()
-        if isinstance(val, Const) and isinstance(val.value, int) and -(1 << 63) <= val.value < 1 << 64:
-            operands = (int(val.value),)
-        for index, operand in enumerate(operands):
-            self.gen.b.write((self, index), operand)
-
-    def value(self, at: ast.AST) -> Val:
-        """Where all ways have joined."""
-        gen = self.gen
-        first = next((each for each in self.vals if not each.sure), self.vals[0])
-        if all(each is first or _equal(each, first) for each in self.vals):
-            return first
-        if all(isinstance(each, Int) or (isinstance(each, Const) and isinstance(each.value, int))
-               for each in self.vals):  # fmt: skip
-            kind = None
-            for each in self.vals:
-                number = each.number(gen, at)
-                both = number.narrowest if kind is None else join(kind, number.narrowest)
-                if both is None:
-                    gen.fail(at, "this is a u64 or a signed value, depending on the way: convert one by u64(x) or "
-                             "s64(x)")  # fmt: skip
-                kind = both
-            return Int(gen.b.read((self, 0)), settled(kind))
-        states = [each.ssa() for each in self.vals]
-        if states[0] is not None and all(each is not None and each[0] == states[0][0] for each in states):
-            return first.with_ssa([gen.b.read((self, index)) for index in range(len(states[0][1]))])
-        other = next(each for each in self.vals[1:] if each is not first)
-        gen.fail(at, f"this is {first.what} or {other.what}, depending on the way: write an if statement")
-
-
-def _equal(one: Val, other: Val) -> bool:
-    from pybpf.lang.front.variables import Known, join_bindings
-
-    return isinstance(join_bindings(Known(one), Known(other)), Known)

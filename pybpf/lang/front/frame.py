@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pybpf.lang.front.gen import Gen
     from pybpf.lang.front.source import Source
     from pybpf.lang.front.variables import Env
+    from pybpf.lang.values.joins import Form
     from pybpf.lang.values.val import Val
 
 __all__ = ["Facts", "Frame", "Loop"]
@@ -32,7 +33,9 @@ class Facts:
     :ivar outlined: the functions that are compiled once, as functions of eBPF; found by the pass before.
     :ivar calls: function -> how often it was called where it was compiled in the place of the call.
     :ivar inline_only: the functions that take or give something other than integers.
-    :ivar unsteady: (call, loop, variable) of variables that an iteration binds to something else.
+    :ivar unsteady: (call, loop, variable) of variables that an iteration binds to something else, and no form holds.
+    :ivar forms: (call, loop, variable) -> the form that holds what an iteration binds it to, and what it was before.
+    :ivar stale: where memory is written anew -> (call, variable) of those that stand for what it was before.
     """
 
     def __init__(self, before: Facts | None = None) -> None:
@@ -41,9 +44,23 @@ class Facts:
         self.clashes: dict[Hashable, tuple[Frame, ast.AST, str]] = {}
         self.unsteady: dict[Hashable, str] = dict(before.unsteady) if before else {}
         self.was_unsteady = frozenset(self.unsteady)
+        self.forms: dict[tuple[Hashable, ast.AST, str], Form] = dict(before.forms) if before else {}
+        self._had_forms = dict(self.forms)
+        self.stale: dict[Hashable, set[Hashable]] = {
+            site: set(names) for site, names in (before.stale.items() if before else ())
+        }
+        self._was_stale = {site: frozenset(names) for site, names in self.stale.items()}
         self.outlined: frozenset[Any] = before.worth_outlining if before else frozenset()
         self.calls: dict[Any, int] = {}
         self.inline_only: set[Any] = set(before.inline_only) if before else set()
+
+    def stale_at(self, site: Hashable) -> frozenset[Hashable]:
+        """The names that stand for what a place was before, as the pass before found."""
+        return self._was_stale.get(site, frozenset())
+
+    def forms_at(self, key: Hashable, loop: ast.AST) -> dict[str, Form]:
+        """The forms of the variables of a loop, as the pass before found them."""
+        return {name: form for (call, node, name), form in self._had_forms.items() if (call, node) == (key, loop)}
 
     @property
     def worth_outlining(self) -> frozenset[Any]:
@@ -54,8 +71,9 @@ class Facts:
     @property
     def agree(self) -> bool:
         """Whether what was assumed is what was found."""
-        steady = self.unsteady.keys() == self.was_unsteady
-        return self.found == self.assumed and steady and self.worth_outlining == self.outlined
+        steady = self.unsteady.keys() == self.was_unsteady and self.forms == self._had_forms
+        stale = self.stale == self._was_stale
+        return self.found == self.assumed and steady and stale and self.worth_outlining == self.outlined
 
 
 @dataclass(eq=False)

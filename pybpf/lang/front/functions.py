@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pybpf.errors import CompileError
-from pybpf.lang.front.outline import RESULT, call_outlined, note_call, note_result
+from pybpf.lang.front.outline import call_outlined, note_call, note_result
 from pybpf.lang.front.refused import meaningless, reason
 from pybpf.lang.front.source import Source
 from pybpf.lang.front.statements import STATEMENTS, note_annotations
-from pybpf.lang.front.variables import Unset
+from pybpf.lang.front.variables import RESULT, Unset
 from pybpf.lang.values.constants import Const
 
 if TYPE_CHECKING:

@@ -7,7 +7,9 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pybpf.lang.front.anew import Anew
 from pybpf.lang.front.frame import Facts, Frame
+from pybpf.lang.front.meeting import Edge, meet, note_value
 from pybpf.lang.front.scope import outside
 from pybpf.lang.front.variables import Env, Kept, Known, Unset, assume, join_envs
 from pybpf.lang.front.wrap import wrap
@@ -40,6 +42,8 @@ class Gen:
     :ivar objects: name in :attr:`unit` -> the object of the user's that is entered under it.
     :ivar outlined: function of the source -> its name in the unit, of those that are compiled once.
     :ivar frame: the function of the source that is being compiled.
+    :ivar rolled: loops around this place that are not written out.
+    :ivar places: the memory that they write anew.
     :ivar reserves: whether a record of a ring buffer has been reserved: the program may hold it from there on.
     """
 
@@ -54,9 +58,11 @@ class Gen:
         self.outlined: dict[Any, str] = {}
         self.frame: Frame
         self.reserves = False
+        self.rolled = 0
+        self.places = Anew(self)
         self._frames = 0
         self._given: dict[ast.AST, ast.AST] = {}
-        self._edges: dict[Block, list[Env]] = {}
+        self._edges: dict[Block, list[Edge]] = {}
 
     # errors and places
 
@@ -108,6 +114,11 @@ class Gen:
         from pybpf.lang.front.refused import reason
 
         self.fail(node, reason(node))
+
+    def anew(self, slot: Instr, kind: Any, at: ast.AST) -> None:
+        """Memory of the function is given a value of its own: where a name is bound to it, the same in each turn."""
+        if self.rolled and self.b.reachable:
+            self.places.note(slot, kind, at)
 
     def wrap(self, value: Any) -> Val:
         """What an object of Python is in a probe."""
@@ -166,38 +177,44 @@ class Gen:
 
     def branch_on(self, val: Val, yes: Block, no: Block, at: ast.AST) -> None:
         """End the block: to ``yes`` if a value is true."""
-        from pybpf.lang.front.conditions import asked
+        from pybpf.lang.front.conditions import answers
 
         before = len(yes.predecessors), len(no.predecessors)
         val.branch(self, yes, no, at)
-        question = asked(at)
-        for block, count, true in zip((yes, no), before, (True, False)):
-            if len(block.predecessors) > count:
-                env = self.frame.env
-                if question is not None and question[1] is true:
-                    env = assume(env, question[0], True)
-                self._edges.setdefault(block, []).append(env)
+        name, known = answers(self.frame.env, at)
+        for block, count, answer in zip((yes, no), before, known):
+            more = len(block.predecessors) - count
+            if more:
+                env = self.frame.env if answer is None else assume(self.frame.env, name, answer)
+                self._edges.setdefault(block, []).extend([Edge(env)] * more)
 
-    def go(self, block: Block) -> None:
-        """End the block by a jump."""
+    def go(self, block: Block, value: Val | None = None) -> None:
+        """End the block by a jump; with a value that goes along, see :meth:`land_value`."""
         if self.b.reachable:
-            self._edges.setdefault(block, []).append(self.frame.env)
+            if value is not None:
+                value = value.kept(self)
+                note_value(self, block, value)
+            self._edges.setdefault(block, []).append(Edge(self.frame.env, value))
             self.b.jump(block)
 
     def land(self, block: Block) -> None:
         """Go on in a block that all ways to have been compiled."""
-        self.b.seal(block)
-        self.land_open(block)
+        meet(self, block, self._edges.pop(block, []), None)
+
+    def land_value(self, block: Block, at: ast.AST) -> Val:
+        """The same; gives the value that the ways bring."""
+        value = meet(self, block, self._edges.pop(block, []), at)
+        return Const(None) if value is None else value
 
     def land_open(self, block: Block) -> None:
         """Go on in a block that more ways may lead to: the head of a loop."""
-        envs = self._edges.pop(block, [])
+        edges = self._edges.pop(block, [])
         self.b.start(block)
-        self.frame.env = join_envs(envs) if envs else {}
+        self.frame.env = join_envs([edge.env for edge in edges]) if edges else {}
 
     def came_back(self, block: Block) -> list[Env]:
         """The variables on the ways to a block that were compiled since it began."""
-        return self._edges.pop(block, [])
+        return [edge.env for edge in self._edges.pop(block, [])]
 
     # variables
 
@@ -212,7 +229,12 @@ class Gen:
         if isinstance(val, Const) and isinstance(val.value, int):
             self._keep(name, val.number(self, at), at)
             self._bind(name, Known(val))
-        elif val.ssa() is not None:
+        else:
+            self.keep(name, val, at)
+
+    def keep(self, name: str, val: Val, at: ast.AST) -> None:
+        """Bind a variable to a value as it is."""
+        if val.ssa() is not None:
             self._keep(name, val, at)
         else:
             self._bind(name, Known(val))
@@ -252,6 +274,11 @@ class Gen:
             self.fail(at, f"{name!r} has no value here yet: assign it before, on every way that leads here")
         if isinstance(binding, Unset):
             self.fail(at, f"{name!r} {binding.why}")
+        return self.held(name, binding).seen()
+
+    def held(self, name: str, binding: Kept | Known, frame: Frame | None = None) -> Val:
+        """What a variable is bound to, of this call or of one that leads here, with the registers that it has here."""
+        frame = frame or self.frame
         if isinstance(binding, Known):
             return binding.val
         if binding.key == "int":

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from pybpf.compiler.ranges import unsigned_range
 from pybpf.compiler.unknown import Unknown
 from pybpf.lang.front.frame import Loop
+from pybpf.lang.front.meeting import Carried, form_of_bindings
 from pybpf.lang.front.ranges import Range, length
 from pybpf.lang.front.turns import MOST_TURNS, CallbackTurns, Numbers, Turns, turns_of
-from pybpf.lang.front.variables import Kept, Known, Unset, assume, is_number, join_bindings
+from pybpf.lang.front.variables import Kept, Known, Unset, is_number, join_bindings
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import KINDS, Int
+from pybpf.lang.values.joins import Apart
 from pybpf.lang.values.memory import Ref
 from pybpf.types import s64, u64
 
@@ -94,15 +96,19 @@ def _loop(
     stored = _stored(node)
     if isinstance(turns, Numbers):
         _forget(gen, stored)
+    carried = Carried(gen, node)
+    carried.enter()
     gen.go(top)
     gen.land_open(top)
     before = gen.frame.env = _entered(gen, node, stored)
     gen.frame.loops.append(Loop(leave, again, turns.end, times))  # also the condition may end the function
+    gen.rolled += 1
     turns.begin(top, done if isinstance(node, ast.For) else leave)
     given = len(leave.predecessors)
     begin(done)
     entered = gen.b.reachable
     gen.statements(node.body)
+    gen.rolled -= 1
     gen.frame.loops.pop()
     no_way_out = len(leave.predecessors) == given and not done.predecessors
     if entered and isinstance(node, ast.While) and _endless(node, no_way_out):
@@ -112,8 +118,9 @@ def _loop(
     gen.land(again)
     if gen.b.reachable:
         step()
+    carried.enter()
     gen.go(top)
-    _check_steady(gen, node, before, gen.came_back(top))
+    _check_steady(gen, node, before, gen.came_back(top), carried.forms.keys())
     gen.b.seal(top)
     for block, rest in ((done, node.orelse), (leave, [])):
         gen.land(block)
@@ -173,20 +180,28 @@ def _entered(gen: Gen, node: ast.AST, stored: frozenset[str]) -> Env:
             env[name] = Unset(why)
         elif isinstance(binding, Known) and isinstance(binding.val, Const) and isinstance(binding.val.value, int):
             env[name] = Kept("int", binding.val)
-        else:
-            env = assume(env, name, False)
     return env
 
 
-def _check_steady(gen: Gen, node: ast.AST, before: Env, after: list[Env]) -> None:
-    """Note the variables that an iteration leaves bound to what the next one was not compiled for."""
+def _check_steady(gen: Gen, node: ast.AST, before: Env, after: list[Env], carried: Collection[str]) -> None:
+    """Note the variables that an iteration leaves bound to what the next one was not compiled for.
+
+    :param carried: those that have a form: that was looked after.
+    """
     for env in after:
         for name, binding in before.items():
-            if isinstance(binding, Unset):
+            other = env.get(name)
+            if isinstance(binding, Unset) or other is binding:
                 continue
-            joined = join_bindings(binding, env.get(name))
-            if isinstance(joined, Unset):
-                gen.facts.unsteady[gen.frame.key, node, name] = joined.why
+            place = gen.frame.key, node, name
+            joined = join_bindings(binding, other)
+            if isinstance(joined, Unset) and (other is None or isinstance(other, Unset)):
+                gen.facts.unsteady[place] = joined.why
+            elif name not in carried and (isinstance(joined, Unset) or joined.val.known is not binding.val.known):
+                try:
+                    gen.facts.forms[place] = form_of_bindings(gen, name, [binding, other])
+                except Apart as why:
+                    gen.facts.unsteady[place] = f"is {why} here, depending on the way: use two names"
 
 
 def compile_for(gen: Gen, node: ast.For) -> None:

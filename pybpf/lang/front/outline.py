@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from pybpf.compiler.build import Builder
 from pybpf.compiler.ir import Function
 from pybpf.compiler.ops import INT, PTR
+from pybpf.lang.front.anew import Anew
 from pybpf.lang.front.scope import NameIsUnset, look_up
 from pybpf.lang.front.source import identifier
 from pybpf.lang.front.statements import note_annotations
-from pybpf.lang.front.variables import Kept
+from pybpf.lang.front.variables import RESULT, Kept
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import KINDS, Int, Test
 from pybpf.types import u64
@@ -23,14 +24,12 @@ if TYPE_CHECKING:
     from pybpf.lang.front.source import Source
     from pybpf.lang.values.val import Val
 
-__all__ = ["LARGE", "RESULT", "call_outlined", "note_call", "note_result"]
+__all__ = ["LARGE", "call_outlined", "note_call", "note_result"]
 
 #: Nodes of the syntax tree from which on a function is worth a call.
 LARGE = 400
 #: Registers that pass arguments; the first passes the context.
 _MOST_ARGUMENTS = 4
-#: The variable that holds what a function returns: no name of Python's.
-RESULT = "return"
 
 
 def _is_int(val: Val) -> bool:
@@ -87,7 +86,8 @@ def call_outlined(gen: Gen, source: Source, args: Mapping[str, Val], at: ast.AST
 
 def _compile(gen: Gen, source: Source, frame: Frame, name: str, params: list[str]) -> None:
     """Compile the function itself, in a builder of its own."""
-    outer = gen.frame, gen.b, gen.ctx
+    outer = gen.frame, gen.b, gen.ctx, gen.rolled, gen.places
+    gen.rolled, gen.places = 0, Anew(gen)
     function = Function(name, params=(PTR, *[INT] * len(params)))
     gen.unit.functions.append(function)
     gen.frame, gen.b, frame.whole = frame, Builder(function), True
@@ -113,5 +113,6 @@ def _compile(gen: Gen, source: Source, frame: Frame, name: str, params: list[str
     gen.statements(source.body)
     if gen.b.reachable:
         returns(gen, Const(None), source.node)
+    gen.places.settle()
     gen.b.finish()
-    gen.frame, gen.b, gen.ctx = outer
+    gen.frame, gen.b, gen.ctx, gen.rolled, gen.places = outer

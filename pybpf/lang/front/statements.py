@@ -80,7 +80,7 @@ def _pairs(gen: Gen, target: ast.Tuple | ast.List, val: Val) -> Iterator[tuple[a
 
 def _taken(gen: Gen, target: ast.expr, val: Val, before: list[tuple[ast.expr, Val]]) -> Val:
     """A value that is assigned after others, as it is before those are: what is in memory is copied."""
-    inner = val.value if isinstance(val, Maybe) and val.sure else val
+    inner = val.value if isinstance(val, Maybe) and val.known else val
     if isinstance(inner, Written):
         return inner.kept(gen)
     if not isinstance(inner, Ref):

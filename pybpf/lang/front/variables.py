@@ -11,9 +11,14 @@ from collections.abc import Hashable
 from typing import NamedTuple, Union
 
 from pybpf.lang.values.constants import Const
+from pybpf.lang.values.joins import same
 from pybpf.lang.values.val import Val
 
-__all__ = ["Binding", "Env", "Kept", "Known", "Unset", "assume", "is_number", "join_bindings", "join_envs"]
+__all__ = ["RESULT", "Binding", "Env", "Kept", "Known", "Unset", "assume", "is_number", "join_bindings", "join_envs"]
+
+
+#: The variable that holds what a function returns: no name of Python's.
+RESULT = "return"
 
 
 class Kept(NamedTuple):
@@ -50,15 +55,6 @@ def is_number(binding: Binding) -> bool:
     return isinstance(binding, Known) and isinstance(binding.val, Const) and isinstance(binding.val.value, int)
 
 
-def _same(one: Val, other: Val) -> bool:
-    if isinstance(one, Const) and isinstance(other, Const):
-        try:
-            return one.value is other.value or (type(one.value) is type(other.value) and bool(one.value == other.value))
-        except Exception:  # an object of the user's that does not compare
-            return False
-    return one.same(other)
-
-
 def join_bindings(one: Binding | None, other: Binding | None) -> Binding:
     """What a name is where two ways join; None: never assigned."""
     if one is None or other is None:
@@ -67,20 +63,20 @@ def join_bindings(one: Binding | None, other: Binding | None) -> Binding:
     if isinstance(one, Unset) or isinstance(other, Unset):
         return one if isinstance(one, Unset) else other
     if (isinstance(one, Kept) and isinstance(other, Kept) and one.key == other.key) or (
-        isinstance(one, Known) and isinstance(other, Known) and _same(one.val, other.val)
+        isinstance(one, Known) and isinstance(other, Known) and same(one.val, other.val)
     ):
-        return one if other.val.sure else other
+        return one if one.val.known is other.val.known else one._replace(val=one.val.assumed(None))
     if is_number(one) and is_number(other):
         return one if isinstance(one, Kept) else Kept("int", one.val)
     return Unset(f"is {one.val.what} or {other.val.what} here, depending on the way: use two names")
 
 
-def assume(env: Env, name: str, sure: bool) -> Env:
-    """The variables where it is sure that one of them is not None, or is not."""
+def assume(env: Env, name: str, known: bool) -> Env:
+    """The variables where one of them is there, or is None."""
     binding = env.get(name)
-    if binding is None or isinstance(binding, Unset) or binding.val.sure is sure:
+    if binding is None or isinstance(binding, Unset) or binding.val.known is not None:
         return env
-    return {**env, name: binding._replace(val=binding.val.assumed(sure))}
+    return {**env, name: binding._replace(val=binding.val.assumed(known))}
 
 
 def join_envs(envs: list[Env]) -> Env:

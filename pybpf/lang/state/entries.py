@@ -12,7 +12,19 @@ from pybpf.lang.values import raw
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.flow import Choice, when
 from pybpf.lang.values.ints import Int, Test
-from pybpf.lang.values.memory import MAP, OWN, PER_CPU, Maybe, Ref, fitting, is_integer, place, read
+from pybpf.lang.values.memory import (
+    MAP,
+    OWN,
+    PER_CPU,
+    Maybe,
+    Ref,
+    declared,
+    fitting,
+    is_integer,
+    owned,
+    place,
+    read,
+)
 from pybpf.lang.values.val import Val, index_node
 from pybpf.maps import MapSpec
 from pybpf.sys.bpf import MapType, UpdateFlags
@@ -161,9 +173,18 @@ class KeyedVal(MapVal):
                 return Maybe(pointer, self.loaded(gen, pointer), f"{self.name}.get()")
             return self.loaded(gen, pointer, fitting(gen, default, self.spec.value, at))
         if default is not None:
-            self.refuse(gen, at, f"has values of type {self.spec.value.__name__}: get() of such takes no default; "
-                        "write 'x = m.get(k)' and 'if x is None:'")  # fmt: skip
+            return self.found_or(gen, pointer, self.found(gen, pointer), default, at)
         return Maybe(pointer, self.found(gen, pointer), f"{self.name}.get()")
+
+    def found_or(self, gen: Gen, there: Operand, found: Ref, default: Val, at: ast.AST) -> Val:
+        """What is at a place, or where there is nothing a copy of a default."""
+        yes, no, done = (gen.b.new_block(name) for name in ("found", "default", "either"))
+        gen.branch_on(Test("ne", there, 0), yes, no, at)
+        gen.land(yes)
+        gen.go(done, found)
+        gen.land(no)
+        gen.go(done, declared(gen, self.spec.value, default, at))
+        return gen.land_value(done, at)
 
     def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
         return Test("ne", self.lookup(gen, item, at), 0)
@@ -224,17 +245,16 @@ class HashVal(KeyedVal):
         """``m.pop(k)``: a copy of the value, which is deleted. Who deletes it has it: of two CPUs one."""
         b, kind = gen.b, self.spec.value
         plain = default is not None and not (isinstance(default, Const) and default.value is None)
-        if plain and not is_integer(kind):
-            self.refuse(gen, at, f"has values of type {kind.__name__}: pop() of such takes no default; "
-                        "write 'x = m.pop(k)' and 'if x is None:'")  # fmt: skip
         where = self.key(gen, key, at)
         if is_integer(kind):
             number = Choice(b, fitting(gen, default, kind, at) if default is not None and plain else 0)
             there = self._take(gen, where, lambda found: read(gen, found).scalar(gen, at), number.set)
             value = Int(number.value, kind)
             return value if plain else Maybe(there, value, f"{self.name}.pop()")
-        taken = Ref.of(b.slot(self.spec.value_size, "popped"), 0, kind, OWN)
+        taken = owned(gen, kind, at, "popped")
         there = self._take(gen, where, lambda found: raw.copy(gen, taken.address, 0, found.address, 0, taken.size))
+        if default is not None and plain:
+            return self.found_or(gen, there, taken, default, at)
         return Maybe(there, taken, f"{self.name}.pop()")
 
     def _take(
@@ -363,11 +383,11 @@ class QueueVal(MapVal):
 
     def pop(self, gen: Gen, at: ast.AST) -> Val:
         """``q.pop()``: the next value, which is taken out, or None."""
-        return self._next(gen, "map_pop_elem", "pop")
+        return self._next(gen, "map_pop_elem", "pop", at)
 
     def peek(self, gen: Gen, at: ast.AST) -> Val:
         """``q.peek()``: the next value, or None."""
-        return self._next(gen, "map_peek_elem", "peek")
+        return self._next(gen, "map_peek_elem", "peek", at)
 
     def _in_memory(self, gen: Gen, value: Val, at: ast.AST) -> Operand:
         if not is_integer(self.spec.value):
@@ -376,8 +396,8 @@ class QueueVal(MapVal):
         taken.put(gen, value, at)
         return taken.address
 
-    def _next(self, gen: Gen, helper: str, name: str) -> Val:
-        taken = Ref.of(gen.b.slot(self.spec.value_size, name), 0, self.spec.value, OWN)
+    def _next(self, gen: Gen, helper: str, name: str, at: ast.AST) -> Val:
+        taken = owned(gen, self.spec.value, at, name)
         raw.clear(gen, taken.address, 0, taken.size)  # the helper leaves it alone when there is nothing
         failed = self.helper(gen, helper, taken.address)
         there = gen.b.emit("cmp", failed, 0, cond="eq")

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import gcd
 from typing import TYPE_CHECKING, Any
 
 from pybpf.compiler.ir import Instr
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import Int, Test
-from pybpf.lang.values.memory import Ref, Written, checked, declared, differ, fitting, is_integer, name_of, place, read
+from pybpf.lang.values.memory import (
+    Ref,
+    Written,
+    checked,
+    declared,
+    differ,
+    fitting,
+    is_integer,
+    name_of,
+    place,
+    read,
+    reads,
+)
 from pybpf.lang.values.val import Val, index_node
 from pybpf.types import sizeof
 
@@ -88,7 +100,13 @@ class MadeArray(Written):
     def __init__(self, kind: Any, items: Sequence[Val]) -> None:
         self.kind = kind
         self.items = items
-        self.clean = all(getattr(value, "clean", True) for value in items)
+
+    @property
+    def clean(self) -> bool:
+        return all(value.clean for value in self.items)
+
+    def reads(self) -> Iterator[Ref]:
+        return reads(self.items)
 
     @staticmethod
     def of(gen: Gen, kind: Any, items: Sequence[Val], at: ast.AST) -> MadeArray:

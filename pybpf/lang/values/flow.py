@@ -27,10 +27,15 @@ def when(b: Builder, cond: str, left: Operand, right: Operand, name: str) -> Ite
 
 
 class Choice:
-    """A value that depends on the way: a variable of the IR builder."""
+    """A value that depends on the way: a variable of the IR builder.
 
-    def __init__(self, b: Builder, first: Operand) -> None:
+    :param type: of the IR, where the first value is a constant that does not show it.
+    """
+
+    def __init__(self, b: Builder, first: Operand, type: str = "") -> None:
         self._b = b
+        if type:
+            b.declare(self, type)
         self.set(first)
 
     def set(self, value: Operand) -> None:

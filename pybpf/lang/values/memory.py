@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pybpf.compiler.ir import Instr
 from pybpf.errors import PackError
 from pybpf.lang.values import raw
 from pybpf.lang.values.constants import Const
-from pybpf.lang.values.flow import when
-from pybpf.lang.values.ints import Int, Test, convert
+from pybpf.lang.values.flow import Choice, when
+from pybpf.lang.values.ints import Int, Test, convert, truth
 from pybpf.lang.values.val import Val
 from pybpf.types import bool_, layout, sizeof
 from pybpf.types.layout import BoolLayout, IntLayout
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAP", "OWN", "PER_CPU", "RECORD", "Maybe", "Ref", "Written", "called", "checked", "converted", "declared",
-    "differ", "fitting", "is_integer", "name_of", "place", "read",
+    "differ", "fitting", "is_integer", "name_of", "owned", "place", "read",
+    "reads", "references",
 ]  # fmt: skip
 
 #: Whose memory a place is in: the function's own; a map's, shared by all CPUs; a map's, of this CPU; an event's.
@@ -129,9 +131,14 @@ class Ref(Val):
             source = place(gen, value, self.kind, at)
             raw.copy(gen, self.address, self.offset, source.address, source.offset, self.size, self.align)
         else:
-            if self.space != RECORD and not getattr(value, "clean", True):
+            value = converted(gen, value, self.kind, at)
+            if isinstance(value, Written) and any(_may_meet(gen, self, each) for each in value.reads()):
+                aside = Ref.of(gen.b.slot(_room(gen, self.kind, at)), 0, self.kind, OWN)
+                value.store(gen, aside.address, 0, self.kind, at)
+                value = aside  # all of it is read before any of it is written
+            if self.space != RECORD and not value.clean:
                 raw.clear(gen, self.address, self.offset, self.size)
-            converted(gen, value, self.kind, at).store(gen, self.address, self.offset, self.kind, at)
+            value.store(gen, self.address, self.offset, self.kind, at)
 
     def add(self, gen: Gen, op: str, value: Val, at: ast.AST) -> None:
         """``place op= value``: ``+=`` and ``-=`` are atomic where others write as well, if it has 4 or 8 bytes."""
@@ -177,20 +184,28 @@ class Written(Val):
     Every use of it other than storing it puts it into memory of the function first.
 
     :ivar kind: its type, of :mod:`pybpf.types`.
-    :ivar clean: :meth:`store` leaves no byte behind the end of text that is not zero.
     """
 
     kind: Any
-    clean = True
     #: what asked for it, for errors
     at: ast.AST = ast.Pass()
+    #: see :attr:`clean`
+    is_clean = True
 
     @property
     def what(self) -> str:
         return called(self.kind)
 
+    @property
+    def clean(self) -> bool:
+        return self.is_clean
+
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
         raise NotImplementedError
+
+    def reads(self) -> Iterator[Ref]:
+        """The places in memory of probes that :meth:`store` reads."""
+        yield from ()
 
     def kept(self, gen: Gen) -> Val:
         return place(gen, self, self.kind, self.at)
@@ -217,14 +232,54 @@ class Written(Val):
         return self.kept(gen).length(gen, at)
 
 
+def reads(values: Iterable[Val]) -> Iterator[Ref]:
+    """The places in memory of probes that storing some values reads."""
+    for each in values:
+        if isinstance(each, Written):
+            yield from each.reads()
+        elif isinstance(each, Ref):
+            yield each
+
+
+def references(val: Val) -> Iterator[Ref]:
+    """The places that a name stands for which is bound to a value; of text it has a copy."""
+    if isinstance(val, Maybe):
+        yield from references(val.value)
+    elif isinstance(val, Ref) and not val.is_text:
+        yield val
+
+
 def place(gen: Gen, value: Val, kind: Any, at: ast.AST, name: str = "") -> Ref:
     """A value of a type that is no integer, in memory that helpers may read: where it is, or copied to there."""
     value = converted(gen, value, kind, at)
     if isinstance(value, Ref) and value.kind is kind and value.space != RECORD and value.align == 8:
         return value
-    made = Ref.of(gen.b.slot(_room(gen, kind, at), name), 0, kind, OWN)
+    made = owned(gen, kind, at, name)
     made.put(gen, value, at)
     return made
+
+
+def owned(gen: Gen, kind: Any, at: ast.AST, name: str = "") -> Ref:
+    """Memory of the function for a value that is written there now: in a loop it is the same in each turn."""
+    slot = gen.b.slot(_room(gen, kind, at), name)
+    gen.anew(slot, kind, at)
+    return Ref.of(slot, 0, kind, OWN)
+
+
+def _may_meet(gen: Gen, one: Ref, other: Ref) -> bool:
+    """Whether two places may be in the same memory."""
+    first, second = (_memory(gen, each.address) for each in (one, other))
+    return first is None or second is None or first == second
+
+
+def _memory(gen: Gen, pointer: Operand) -> Hashable:
+    """A name for the memory that a pointer points into; None: it may be any."""
+    while isinstance(pointer := gen.b.resolve(pointer), Instr) and pointer.op == "add":
+        pointer = pointer.args[0]
+    if not isinstance(pointer, Instr) or pointer.op not in ("slot", "lookup", "mapvalue", "call"):
+        return None
+    found: Hashable = pointer.attrs.get("map", pointer)
+    return found
 
 
 def _room(gen: Gen, kind: Any, at: ast.AST) -> int:
@@ -237,7 +292,7 @@ def _room(gen: Gen, kind: Any, at: ast.AST) -> int:
 
 def declared(gen: Gen, kind: Any, value: Val | None, at: ast.AST) -> Ref:
     """``name: kind = value``: memory of the function with a copy of the value, or zeros."""
-    made = Ref.of(gen.b.slot(_room(gen, kind, at)), 0, kind, OWN)
+    made = owned(gen, kind, at)
     if value is None:
         raw.clear(gen, made.address, 0, made.size)
     else:
@@ -285,39 +340,47 @@ def differ(gen: Gen, one: Ref, other: Ref, size: int) -> Operand:
 
 class Maybe(Val):
     """A value that may be missing, ``None`` then. Using it is refused but where the probe has asked, and it was there:
-    on such a way the variable that has it is bound to a ``Maybe`` that is sure.
+    on such a way, reading the variable that has it gives the value itself; on the other one None.
 
     :ivar there: a register that is 0 when it is missing.
     :ivar value: the value, to be used only where it is there.
     :ivar source: what it comes from, for messages: ``begun.get()``.
-    :ivar sure: whether it is there on all ways that lead here.
+    :ivar known: whether it is there on all ways that lead here, or on none; None: it may be there.
     """
 
-    def __init__(self, there: Operand, value: Val, source: str, sure: bool = False) -> None:
+    def __init__(self, there: Operand, value: Val, source: str, known: bool | None = None) -> None:
         self.there = there
         self.value = value
         self.source = source
-        self.sure = sure
+        self.known = known
 
     @property
     def what(self) -> str:
         return f"{self.value.what} or None"
 
+    @property
+    def is_true(self) -> bool:
+        """Whether what is there is true in Python's sense: a struct, a map."""
+        return type(self.value).branch is Val.branch
+
     def use(self, gen: Gen, at: ast.AST) -> Val:
         """The value, after the probe has asked whether there is one."""
-        if not self.sure:
+        if not self.known:
             gen.fail(at, f"{self.source} may give None: write 'if x is not None:' (or 'if x is None: return') before "
                      "what uses it")  # fmt: skip
         return self.value
 
-    def assumed(self, sure: bool) -> Val:
-        return Maybe(self.there, self.value, self.source, sure)
+    def assumed(self, known: bool | None) -> Val:
+        return Maybe(self.there, self.value, self.source, known)
+
+    def seen(self) -> Val:
+        if self.known is None:
+            return self
+        return self.value if self.known else Const(None)
 
     def bound(self, gen: Gen, at: ast.AST) -> Val:
         if not isinstance(self.value, Ref) or not self.value.is_text:
             return self
-        if self.sure:
-            return Maybe(self.there, self.value.copied(gen, at), self.source, True)
         copy = Ref.of(gen.b.slot(_room(gen, self.value.kind, at)), 0, self.value.kind, OWN)
         with when(gen.b, "ne", self.there, 0, "there"):
             copy.put(gen, self.value, at)
@@ -331,19 +394,25 @@ class Maybe(Val):
         if inner is None:
             return None
         key, operands = inner
-        return ("maybe", key), (self.there, *operands)
+        kind = self.value.kind if isinstance(self.value, Int) else None
+        return ("maybe", kind, key), (self.there, *operands)
 
     def with_ssa(self, operands: Sequence[Operand]) -> Val:
-        return Maybe(operands[0], self.value.with_ssa(operands[1:]), self.source, self.sure)
+        return Maybe(operands[0], self.value.with_ssa(operands[1:]), self.source, self.known)
 
     def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
         if isinstance(other, Const) and other.value is None and op in ("is", "is not", "==", "!="):
             return Test("eq" if op in ("is", "==") else "ne", self.there, 0)
-        return self.use(gen, at).compare(gen, op, other, at)
+        if op not in ("==", "!=") or self.known or isinstance(other, Maybe):
+            return self.use(gen, at).compare(gen, op, other, at)
+        result = Choice(gen.b, int(op == "!="))  # None is equal to nothing else
+        with when(gen.b, "ne", self.there, 0, "there"):
+            result.set(truth(gen, self.value.compare(gen, op, other, at), at).operand)
+        return Int(result.value, bool_)
 
     def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
-        if type(self.value).branch is Val.branch:
-            gen.b.branch("ne", self.there, 0, yes, no)  # what is there is true: a struct, a map
+        if self.is_true:
+            gen.b.branch("ne", self.there, 0, yes, no)
             return
         there = gen.b.new_block("there")
         gen.b.branch("ne", self.there, 0, there, no)
@@ -391,11 +460,11 @@ class Maybe(Val):
         return self.use(gen, at).binary(gen, op, other, at)
 
     def scalar(self, gen: Gen, at: ast.AST) -> Operand:
-        return self.use(gen, at).scalar(gen, at)
+        return self.use(gen, gen.given(at)).scalar(gen, at)
 
     def number(self, gen: Gen, at: ast.AST) -> Int:
-        used = self.use(gen, at)
+        used = self.use(gen, gen.given(at))
         return used if isinstance(used, Int) else used.number(gen, at)
 
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
-        self.use(gen, at).store(gen, address, offset, kind, at)
+        self.use(gen, gen.given(at)).store(gen, address, offset, kind, at)

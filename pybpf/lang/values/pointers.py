@@ -237,7 +237,7 @@ class Row(Written, _Foreign):
         self.shape = shape
         self.text = is_text(shape)
         self.kind = array_of(shape.element.kind, shape.length)
-        self.clean = not self.text
+        self.is_clean = not self.text
 
     def ssa(self) -> tuple[Hashable, tuple[Operand, ...]]:
         key, operands = _where_ssa(self.where)
@@ -316,7 +316,7 @@ class Text(Written):
     :ivar most: its longest length in bytes, NUL included; None: what the place where it is written to has.
     """
 
-    clean = False
+    is_clean = False
     #: bytes of a variable for text of which no length is said
     DEFAULT = 256
 

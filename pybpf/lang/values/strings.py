@@ -36,7 +36,7 @@ class Chars(Ref):
         return self.kind.element is char
 
     def copied(self, gen: Gen, at: ast.AST) -> Ref:
-        return self.clean(gen) if self.space == RECORD and self.is_text else super().copied(gen, at)
+        return self.cleaned(gen) if self.space == RECORD and self.is_text else super().copied(gen, at)
 
     def bound(self, gen: Gen, at: ast.AST) -> Val:
         return self.copied(gen, at) if self.is_text else self
@@ -111,7 +111,7 @@ class Chars(Ref):
         """Whether the text ends with a constant: it is followed by a NUL, or stands at the very end."""
         if not data or len(data) > self.size:
             return Const(not data)
-        text = self.clean(gen)
+        text = self.cleaned(gen)
         found = Choice(gen.b, 0)
         done = gen.b.new_block("ended")
 
@@ -133,7 +133,7 @@ class Chars(Ref):
         data = self._bytes(gen, item.value, at)
         if not data or len(data) > self.size:
             return Const(not data)
-        text = self.clean(gen)
+        text = self.cleaned(gen)
         found = Choice(gen.b, 0)
         done = gen.b.new_block("searched")
         each_position(gen, text, self.size - len(data) + 1, lambda here: here.leave_if(gen, data, found, done, at), at)
@@ -159,7 +159,7 @@ class Chars(Ref):
         b.seal(no)
         b.start(no)
 
-    def clean(self, gen: Gen) -> Chars:
+    def cleaned(self, gen: Gen) -> Chars:
         """The text where zeros follow its end: itself, or a copy."""
         if self.space != RECORD or not self.is_text:
             return self
@@ -246,8 +246,8 @@ class Chars(Ref):
         element_kind = getattr(kind, "element", None)
         if element_kind not in (char, u8) or (element_kind is u8 and sizeof(kind) != self.size):
             self.refuse(gen, at, f"cannot be kept as {getattr(kind, '__name__', kind)}")
-        size = min(self.size, sizeof(kind))
-        raw.copy(gen, address, offset, self.address, self.offset, size, self.align)
+        size, text = min(self.size, sizeof(kind)), self.cleaned(gen)
+        raw.copy(gen, address, offset, text.address, text.offset, size, text.align)
         raw.clear(gen, address, offset + size, sizeof(kind) - size)
 
 

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pybpf.lang.values import raw
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import Int, Test
-from pybpf.lang.values.memory import Ref, Written, checked, declared, differ, fitting, is_integer, name_of, place, read
+from pybpf.lang.values.memory import (
+    Ref,
+    Written,
+    checked,
+    declared,
+    differ,
+    fitting,
+    is_integer,
+    name_of,
+    place,
+    read,
+    reads,
+)
 from pybpf.lang.values.val import Val
 from pybpf.sys.near import did_you_mean
 from pybpf.types import Field, StructLayout
@@ -65,7 +77,13 @@ class MadeStruct(Written):
         self.kind = kind
         self.at = at
         self.fields = fields
-        self.clean = all(getattr(value, "clean", True) for value in fields.values())
+
+    @property
+    def clean(self) -> bool:
+        return all(value.clean for value in self.fields.values())
+
+    def reads(self) -> Iterator[Ref]:
+        return reads(self.fields.values())
 
     @staticmethod
     def of(gen: Gen, kind: Any, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> MadeStruct:

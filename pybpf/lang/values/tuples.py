@@ -28,6 +28,9 @@ class Tuple(Val):
     def __init__(self, values: Sequence[Val]) -> None:
         self.values = tuple(values)
 
+    def bound(self, gen: Gen, at: ast.AST) -> Val:
+        return Tuple([each.bound(gen, at) for each in self.values])
+
     @property
     def what(self) -> str:
         return f"a tuple of {len(self.values)}"

@@ -26,8 +26,8 @@ def index_node(at: ast.AST) -> ast.AST:
 class Val:
     """A value of a probe: a constant of Python, an integer in a register, a place in memory, a map, ..."""
 
-    #: whether there is a value: not so of one that may be None, before the probe has asked
-    sure = True
+    #: whether there is a value, rather than None: of one that may be None it is None before the probe has asked
+    known: bool | None = True
 
     @property
     def what(self) -> str:
@@ -105,8 +105,17 @@ class Val:
         """End the block: to ``yes`` if the value is true in Python's sense."""
         self.refuse(gen, at, "is neither true nor false: compare it, or what is in it, with something")
 
-    def assumed(self, sure: bool) -> Val:
-        """The same value where it is sure that it is not None, or is not."""
+    def assumed(self, known: bool | None) -> Val:
+        """The same value where it is there, where it is None, or where that is not known."""
+        return self
+
+    @property
+    def clean(self) -> bool:
+        """Whether :meth:`store` leaves no byte behind the end of text that is not zero."""
+        return True
+
+    def seen(self) -> Val:
+        """What reading a variable gives: of a value that may be None what the probe has found it to be."""
         return self
 
     def same(self, other: Val) -> bool:
