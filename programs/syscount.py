@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from pybpf import Struct, Tracer, char, s64, tool, u32, u64
+from pybpf import Struct, char, s64, u32, u64
 from pybpf.arch import host_arch, syscall_names
 from pybpf.lang import comm, current_task, has_field, ktime_ns, ns_pid, pid, tid
-from pybpf.report import printable
-from pybpf.sys import features
+from pybpf.tool import FirstOf, Run, Tool, arguments, clean, option, shared, undisturbed
 
-EXAMPLES = """\
-examples:
-  pybpf syscount                  count by system call until Ctrl-C
-  pybpf syscount -P -i 1          the busiest processes, every second
-  pybpf syscount -p 181 -L -d 10  time that process 181 spends in each call, for 10 s
-  pybpf syscount -x -e ENOENT     calls that fail with ENOENT
-  pybpf syscount --exec ls /      the calls of one command
-
-a call of a 32-bit program is shown by its number, as [32-bit: 20], where the kernel has type information (BTF)
-
-attaches to: raw_syscalls:sys_enter; with -x or -e sys_exit; with -L both; with -L or -P sched:sched_process_exit
-needs: root, or CAP_BPF and CAP_PERFMON"""
+# No other task interrupts programs at records of tracepoints. At raw tracepoints it may since Linux 7.0, which then
+# skips the program for that task: those are for who may not see tracefs.
+ENTER = FirstOf("tracepoint:raw_syscalls:sys_enter", "raw_tracepoint:sys_enter", what="system calls")
+LEAVE = FirstOf("tracepoint:raw_syscalls:sys_exit", "raw_tracepoint:sys_exit", what="results of system calls")
+END = FirstOf("tracepoint:sched:sched_process_exit", "raw_tracepoint:sched_process_exit", what="ends of threads")
 
 #: How many calls or processes are told apart, and how many threads can be inside a call at once.
 MAX_ENTRIES = 10240
@@ -61,8 +50,9 @@ class Counting:
     :ivar calls: :func:`call_of`, or with -P pid -> how many; with -L also how long.
     """
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        tracer = self.tracer = Tracer(pid=options.pid, tid=options.tid, ppid=options.ppid)
+    def __init__(self, run: Run) -> None:
+        options = run.options
+        tracer = self.tracer = run.tracer()
         by_process: bool = options.process
         timed: bool = options.latency
         wanted: int | None = options.syscall
@@ -111,10 +101,6 @@ class Counting:
             if by_process and tid() == pid() and ns_pid() in calls:
                 names[ns_pid()] = comm()
 
-        # No other task interrupts programs at records of tracepoints. At raw tracepoints it may since Linux 7.0, which
-        # then skips the program for that task: those are for who may not see tracefs, or open events of tracepoints.
-        records = features.has("tracepoint")
-
         def enter_record(args: Any) -> None:
             enter(args.id)
 
@@ -127,19 +113,15 @@ class Counting:
         def leave_raw(regs: Any, ret: Any) -> None:
             leave(regs.orig_ax if has_field("struct pt_regs", "orig_ax") else regs.syscallno, ret)
 
-        def attach(name: str, probe: Callable[..., None]) -> None:
-            if records:
-                tracer.tracepoint(name)(probe)
-            else:
-                tracer.raw_tracepoint(name.partition(":")[2])(probe)
-
         with_result = timed or options.failures or error is not None
         if timed or by_process:
-            attach("sched:sched_process_exit", end)
+            END.on(tracer)(end)
         if with_result:
-            attach("raw_syscalls:sys_exit", leave_record if records else leave_raw)
+            LEAVE.on(tracer, "tracepoint")(leave_record)
+            LEAVE.on(tracer, "raw_tracepoint")(leave_raw)
         if timed or not with_result:
-            attach("raw_syscalls:sys_enter", enter_record if records else enter_raw)
+            ENTER.on(tracer, "tracepoint")(enter_record)
+            ENTER.on(tracer, "raw_tracepoint")(enter_raw)
 
     def lost(self) -> int:
         """Calls that could not be counted: a map was full, or a program was not run because it was running."""
@@ -158,8 +140,9 @@ class Row(NamedTuple):
 class Report:
     """Prints what happened in each interval."""
 
-    def __init__(self, options: argparse.Namespace, counting: Counting) -> None:
-        self.options = options
+    def __init__(self, run: Run, counting: Counting) -> None:
+        self.options = run.options
+        self.output = run.output
         self.counting = counting
         self.syscalls = syscall_names(host_arch())
         self.ended: set[int] = set()
@@ -197,8 +180,8 @@ class Report:
             return str(self.counting.names.get(process, "[unknown]"))
 
     def print(self, when: float) -> None:
-        """Print one interval, and on stderr what could not be counted."""
-        with tool.undisturbed():
+        """Print one interval."""
+        with undisturbed():
             rows = self.rows()
             before, self.lost = self.lost, self.counting.lost()
         lost = self.lost - before
@@ -206,22 +189,20 @@ class Report:
             self.print_json(when, rows, lost)
         else:
             self.print_table(when, rows)
-        sys.stdout.flush()
-        if lost:
-            print(f"syscount: {lost} calls could not be counted", file=sys.stderr)
 
     def print_table(self, when: float, rows: Iterable[Row]) -> None:
         """The columns of BCC's syscount."""
         unit, per_unit, digits = ("ms", 1e6, 6) if self.options.milliseconds else ("us", 1e3, 3)
-        print(time.strftime("[%H:%M:%S]", time.localtime(when)))
+        line = self.output.line
+        line(time.strftime("[%H:%M:%S]", time.localtime(when)))
         title = "PID    COMM" if self.options.process else "SYSCALL"
-        print(f"{title:<22} {'COUNT':>8}" + (f" {f'TIME ({unit})':>16}" if self.options.latency else ""))
+        line(f"{title:<22} {'COUNT':>8}" + (f" {f'TIME ({unit})':>16}" if self.options.latency else ""))
         for row in rows:
-            name = printable(row.name)
+            name = clean(row.name)
             name = f"{row.key:<6} {name}" if self.options.process else name
             spent = f" {row.ns / per_unit:>16.{digits}f}" if self.options.latency else ""
-            print(f"{name:<22} {row.calls:>8}{spent}")
-        print()
+            line(f"{name:<22} {row.calls:>8}{spent}")
+        line()
 
     def print_json(self, when: float, rows: Iterable[Row], lost: int) -> None:
         """One object per interval, on one line."""
@@ -235,46 +216,53 @@ class Report:
             }
             for row in rows
         ]
-        print(json.dumps({"time": round(when, 3), "counts": counts, "lost": lost}))
+        self.output.object({"time": round(when, 3), "counts": counts, "lost": lost})
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options, as BCC's syscount has them."""
-    parser = tool.parser("syscount", f"{__doc__}", EXAMPLES)
-    add = parser.add_argument
-    tool.add_options(parser, "pid tid ppid")
-    add("--syscall", type=tool.syscall, metavar="NAME", help="only this system call")
-    add("-x", "--failures", action="store_true", help="only calls that fail")
-    add("-e", "--errno", type=tool.error_number, help="only calls that fail with this error (name or number)")
-    add("-P", "--process", action="store_true", help="count by process, not by call")
-    add("-L", "--latency", action="store_true", help="also the time spent in the calls; sorts by it")
-    add("-m", "--milliseconds", action="store_true", help="times in milliseconds, not microseconds")
-    tool.add_options(parser, "top interval duration")
-    add("--json", action="store_true", help="one JSON object per interval; times in nanoseconds")
-    add("-l", "--list", action="store_true", help="list the system calls of this machine and end")
-    tool.add_options(parser, "exec")
-    return tool.parse(parser, arguments)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run the tool; returns its exit code."""
-    options = parse(arguments)
+def trace(run: Run) -> None:
+    """Count, and report."""
+    options = run.options
     if options.list:
         for number, name in syscall_names(host_arch()).items():
-            print(f"{number:3d}: {name}")
-        return 0
-    tool.require("CAP_BPF", "CAP_PERFMON")
-    with tool.Child(options.exec) as child:
-        options.pid = child.pid or options.pid
-        counting = Counting(options)
-        with counting.tracer, tool.Run(options.duration, options.pid) as run:
-            report = Report(options, counting)
-            if not options.json:
-                what = "processes" if options.process else "system calls"
-                print(f"Counting {what}, printing the top {options.top}... Ctrl-C ends.", flush=True)
-            child.start()
-            for when in run.intervals(options.interval):
-                report.print(when)
-            if not options.json:
-                print("Detaching...")
-    return 0
+            run.output.line(f"{number:3d}: {name}")
+        return
+    counting = Counting(run)
+    report = Report(run, counting)
+    run.start(counting.tracer)
+    what = "processes" if options.process else "system calls"
+    run.say(f"Counting {what}, printing the top {options.top}... Ctrl-C ends.")
+    for when in run.intervals(options.interval):
+        report.print(when)
+    run.say("Detaching...")
+
+
+TOOL = Tool(
+    name="syscount",
+    topic="Processes",
+    summary="count system calls by name or by process",
+    trace=trace,
+    probes=(ENTER, LEAVE, END),
+    options=(
+        option("--syscall", type=arguments.syscall, metavar="NAME", help="only this system call"),
+        option("-x", "--failures", action="store_true", help="only calls that fail"),
+        option("-e", "--errno", type=arguments.error_number, help="only calls that fail so (name or number)"),
+        option("-P", "--process", action="store_true", help="count by process, not by call"),
+        option("-L", "--latency", action="store_true", help="also the time spent in the calls; sorts by it"),
+        option("-m", "--milliseconds", action="store_true", help="times in milliseconds, not microseconds"),
+        option("-l", "--list", action="store_true", help="list the system calls of this machine and end"),
+        *shared("ppid=-c who"),
+        *shared("top=-T", default=10),
+        *shared("interval duration exec json"),
+    ),
+    examples=(
+        ("", "count by system call until Ctrl-C"),
+        ("-P -i 1", "the busiest processes, every second"),
+        ("-p 181 -L -d 10", "time that process 181 spends in each call, for 10 s"),
+        ("-x -e ENOENT", "calls that fail with ENOENT"),
+        ("--exec ls /", "the calls of one command"),
+    ),
+    notes="""\
+JSON has an object per interval; its times are nanoseconds. A call of a 32-bit program is shown by its number, as
+[32-bit: 20], where the kernel has type information (BTF).""",
+)
+main = TOOL.main

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ __all__ = ["main"]
 
 
 class Command(NamedTuple):
-    """A subcommand or tool: a module with ``main(arguments) -> exit code``, imported when it is run."""
+    """A subcommand: a module with ``main(arguments) -> exit code``, imported when it is run."""
 
     name: str
     module: str
@@ -22,14 +22,15 @@ class Command(NamedTuple):
     summary: str
 
 
-#: Everything that ``pybpf NAME`` can run, in the order in which ``pybpf`` lists it.
+#: What ``pybpf NAME`` can run beside the tracers, in the order in which ``pybpf`` lists it.
 COMMANDS = (
-    Command("syscount", "pybpf.programs.syscount", "Tracers", "count system calls by name or process"),
     Command("info", "pybpf.cli.info", "This host", "what the kernel and this process's privileges allow"),
     Command("list", "pybpf.cli.list", "This host", "list probes to attach to, or loaded programs, maps and links"),
     Command("asm", "pybpf.cli.asm", "Bytecode", "assemble text to eBPF bytecode"),
     Command("dump", "pybpf.cli.dump", "Bytecode", "show what the compiler makes of a script's probes, pass by pass"),
     Command("disasm", "pybpf.cli.disasm", "Bytecode", "show the instructions of a loaded program or a bytecode file"),
+    Command("man", "pybpf.cli.man", "Help", "print the manual page of a tracer, in roff"),
+    Command("completion", "pybpf.cli.completion", "Help", "print completions of all commands for bash, zsh or fish"),
 )
 
 #: Exit codes, as shells and Python's argparse have them.
@@ -52,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             print(f"pybpf {__version__}")
             return 0
-        command = next((command for command in COMMANDS if command.name == name), None)
-        if command is None:
+        run = _find(name)
+        if run is None:
             return _unknown(name)
-        code = _run(command, words[1:])
+        code = run(words[1:])
         if sys.stdout is not None:  # None: it was closed before we started
             sys.stdout.flush()
         return code
@@ -76,18 +77,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _run(command: Command, arguments: list[str]) -> int:
+def _find(name: str) -> Callable[[list[str]], int] | None:
+    """What runs a command or a tracer."""
     from importlib import import_module
 
-    code: int = import_module(command.module).main(arguments)
-    return code
+    from pybpf.cli.tools import find_tool, tool_names
+
+    command = next((command for command in COMMANDS if command.name == name), None)
+    if command is not None:
+        found: Callable[[list[str]], int] = import_module(command.module).main
+        return found
+    return find_tool(name).main if name in tool_names() else None
 
 
 def _overview() -> str:
+    """All tracers and commands by topic."""
+    from pybpf.cli.tools import all_tools
+
     lines = ["usage: pybpf COMMAND [options]      (pybpf COMMAND --help says more)", ""]
-    for topic in dict.fromkeys(command.topic for command in COMMANDS):
+    rows = [(each.topic, each.name, each.summary) for each in all_tools()]
+    rows += [(each.topic, each.name, each.summary) for each in COMMANDS]
+    for topic in dict.fromkeys(row[0] for row in rows):
         lines.append(f"{topic}:")
-        lines += [f"  {command.name:<12}{command.summary}" for command in COMMANDS if command.topic == topic]
+        lines += [f"  {name:<15}{summary}" for under, name, summary in rows if under == topic]
         lines.append("")
     return "\n".join(lines[:-1])
 
@@ -95,7 +107,9 @@ def _overview() -> str:
 def _unknown(name: str) -> int:
     from difflib import get_close_matches
 
-    near = get_close_matches(name, [command.name for command in COMMANDS], 1)
+    from pybpf.cli.tools import tool_names
+
+    near = get_close_matches(name, [*(command.name for command in COMMANDS), *tool_names()], 1)
     hint = f"did you mean {near[0]!r}?" if near else "pybpf alone lists the commands"
     print(f"pybpf: no command {name!r}; {hint}", file=sys.stderr)
     return EXIT_USAGE

@@ -16,7 +16,7 @@ from pybpf.attach.link import Link
 from pybpf.attach.perf_link import link_perf_event
 from pybpf.attach.pmu import ProbePmu, probe_pmu
 from pybpf.attach.trace_event import TraceEvent
-from pybpf.errors import BpfError, KernelError, NotFoundError, PackError, UnsupportedError
+from pybpf.errors import BpfError, KernelError, NotFoundError, PackError, PermissionDenied, UnsupportedError
 from pybpf.prog import Program
 from pybpf.symbols import KernelFunction, kernel_functions
 from pybpf.sys.bpf import ProgType
@@ -30,6 +30,7 @@ __all__ = [
     "KernelPlace",
     "attach_by_tracefs",
     "attach_kernel_place",
+    "kernel_function_lack",
     "kernel_place",
     "kprobe",
     "kretprobe",
@@ -133,6 +134,27 @@ def attach_by_tracefs(program: Program, place: KernelPlace, *, ret: bool = False
     except BaseException:
         made.close()
         raise
+
+
+def kernel_function_lack(function: str) -> str:
+    """Why a function of the kernel cannot be probed, or ``""`` if it can. Asks the kernel, which keeps nothing of it.
+
+    :raises PermissionDenied: this process may not ask.
+    """
+    lack = no_kprobes("probe functions")
+    if lack is not None:
+        return lack.cause
+    place = kernel_place(function)
+    pmu = probe_pmu("kprobe")
+    try:
+        if pmu is None:
+            return "" if _functions(place) else f"there is no function {place} in this kernel"
+        _open(f"kprobe:{place}", place, pmu, False).close()
+    except PermissionDenied:
+        raise
+    except BpfError as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 def no_kprobes(action: str) -> UnsupportedError | None:

@@ -36,6 +36,8 @@ class Declares:
 
     ``cookie``: what ``cookie()`` gives in the probe, which tells places apart that share a function (Linux 5.15).
     ``source``: the source text of the function, where Python has none (``exec``, interactive sessions).
+    ``everyone``: the tracer's filters do not count: for probes where whoever happens to run says nothing of the event,
+    such as the end of a disk's request.
 
     Nothing is compiled before the tracer is attached; so what a function refers to may be defined after it.
     """
@@ -44,10 +46,17 @@ class Declares:
     declared: list[Declared]
 
     def _declare(
-        self, kind: str, name: str, how: Attach, source: str | None, binary: str | None = None, **options: Any
+        self,
+        kind: str,
+        name: str,
+        how: Attach,
+        source: str | None,
+        binary: str | None = None,
+        everyone: bool = False,
+        **options: Any,
     ) -> Callable[[F], F]:
         given = {key: value for key, value in options.items() if value is not None}
-        probe = TracedProbe(kind, name, binary, given, self.session)
+        probe = TracedProbe(kind, name, binary, given, self.session, everyone)
 
         for given_value in (name, binary, *options.values()):
             if isinstance(given_value, FunctionType):
@@ -68,7 +77,9 @@ class Declares:
 
     # the kernel
 
-    def tracepoint(self, name: Names, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
+    def tracepoint(
+        self, name: Names, *, cookie: int | None = None, everyone: bool = False, source: str | None = None
+    ) -> Callable[[F], F]:
         """At a tracepoint, ``"system:event"``. The parameter has the fields of its record: ``args.filename``.
 
         :param name: also a pattern (``"syscalls:sys_enter_*"``) or a list of names: at all of them, with the fields
@@ -77,12 +88,14 @@ class Declares:
         """
         if not _is_many(name, "tracepoint"):
             how = at_one(lambda program: attach.tracepoint(program, str(name), cookie=cookie))
-            return self._declare("tracepoint", str(name), how, source, cookie=cookie)
+            return self._declare("tracepoint", str(name), how, source, everyone=everyone, cookie=cookie)
         title = f"tracepoint:{_one(name)}"
         how = at_one(lambda program: tracepoints(program, tracepoints_named(name), title, cookie=cookie))
-        return self._declare("tracepoint", _one(name), how, source, cookie=cookie, names=name)
+        return self._declare("tracepoint", _one(name), how, source, everyone=everyone, cookie=cookie, names=name)
 
-    def raw_tracepoint(self, name: str, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
+    def raw_tracepoint(
+        self, name: str, *, cookie: int | None = None, everyone: bool = False, source: str | None = None
+    ) -> Callable[[F], F]:
         """At a tracepoint, with its own arguments, by name, typed from the kernel's BTF: ``"sched_switch"``."""
 
         def run(program: Program) -> attach.Link:
@@ -90,10 +103,16 @@ class Declares:
                 return attach.btf_tracepoint(program, cookie=cookie)
             return attach.raw_tracepoint(program, name, cookie=cookie)
 
-        return self._declare("raw_tracepoint", name, at_one(run), source, cookie=cookie)
+        return self._declare("raw_tracepoint", name, at_one(run), source, everyone=everyone, cookie=cookie)
 
     def kprobe(
-        self, function: Names, *, offset: int = 0, cookie: int | None = None, source: str | None = None
+        self,
+        function: Names,
+        *,
+        offset: int = 0,
+        cookie: int | None = None,
+        everyone: bool = False,
+        source: str | None = None,
     ) -> Callable[[F], F]:
         """At the entry of a function of the kernel; parameters bind by name, or by position where there are no types.
 
@@ -105,26 +124,33 @@ class Declares:
             how = by_spec(lambda spec, maps: attach.kprobes(spec, function, maps=maps))
         else:
             how = at_one(lambda program: attach.kprobe(program, str(function), offset=offset, cookie=cookie))
-        return self._declare("kprobe", _one(function), how, source, cookie=cookie, offset=offset or None)
+        name = _one(function)
+        return self._declare("kprobe", name, how, source, everyone=everyone, cookie=cookie, offset=offset or None)
 
-    def kretprobe(self, function: Names, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
+    def kretprobe(
+        self, function: Names, *, cookie: int | None = None, everyone: bool = False, source: str | None = None
+    ) -> Callable[[F], F]:
         """At the return of a function of the kernel; its one parameter is what the function returns."""
         if _is_many(function, "kretprobe"):
             _refuse_with_many("kretprobe", function, cookie=cookie)
             how = by_spec(lambda spec, maps: attach.kprobes(spec, function, maps=maps, ret=True))
         else:
             how = at_one(lambda program: attach.kretprobe(program, str(function), cookie=cookie))
-        return self._declare("kretprobe", _one(function), how, source, cookie=cookie)
+        return self._declare("kretprobe", _one(function), how, source, everyone=everyone, cookie=cookie)
 
-    def fentry(self, function: str, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
+    def fentry(
+        self, function: str, *, cookie: int | None = None, everyone: bool = False, source: str | None = None
+    ) -> Callable[[F], F]:
         """At the entry of a function of the kernel, by trampoline: cheaper than a kprobe, and typed (Linux 5.5)."""
         how = at_one(lambda program: attach.fentry(program, cookie=cookie))
-        return self._declare("fentry", function, how, source, cookie=cookie)
+        return self._declare("fentry", function, how, source, everyone=everyone, cookie=cookie)
 
-    def fexit(self, function: str, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
+    def fexit(
+        self, function: str, *, cookie: int | None = None, everyone: bool = False, source: str | None = None
+    ) -> Callable[[F], F]:
         """At the return of a function of the kernel, by trampoline; has its parameters, and ``ret``."""
         how = at_one(lambda program: attach.fexit(program, cookie=cookie))
-        return self._declare("fexit", function, how, source, cookie=cookie)
+        return self._declare("fexit", function, how, source, everyone=everyone, cookie=cookie)
 
     def fmod_ret(self, function: str, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
         """Instead of a function of the kernel that allows it: what the probe returns, if not 0, is its result."""
@@ -159,7 +185,7 @@ class Declares:
         :param address: instead of ``symbol``: an address as ``nm`` prints it.
         :param pid: only in this process; by default in that of the tracer's filter.
         """
-        pid = self.session.filters.pid if pid is None else pid
+        pid = self.session.filters.one_pid if pid is None else pid
         if symbol is not None and _is_many(symbol, "uprobe"):
             names = symbol
             _refuse_with_many("uprobe", names, offset=offset, address=address, cookie=cookie)
@@ -185,7 +211,7 @@ class Declares:
         source: str | None = None,
     ) -> Callable[[F], F]:
         """At the return of a function of a program or library; the one parameter is its result, annotated."""
-        pid = self.session.filters.pid if pid is None else pid
+        pid = self.session.filters.one_pid if pid is None else pid
         if symbol is not None and _is_many(symbol, "uretprobe"):
             names = symbol
             _refuse_with_many("uretprobe", names, address=address, cookie=cookie)
@@ -202,7 +228,7 @@ class Declares:
         self, binary: str | None, probe: str, *, pid: int | None = None, source: str | None = None
     ) -> Callable[[F], F]:
         """At a probe that a program or library itself has (``"provider:name"``); parameters are its arguments."""
-        pid = self.session.filters.pid if pid is None else pid
+        pid = self.session.filters.one_pid if pid is None else pid
         how = by_spec(lambda spec, maps: attach.usdt(spec, binary, probe, maps=maps, pid=pid))
         return self._declare("usdt", probe, how, source, binary, pid=pid)
 
@@ -213,7 +239,7 @@ class Declares:
 
         :param cpu: only on this CPU.
         """
-        pid = self.session.filters.pid
+        pid = self.session.filters.one_pid
         how = at_one(lambda program: attach.perf_event(program, "cpu-clock", frequency=hz, pid=pid, cpu=cpu))
         return self._declare("profile", f"{hz}Hz", how, source)
 
@@ -237,7 +263,7 @@ class Declares:
         :param event: of the kernel (``"page-faults"``, ``"context-switches"``) or the processor (``"cpu-cycles"``).
         :param cpu: only on this CPU.
         """
-        pid = self.session.filters.pid
+        pid = self.session.filters.one_pid
 
         def run(program: Program) -> attach.MultiLink:
             return attach.perf_event(

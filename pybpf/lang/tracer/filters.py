@@ -10,6 +10,7 @@ from pybpf.compiler.ir import Operand
 from pybpf.errors import CompileError, NotFoundError, PackError
 from pybpf.lang.builtins.process import NS_HELPER, is_initial, namespace_ids, write_comm
 from pybpf.lang.front.gen import Gen
+from pybpf.lang.tracer.family import Family
 
 __all__ = ["Filters"]
 
@@ -28,6 +29,7 @@ class Filters:
     :param cgroup: a control group (version 2): the path of its directory, which takes in the groups below it, or its
         id, which does not.
     :param ppid: the process whose children are wanted; only from the initial pid namespace.
+    :param family: with ``pid``: its descendants too.
     :raises PackError: (from the constructor) one of them cannot be.
     """
 
@@ -37,6 +39,7 @@ class Filters:
     uid: int | None = None
     cgroup: str | int | None = None
     ppid: int | None = None
+    family: Family | None = None
 
     def __post_init__(self) -> None:
         for name, limit in (("pid", 1 << 31), ("tid", 1 << 31), ("uid", 1 << 32), ("ppid", 1 << 31)):
@@ -45,6 +48,11 @@ class Filters:
                 raise PackError(f"cannot trace {name}={value!r} only: it is a number from 0 to {limit - 1}")
         if self.comm is not None and not 0 < len(os.fsencode(self.comm)) < _COMM_SIZE:
             raise PackError(f"cannot trace comm={self.comm!r} only: a thread's name has 1 to {_COMM_SIZE - 1} bytes")
+
+    @property
+    def one_pid(self) -> int | None:
+        """The only process that can pass: what the kernel is told where it can leave out all others itself."""
+        return self.pid if self.family is None else None
 
     def compile(self, gen: Gen) -> None:
         """Let the program return at once where the running task is not wanted; nothing where everything is."""
@@ -65,10 +73,13 @@ class Filters:
     def _tests(self, gen: Gen) -> Iterator[tuple[Operand, int]]:
         """(value, what it has to be); each is computed when the ones before have passed."""
         b = gen.b
-        if self.tid is not None or self.pid is not None:
-            for value, wanted in zip(_ids(gen), (self.tid, self.pid)):
+        if self.tid is not None or self.one_pid is not None:
+            for value, wanted in zip(_ids(gen), (self.tid, self.one_pid)):
                 if wanted is not None:
                     yield value, wanted
+        if self.family is not None:
+            at = gen.frame.source.node
+            yield gen.truth(gen.wrap(self.family.has).call(gen, [], {}, at), at).operand, 1
         if self.uid is not None:
             yield b.emit("zext", b.emit("call", helper="get_current_uid_gid"), bits=32), self.uid
         if self.cgroup is not None:

@@ -81,12 +81,19 @@ class Live:
         self.links: dict[Callable[..., Any], list[AnyLink]] = {}
         self._sends = False
 
-    def start(self, built: Iterable[Built], parts: Iterable[Any], target: Target) -> None:
+    def start(
+        self,
+        built: Iterable[Built],
+        parts: Iterable[Any],
+        target: Target,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> None:
         """Create all maps, load all programs, then attach them in their order.
 
         Where something fails nothing stays.
 
         :param parts: the tracer's maps and event streams.
+        :param progress: is told of each probe that is attached: its number, and how many there are.
         """
         session = self._session
         try:
@@ -105,7 +112,9 @@ class Live:
                 loaded.append((each, program, maps))
             if self._sends and any(each.compiled.spec.type in _RUN_ON for each, _, _ in loaded):
                 self._attached.callback(wait_for_programs)  # after the links: what programs still send is there then
-            for each, program, maps in loaded:
+            for number, (each, program, maps) in enumerate(loaded, 1):
+                if progress is not None:
+                    progress(number, len(loaded))
                 with in_python():
                     link = each.declared.attach.attach(program, each.compiled.spec, maps)
                 self._attached.callback(link.close)

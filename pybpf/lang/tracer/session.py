@@ -39,12 +39,16 @@ class Session:
 
 @dataclass(frozen=True)
 class TracedProbe(Probe):
-    """A probe of a tracer."""
+    """A probe of a tracer.
+
+    :param everyone: the filters of the session do not count here.
+    """
 
     session: Session | None = None
+    everyone: bool = False
 
     def bind(self, gen: Gen, params: Sequence[Param]) -> list[Val]:
-        if self.session is not None and self.kind not in _ANYWHERE:
+        if self.session is not None and not self.everyone and self.kind not in _ANYWHERE:
             self.session.filters.compile(gen)
         return super().bind(gen, params)
 

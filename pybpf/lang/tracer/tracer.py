@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 
 from pybpf.attach.link import AnyLink
 from pybpf.compiler.target import Target
-from pybpf.errors import BpfError, ClosedError
+from pybpf.errors import BpfError, ClosedError, PackError
 from pybpf.lang.builtins.printing import Prints
 from pybpf.lang.builtins.stacks import Stacks
 from pybpf.lang.state.counts import Counts
 from pybpf.lang.state.output import Events
 from pybpf.lang.tracer.declare import Declared, Declares
+from pybpf.lang.tracer.family import MOST_FOLLOWED, Family
 from pybpf.lang.tracer.filters import Filters
 from pybpf.lang.tracer.loading import Built, Live, build
 from pybpf.lang.tracer.making import Makes
@@ -24,6 +25,7 @@ from pybpf.lang.tracer.naming import name_all
 from pybpf.lang.tracer.pump import Pump
 from pybpf.lang.tracer.session import Session
 from pybpf.maps import EventReader
+from pybpf.types import u8, u32
 
 __all__ = ["Tracer"]
 
@@ -58,6 +60,8 @@ class Tracer(Declares, Makes):
     :param cgroup: only this control group (version 2): the path of its directory, which takes in those below it
         (Linux 5.7), or its id, which does not.
     :param ppid: only children of this process; from the initial pid namespace, and where the kernel has BTF.
+    :param follow: with ``pid``: also processes that it starts, and those that they start, and so on. Uprobes and perf
+        events are then not limited to one process by the kernel, but by the filter.
     :param target: what to compile for; by default the running kernel. Only that can be attached to.
     :param on_print: is called with the text of each ``print()`` of a probe, its end included; by default the text goes
         to ``sys.stdout``. That happens while events are read: by :meth:`run`, :meth:`poll`, or a ``for`` or ``async
@@ -74,17 +78,23 @@ class Tracer(Declares, Makes):
         uid: int | None = None,
         cgroup: str | int | None = None,
         ppid: int | None = None,
+        follow: bool = False,
         target: Target | None = None,
         on_print: Callable[[str], object] | None = None,
     ) -> None:
         self.counts = Counts()
         stacks = Stacks()
-        filters = Filters(pid, tid, comm, uid, cgroup, ppid)
+        self.parts: list[Any] = []
+        self.family: Family | None = None
+        if follow:
+            if pid is None:
+                raise PackError("cannot follow the children of no process: give pid=, too")
+            self.family = Family(pid, self.hash(u32, u8, MOST_FOLLOWED, name="family"))
+        filters = Filters(pid, tid, comm, uid, cgroup, ppid, self.family)
         self.session = Session(self.counts, filters, stacks, Prints(self.counts, stacks))
         self.target = target
         self.on_print = on_print
         self.declared: list[Declared] = []
-        self.parts: list[Any] = []
         self._live: Live | None = None
         self._closed = False
         self._pumps = 0
@@ -100,13 +110,26 @@ class Tracer(Declares, Makes):
         """
         chosen = target or self.target or Target.host()
         name_all(self.parts, [each.function for each in self.declared])
-        return [built for each in self.declared for built in build(each, chosen, stages=stages)]
+        declared = [*self._following(chosen), *self.declared]
+        return [built for each in declared for built in build(each, chosen, stages=stages)]
 
-    def attach(self: T) -> T:
+    def _following(self, target: Target) -> list[Declared]:
+        """The probes that see the children of the traced process begin and end."""
+        if self.family is None:
+            return []
+        own, self.declared = self.declared, []
+        try:
+            self.family.declare(self, target)
+            return self.declared
+        finally:
+            self.declared = own
+
+    def attach(self: T, progress: Callable[[int, int], object] | None = None) -> T:
         """Compile, create the maps, load all programs, then attach them in the order of their decorators.
 
         Where something fails nothing stays in the kernel.
 
+        :param progress: is called before each probe is attached, with its number, from 1 on, and how many there are.
         :raises ClosedError: the tracer was attached before.
         :raises CompileError: a probe cannot be compiled.
         :raises VerifierError: the kernel refuses a program; says which line of Python it comes from.
@@ -117,8 +140,10 @@ class Tracer(Declares, Makes):
             raise ClosedError(f"this tracer {state}; make another one to trace again")
         target = self.target or Target.host()
         live = Live(self.session)
-        live.start(self.compile(target), self.parts, target)
+        live.start(self.compile(target), self.parts, target, progress)
         self._live = live
+        if self.family is not None:
+            self.family.look_up()
         return self
 
     def detach(self) -> None:
@@ -198,6 +223,11 @@ class Tracer(Declares, Makes):
         return sum(each.lost for each in (*streams, self.session.prints.events))
 
     @property
+    def dropped(self) -> int:
+        """How many times probes could not store a value, because one of the tracer's maps was full."""
+        return sum(each.dropped for each in self.parts if hasattr(each, "dropped"))
+
+    @property
     def missed(self) -> int:
         """How many hits of all probes ran no program, see :attr:`pybpf.attach.Link.missed`, as far as it is known.
 
@@ -235,7 +265,7 @@ class Tracer(Declares, Makes):
         begin = time.monotonic()
         end = None if duration is None else begin + duration
         turn = 1
-        with self._pumping(handlers or {}) as pump:
+        with self.pumping(handlers or {}) as pump:
             try:
                 while not self._closed:
                     tick = None if every is None else begin + turn * every
@@ -252,12 +282,18 @@ class Tracer(Declares, Makes):
     def poll(self, handlers: Mapping[Events[Any], Callable[[Any], object]] | None = None) -> int:
         """Deliver what is there now, without waiting; returns how many events there were. For other event loops."""
         self._loaded("poll")
-        with self._pumping(handlers or {}) as pump:
+        with self.pumping(handlers or {}) as pump:
             return pump.turn()
 
     @contextmanager
-    def _pumping(self, handlers: Mapping[Events[Any], Callable[[Any], object]]) -> Iterator[Pump]:
-        """A pump; as long as it is used, nothing else reads what probes print."""
+    def pumping(self, handlers: Mapping[Events[Any], Callable[[Any], object]]) -> Iterator[Pump]:
+        """What delivers events, and what probes print, turn by turn: for loops that also wait for other things.
+
+        As long as it is used, nothing else reads what probes print.
+
+        :raises ClosedError: (from entering it) the tracer is not attached.
+        """
+        self._loaded("read events of")
         with self._pump(handlers) as pump:
             self._pumps += 1
             try:
@@ -284,7 +320,7 @@ class Tracer(Declares, Makes):
         if not self.session.prints.used:
             yield from reader
             return
-        with self._pumping({}) as pump:
+        with self.pumping({}) as pump:
             yield from pump.beside(reader)
 
     async def _deliver_beside_async(self, reader: EventReader[E]) -> AsyncIterator[E]:
@@ -292,6 +328,6 @@ class Tracer(Declares, Makes):
             async for event in reader:
                 yield event
             return
-        with self._pumping({}) as pump:
+        with self.pumping({}) as pump:
             async for event in pump.beside_async(reader):
                 yield event

@@ -1,4 +1,4 @@
-"""What the tracers share: how a run waits and ends."""
+"""How a run of a tool waits and ends; the command that it runs; values of options."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ import time
 
 import pytest
 
-from pybpf import tool
 from pybpf.errors import NotFoundError
+from pybpf.tool import arguments
+from pybpf.tool.child import Child
+from pybpf.tool.ending import Ending
 
 
 def test_a_run_ends_after_its_duration_with_a_report_per_interval() -> None:
     begun = time.monotonic()
-    with tool.Run(duration=0.5) as run:
+    with Ending() as run:
+        run.start(duration=0.5)
         reports = list(run.intervals(0.2))
     assert time.monotonic() - begun >= 0.5
     assert len(reports) == 3  # at 0.2 and 0.4 s, and at the end
@@ -27,20 +30,27 @@ def test_a_run_ends_after_its_duration_with_a_report_per_interval() -> None:
 
 @pytest.mark.parametrize("every", [1e-9, 1e-300])
 def test_an_interval_that_cannot_be_kept_does_not_stop_the_run(every: float) -> None:
-    with tool.Run(duration=0.1) as run:
+    with Ending() as run:
+        run.start(duration=0.1)
         assert len(list(run.intervals(every))) >= 1
 
 
 def test_without_an_interval_there_is_one_report() -> None:
-    with tool.Run(duration=0.1) as run:
+    with Ending() as run:
+        run.start(duration=0.1)
         assert len(list(run.intervals(None))) == 1
+
+
+def test_a_count_of_intervals_ends_the_run() -> None:
+    with Ending() as run:
+        assert len(list(run.intervals(0.01, 3))) == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_and_the_handlers_come_back(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     timer = threading.Timer(0.1, os.kill, (os.getpid(), number))
-    with tool.Run() as run:
+    with Ending() as run:
         timer.start()
         reports = list(run.intervals(None))
     timer.join()
@@ -48,7 +58,7 @@ def test_a_signal_ends_the_run_and_the_handlers_come_back(number: signal.Signals
 
 
 def test_a_signal_before_the_first_wait_still_gives_the_report() -> None:
-    with tool.Run() as run:
+    with Ending() as run:
         os.kill(os.getpid(), signal.SIGTERM)
         assert len(list(run.intervals(0.01))) == 1
 
@@ -57,7 +67,8 @@ def test_a_run_ends_with_the_process() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert process.stdin
     timer = threading.Timer(0.1, process.stdin.close)
-    with tool.Run(pid=process.pid) as run:
+    with Ending() as run:
+        run.start(pid=process.pid)
         timer.start()
         assert len(list(run.intervals(None))) == 1
     timer.join()
@@ -67,17 +78,18 @@ def test_a_run_ends_with_the_process() -> None:
 def test_a_process_that_is_gone_is_reported() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    with tool.Run(pid=process.pid) as run, pytest.raises(NotFoundError, match=f"process {process.pid} has ended"):
-        list(run.intervals(None))
+    with Ending() as run, pytest.raises(NotFoundError, match=f"process {process.pid} has ended"):
+        run.start(pid=process.pid)
 
 
 def test_a_child_waits_for_its_start(tmp_path: object) -> None:
     marker = f"{tmp_path}/ran"
-    with tool.Child(["touch", marker]) as child:
+    with Child(["touch", marker]) as child:
         time.sleep(0.1)
         assert not os.path.exists(marker)
         child.start()
-        with tool.Run(pid=child.pid) as run:
+        with Ending() as run:
+            run.start(pid=child.pid)
             list(run.intervals(None))
         assert os.path.exists(marker)
     with pytest.raises(ChildProcessError):
@@ -86,13 +98,13 @@ def test_a_child_waits_for_its_start(tmp_path: object) -> None:
 
 def test_a_child_that_is_not_started_does_not_run(tmp_path: object) -> None:
     marker = f"{tmp_path}/ran"
-    with tool.Child(["touch", marker]):
+    with Child(["touch", marker]):
         pass
     assert not os.path.exists(marker)
 
 
 def test_a_child_does_not_outlive_the_block() -> None:
-    with tool.Child(["sleep", "1000"]) as child:
+    with Child(["sleep", "1000"]) as child:
         child.start()
     assert not os.path.exists(f"/proc/{child.pid}")
 
@@ -100,19 +112,19 @@ def test_a_child_does_not_outlive_the_block() -> None:
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1e10", "1e-9"])
 def test_times_are_above_zero_and_finite(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
-        tool.seconds(text)
+        arguments.seconds(text)
 
 
 def test_a_child_that_ignores_the_request_to_end_is_killed() -> None:
     begun = time.monotonic()
-    with tool.Child(["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]) as child:
+    with Child(["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]) as child:
         child.start()
         time.sleep(0.2)
     assert not os.path.exists(f"/proc/{child.pid}") and time.monotonic() - begun < 30
 
 
 def test_a_child_has_the_signals_of_a_new_program() -> None:
-    with tool.Child(["sleep", "1000"]) as child:
+    with Child(["sleep", "1000"]) as child:
         child.start()
         with open(f"/proc/{child.pid}/status") as file:
             ignored = next(line.split()[1] for line in file if line.startswith("SigIgn:"))

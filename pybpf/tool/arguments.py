@@ -1,0 +1,102 @@
+"""What the values of options may be: functions from text to a value, for argparse; each says what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+
+__all__ = ["command_line", "error_number", "pid", "positive", "seconds", "syscall", "tid", "user", "wrong"]
+
+#: the highest number that a system call could have
+_MOST_NUMBER = (1 << 31) - 1
+
+
+def positive(text: str) -> int:
+    """A whole number above zero."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return number
+
+
+def seconds(text: str) -> float:
+    """A time in seconds, a millisecond at least and finite; fractions are fine."""
+    number = float(text)
+    if not 0.001 <= number < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is not a time in seconds above zero (the least is 0.001)")
+    return number
+
+
+def tid(text: str) -> int:
+    """The id of a thread that exists; a process is its first thread."""
+    number = positive(text)
+    if not os.path.exists(f"/proc/{number}"):
+        raise argparse.ArgumentTypeError(f"there is no process or thread {number}")
+    return number
+
+
+def pid(text: str) -> int:
+    """The id of a process that exists."""
+    number = tid(text)
+    with suppress(OSError), open(f"/proc/{number}/status", encoding="ascii", errors="replace") as file:
+        process = next((int(line.split()[1]) for line in file if line.startswith("Tgid:")), number)
+        if process != number:
+            raise argparse.ArgumentTypeError(f"{number} is a thread of process {process}, not a process")
+    return number
+
+
+def user(text: str) -> int:
+    """A user, by name or number."""
+    if text.isdecimal() and int(text) < 1 << 32:
+        return int(text)
+    from pwd import getpwnam
+
+    try:
+        return getpwnam(text).pw_uid
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"there is no user {text!r}; give a name or a number") from None
+
+
+def syscall(text: str) -> int:
+    """A system call of this machine, by name or number."""
+    from pybpf.arch import host_arch, syscall_names
+    from pybpf.sys.near import near
+
+    numbers = {name: number for number, name in syscall_names(host_arch()).items()}
+    number = numbers.get(text, int(text) if text.isdecimal() else None)
+    if number is None or number > _MOST_NUMBER:
+        alike = near(text, numbers, 1)
+        hint = f"did you mean {alike[0]}?" if alike else "--list shows the names"
+        raise argparse.ArgumentTypeError(f"no system call {text!r} on {host_arch().name}; {hint}")
+    return number
+
+
+def error_number(text: str) -> int:
+    """An error by name (``ENOENT``) or number."""
+    number = getattr(errno, text.upper(), None) if not text.isdecimal() else int(text)
+    if not isinstance(number, int) or not 0 < number < 4096:
+        raise argparse.ArgumentTypeError(f"no error {text!r}; write a name such as ENOENT, or its number")
+    return number
+
+
+def command_line(text: str) -> list[str]:
+    """A command in one word, as a shell reads it: ``"ls -l 'a b'"``."""
+    from shlex import split
+
+    try:
+        words = split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be read as a command: {error}") from None
+    if not words:
+        raise argparse.ArgumentTypeError("the command is empty")
+    return words
+
+
+def wrong(text: str, what: str, known: Iterable[str] = ()) -> argparse.ArgumentTypeError:
+    """The error for a value that is not ``what``; says which of ``known`` comes close."""
+    from pybpf.sys.near import did_you_mean
+
+    return argparse.ArgumentTypeError(f"{text!r} is not {what}{did_you_mean(text, known)}")

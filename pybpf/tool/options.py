@@ -1,0 +1,73 @@
+"""Options that mean the same in every tool that has them: whom to trace, when to end, how to print."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from pybpf.tool import arguments
+from pybpf.tool.declare import Option
+
+__all__ = ["SHARED", "VERBOSE", "shared"]
+
+_WHOM, _WHEN, _HOW = "whom to trace", "when to report and to end", "output"
+
+
+def _shared(group: str, *flags: str, **settings: Any) -> Option:
+    return Option(flags, MappingProxyType(settings), group, True)
+
+
+VERBOSE = _shared(_HOW, "-v", "--verbose", action="store_true", help="say on stderr what is attached")
+
+SHARED: Mapping[str, Option] = MappingProxyType({
+    "pid": _shared(_WHOM, "-p", "--pid", type=arguments.pid, help="only this process, all of its threads"),
+    "follow": _shared(_WHOM, "--follow", action="store_true", help="with a process: also those that it starts"),
+    "tid": _shared(_WHOM, "-t", "--tid", type=arguments.tid, help="only this thread"),
+    "uid": _shared(_WHOM, "-u", "--uid", type=arguments.user, metavar="USER", help="only this user (name or number)"),
+    "comm": _shared(_WHOM, "--comm", metavar="NAME", help="only threads of exactly this name"),
+    "ppid": _shared(_WHOM, "--ppid", type=arguments.pid, help="only children of this process"),
+    "cgroup": _shared(_WHOM, "--cgroup", metavar="PATH",
+                      help="only this control group (version 2) and those below it"),
+    "container": _shared(_WHOM, "--container", metavar="NAME",
+                         help="only this container, by name, id or the start of its id"),
+    "top": _shared(_WHEN, "--top", type=arguments.positive, metavar="N", help="print the first N rows"),
+    "interval": _shared(_WHEN, "-i", "--interval", type=arguments.seconds, metavar="S",
+                        help="print, and start from zero, every S seconds"),
+    "duration": _shared(_WHEN, "-d", "--duration", type=arguments.seconds, metavar="S", help="end after S seconds"),
+    "every": _shared(_WHEN, "interval", nargs="?", type=arguments.seconds, metavar="INTERVAL",
+                     help="seconds between reports"),
+    "count": _shared(_WHEN, "count", nargs="?", type=arguments.positive, metavar="COUNT", help="number of reports"),
+    "command": _shared(_WHEN, "-c", "--command", type=arguments.command_line, metavar="COMMAND",
+                       help="run a command (one word, quoted), trace only it, end with it"),
+    "exec": _shared(_WHEN, "--exec", nargs=argparse.REMAINDER, metavar="COMMAND",
+                    help="the same for all words that follow"),
+    "json": _shared(_HOW, "--json", action="store_true", help="one JSON object per line"),
+    "csv": _shared(_HOW, "--csv", action="store_true", help="comma-separated values, all columns"),
+})  # fmt: skip
+
+
+def shared(names: str, **settings: Any) -> tuple[Option, ...]:
+    """Options that tools share, by name: ``shared("pid tid top=-T interval")``.
+
+    ``NAME=-X`` gives it the short flag -X, ``NAME=`` none. ``who`` stands for all filters, ``ends`` for all ways to
+    end, ``rows`` for the forms in which rows can be printed. A short flag that an own option of the tool wants is the
+    tool's.
+
+    :param settings: what is different for these options in this tool, as ``help`` or ``default``.
+    """
+    words = " ".join(_SETS.get(word, word) for word in names.split()).split()
+    return tuple(_named(word, settings) for word in words)
+
+
+_SETS = {"who": "pid follow tid uid comm cgroup container", "ends": "duration command exec", "rows": "json csv"}
+
+
+def _named(word: str, settings: Mapping[str, Any]) -> Option:
+    name, equals, short = word.partition("=")
+    found = SHARED[name]
+    if equals:
+        long = [flag for flag in found.flags if flag.startswith("--")]
+        found = found._replace(flags=(*([short] if short else []), *long))
+    return found._replace(settings={**found.settings, **settings})
