@@ -40,7 +40,16 @@ if TYPE_CHECKING:
     )
     from pybpf.lang.builtins.symbols import KernelAddress, UserAddress, func_name, kernel_symbol, user_symbol
     from pybpf.lang.builtins.syscalls import syscall
-    from pybpf.lang.builtins.user import kernel_ptr, read_kernel, read_kernel_str, read_user, read_user_str, user_ptr
+    from pybpf.lang.builtins.user import (
+        kernel_ptr,
+        read_kernel,
+        read_kernel_bytes,
+        read_kernel_str,
+        read_user,
+        read_user_bytes,
+        read_user_str,
+        user_ptr,
+    )
     from pybpf.lang.tracer.tracer import Tracer
 
 __all__ = [
@@ -88,8 +97,10 @@ __all__ = [
     "ppid",
     "random",
     "read_kernel",
+    "read_kernel_bytes",
     "read_kernel_str",
     "read_user",
+    "read_user_bytes",
     "read_user_str",
     "register",
     "retval",
@@ -121,6 +132,8 @@ __getattr__ = lazy_names(
         "builtins.symbols": "KernelAddress UserAddress func_name kernel_symbol user_symbol",
         "builtins.syscalls": "syscall",
         "tracer.tracer": "Tracer",
-        "builtins.user": "kernel_ptr read_kernel read_kernel_str read_user read_user_str user_ptr",
+        "builtins.user": (
+            "kernel_ptr read_kernel read_kernel_bytes read_kernel_str read_user read_user_bytes read_user_str user_ptr"
+        ),
     },
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 
-__all__ = ["command_line", "error_number", "pid", "positive", "seconds", "syscall", "tid", "user", "wrong"]
+__all__ = ["command_line", "error_number", "pid", "positive", "regex", "seconds", "syscall", "tid", "user", "wrong"]
 
 #: the highest number that a system call could have
 _MOST_NUMBER = (1 << 31) - 1
@@ -100,3 +101,11 @@ def wrong(text: str, what: str, known: Iterable[str] = ()) -> argparse.ArgumentT
     from pybpf.sys.near import did_you_mean
 
     return argparse.ArgumentTypeError(f"{text!r} is not {what}{did_you_mean(text, known)}")
+
+
+def regex(text: str) -> re.Pattern[str]:
+    """A regular expression of Python."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None

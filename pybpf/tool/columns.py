@@ -21,7 +21,7 @@ class Column(NamedTuple):
     key: str  #: its name in JSON and CSV, which stays: lower case, with its unit, as in ``latency_ns``
     value: Callable[[Any], Any]  #: of a row: a number, text or None; text may come from a traced program
     shown: Any = True  #: whether tables have it
-    text: Callable[[Any], Any] | None = None  #: what ``format`` is given for a row; by default ``value``
+    text: Callable[[Any], Any] | None = None  #: what ``format`` is given for a row, as it is: text has to be clean()
 
     @property
     def header(self) -> str:
@@ -41,7 +41,7 @@ class Rows:
         self.output = output
         self.columns = columns
         self._style = style if output.colour else None
-        self._cells = [(each.format, each.text or each.value) for each in columns if each.shown]
+        self._cells = [(each.format, each.text or _cleaned(each.value)) for each in columns if each.shown]
         self.write = {"text": self._text, "json": self._json, "csv": self._csv}[output.form]
 
     def header(self) -> None:
@@ -54,11 +54,7 @@ class Rows:
         output.flush()
 
     def _text(self, row: Any) -> None:
-        cells = []
-        for form, value in self._cells:
-            cell = value(row)
-            cells.append(form % (cell if isinstance(cell, (int, float)) else clean(cell)))
-        line = "".join(cells).rstrip(" ")
+        line = "".join([form % value(row) for form, value in self._cells]).rstrip(" ")
         style = self._style(row) if self._style is not None else ""
         self.output.line(self.output.styled(line, style) if style else line)
 
@@ -67,3 +63,13 @@ class Rows:
 
     def _csv(self, row: Any) -> None:
         self.output.csv([each.value(row) for each in self.columns])
+
+
+def _cleaned(value: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Of a row: the number, or text that is safe to print."""
+
+    def cell(row: Any) -> Any:
+        found = value(row)
+        return found if isinstance(found, (int, float)) else clean(found)
+
+    return cell

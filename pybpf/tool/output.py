@@ -68,7 +68,7 @@ class Output:
                 write = self._lines.append
 
             self._csv = csv.writer(Lines, lineterminator="")
-        self._csv.writerow([clean(cell) if isinstance(cell, str) else cell for cell in cells])
+        self._csv.writerow([_cell(cell) for cell in cells])
 
     def styled(self, text: str, style: str) -> str:
         """``text`` in a style (``"bold"``, ``"red"``, ...) where the output shows colours."""
@@ -81,6 +81,15 @@ class Output:
             self._lines.clear()
             sys.stdout.write(text)
             sys.stdout.flush()
+
+
+def _cell(value: Any) -> Any:
+    """A value for CSV: lists of words as a shell would read them."""
+    if isinstance(value, (list, tuple)):
+        from shlex import join
+
+        value = join(map(str, value))
+    return clean(value) if isinstance(value, str) else value
 
 
 def clean(text: object) -> str:

@@ -22,7 +22,8 @@ class FirstOf:
     """Where something can be seen, the best place first: ``FirstOf("tracepoint:...", "kprobe:...")``.
 
     A place is ``KIND:NAME``; kinds are the decorators of :class:`~pybpf.Tracer` (``tracepoint``, ``raw_tracepoint``,
-    ``fentry``, ``fexit``, ``kprobe``, ``kretprobe``, ``uprobe``, ``uretprobe``, ``usdt``), names are what they take:
+    ``fentry``, ``fexit``, ``kprobe``, ``kretprobe``, ``uprobe``, ``uretprobe``, ``usdt``), and ``tp_btf``: a raw
+    tracepoint where the kernel's types are known, so that its arguments can be followed. Names are what they take:
     ``"tracepoint:block:block_rq_issue"``, ``"kprobe:tcp_connect"``, ``"uprobe:libc.so.6:malloc"``. Alternatives need
     not have the same parameters::
 
@@ -85,6 +86,7 @@ class FirstOf:
 def attach_at(tracer: Tracer, place: str, **options: Any) -> Callable[[F], F]:
     """The decorator of a tracer for a place, ``KIND:NAME``."""
     kind, _, name = place.partition(":")
+    kind = "raw_tracepoint" if kind == "tp_btf" else kind
     names: tuple[str, ...] = (name,)
     if kind in ("uprobe", "uretprobe"):
         names = tuple(name.rsplit(":", 1))
@@ -136,8 +138,15 @@ def _no_raw_tracepoint(name: str) -> str:
     return "" if known else f"there is no tracepoint {name}"
 
 
+def _no_typed_tracepoint(name: str) -> str:
+    from pybpf.sys import features
+
+    lacking = features.probe("tp_btf")
+    return _no_raw_tracepoint(name) if lacking else lacking.detail
+
+
 def _no_kprobe(name: str) -> str:
-    from pybpf.attach.kprobe import kernel_function_lack
+    from pybpf.attach.kinds.kprobe import kernel_function_lack
 
     return kernel_function_lack(name)
 
@@ -162,7 +171,7 @@ def _no_uprobe(name: str) -> str:
 
 
 def _no_usdt(name: str) -> str:
-    from pybpf.attach.usdt import find_usdt_places
+    from pybpf.attach.kinds.usdt import find_usdt_places
 
     binary, _, probe = name.partition(":")
     find_usdt_places(binary, probe)
@@ -170,6 +179,7 @@ def _no_usdt(name: str) -> str:
 
 
 _LACKS = MappingProxyType({
-    "tracepoint": _no_tracepoint, "raw_tracepoint": _no_raw_tracepoint, "kprobe": _no_kprobe, "kretprobe": _no_kprobe,
-    "fentry": _no_fentry, "fexit": _no_fentry, "uprobe": _no_uprobe, "uretprobe": _no_uprobe, "usdt": _no_usdt,
+    "tracepoint": _no_tracepoint, "raw_tracepoint": _no_raw_tracepoint, "tp_btf": _no_typed_tracepoint,
+    "kprobe": _no_kprobe, "kretprobe": _no_kprobe, "fentry": _no_fentry, "fexit": _no_fentry,
+    "uprobe": _no_uprobe, "uretprobe": _no_uprobe, "usdt": _no_usdt,
 })  # fmt: skip

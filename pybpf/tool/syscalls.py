@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pybpf.arch import host_arch, syscall_names
 from pybpf.errors import UnsupportedError
-from pybpf.tool.places import attach_at, lack
+from pybpf.tool import places
+from pybpf.tool.places import attach_at
 
 if TYPE_CHECKING:
     from pybpf.lang import Tracer
@@ -120,7 +121,7 @@ class SyscallProbes:
             if call not in known:
                 continue
             for way in _WAYS:
-                why = lack(_place(way.enter, call))
+                why = places.lack(_place(way.enter, call))
                 if not why and way is _WAYS[-1] and self._shown_at_all(found):
                     why = "others are seen"  # the kernel does not have this call
                 if not why:
@@ -134,16 +135,6 @@ class SyscallProbes:
     @staticmethod
     def _shown_at_all(found: Sequence[tuple[str, _Way]]) -> bool:
         return any(way is not _WAYS[-1] for _, way in found)
-
-    @property
-    def places(self) -> tuple[str, ...]:
-        """For help: the ways, of all calls together."""
-        some = self.calls[0] if len(self.calls) == 1 else f"{{{','.join(self.calls)}}}"
-        return tuple(
-            place.format(call=some, prefix=host_arch().syscall_prefix)
-            for way in _WAYS
-            for place in dict.fromkeys((way.enter, way.leave))
-        )
 
     def describe(self, here: bool = False) -> str:
         """One line for people: the ways; with ``here``, which of them is taken."""

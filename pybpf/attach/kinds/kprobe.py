@@ -141,9 +141,11 @@ def kernel_function_lack(function: str) -> str:
 
     :raises PermissionDenied: this process may not ask.
     """
-    lack = no_kprobes("probe functions")
-    if lack is not None:
-        return lack.cause
+    from pybpf.sys.features import probe  # a large table, of use only here and when something failed
+
+    lacking = probe("kprobe")
+    if not lacking:
+        return lacking.detail
     place = kernel_place(function)
     pmu = probe_pmu("kprobe")
     try:

@@ -15,7 +15,7 @@ from pybpf.lang.values.memory import Written, name_of
 from pybpf.lang.values.pointers import Text
 from pybpf.lang.values.reading import USER, Where, probe_read
 from pybpf.lang.values.val import Val
-from pybpf.types import Array, array_of, char
+from pybpf.types import Array, array_of, char, u8
 
 __all__ = ["join_user_str"]
 
@@ -42,18 +42,23 @@ class _Joined(Written):
         self.at = at
 
     def store(self, gen: Gen, address: Any, offset: int, kind: Any, at: ast.AST) -> None:
-        if not (isinstance(kind, type) and issubclass(kind, Array) and kind.element is char):
-            self.refuse(gen, at, f"cannot be kept as {name_of(kind)}; text takes a char[N]")
+        element = u8 if b"\0" in self.sep else char
+        if not (isinstance(kind, type) and issubclass(kind, Array) and kind.element is element):
+            takes = "strings with NULs between take a u8[N]" if element is u8 else "text takes a char[N]"
+            self.refuse(gen, at, f"cannot be kept as {name_of(kind)}; {takes}")
         if kind.length > _MOST_TEXT:
             gen.fail(at, f"strings are joined to at most {_MOST_TEXT} bytes, not {kind.length}")
         joined = self._join(gen, 1 << (kind.length - 1).bit_length())
-        Text(Where(joined), None).store(gen, address, offset, kind, at)
+        if element is char:
+            Text(Where(joined), None).store(gen, address, offset, kind, at)
+        else:
+            Where(joined).copy(gen, address, offset, kind.length)
 
     def _join(self, gen: Gen, size: int) -> Any:
         """Memory with the text, which is at least ``size`` bytes, a power of two, where it is not complete."""
         b = gen.b
         slot = b.slot(max(2 * size + len(self.sep), _MORE_THAN_STACK), "joined")
-        raw.clear(gen, slot, 0, 1)
+        raw.clear(gen, slot, 0, size if b"\0" in self.sep else 1)
         length, done = Choice(b, 0), b.new_block("joined")
         for index in range(self.count):
             string = self.array.moved(index * _POINTER).load(gen, _POINTER)
@@ -95,7 +100,7 @@ def _join_user_str(gen: Gen, at: ast.AST, array: Val, count: Val, sep: Val, most
     strings = _constant(gen, at, count, 1, _MOST_STRINGS, "the number of strings that are joined")
     between = gen.const(sep)
     data = between.encode() if isinstance(between, str) else b""
-    if not 0 < len(data) <= _MOST_SEPARATOR or 0 in data:
+    if not 0 < len(data) <= _MOST_SEPARATOR:
         gen.fail(at, f"what strings are joined by is constant text of 1 to {_MOST_SEPARATOR} bytes, not {sep.what}")
     default = isinstance(most, Const) and most.value is None
     size = Text.DEFAULT if default else _constant(gen, at, most, 1, _MOST_TEXT, "the size of the text")
@@ -111,7 +116,8 @@ def join_user_str(array: Any, count: int = 20, sep: str = " ", most: int | None 
 
     :param array: the address of the array of pointers, each of 8 bytes.
     :param count: how many of the strings at most, up to 64.
-    :param sep: what comes between two, 1 to 8 bytes.
+    :param sep: what comes between two, 1 to 8 bytes; with a NUL in it, the strings are kept in a ``u8[N]``, and can be
+        told apart.
     :param most: the text's longest length in bytes for a variable, by default 256; a field has its own.
     """
     meant_for_probes()

@@ -6,17 +6,25 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pybpf.compiler.ir import Operand
 from pybpf.lang.builtins.builtin import builtin, meant_for_probes
 from pybpf.lang.builtins.kernel import where_of
 from pybpf.lang.front.annotations import type_of
 from pybpf.lang.front.gen import Gen
+from pybpf.lang.values import raw
 from pybpf.lang.values.constants import Const
+from pybpf.lang.values.flow import Choice, when
+from pybpf.lang.values.memory import Written, name_of
 from pybpf.lang.values.pointers import Pointer, Text, value_at
-from pybpf.lang.values.reading import KERNEL, USER
+from pybpf.lang.values.reading import KERNEL, USER, Where, probe_read
 from pybpf.lang.values.shapes import PointerType
 from pybpf.lang.values.val import Val
+from pybpf.types import Array, array_of, u8
 
-__all__ = ["kernel_ptr", "read_kernel", "read_kernel_str", "read_user", "read_user_str", "user_ptr"]
+__all__ = [
+    "kernel_ptr", "read_kernel", "read_kernel_bytes", "read_kernel_str", "read_user", "read_user_bytes",
+    "read_user_str", "user_ptr",
+]  # fmt: skip
 
 #: Bytes of text that a helper takes at most, as far as maps can hold it.
 _MOST_TEXT = 1 << 15
@@ -86,6 +94,54 @@ def read_user_str(pointer: Any, most: int | None = None) -> str:
 @builtin(_ReadsText(KERNEL))
 def read_kernel_str(pointer: Any, most: int | None = None) -> str:
     """The text at an address of the kernel; otherwise as :func:`read_user_str`."""
+    meant_for_probes()
+
+
+class _Bytes(Written):
+    """So many bytes from an address, as many as there is room for; zeros where they end, and if they cannot be read."""
+
+    clean = True
+
+    def __init__(self, where: Where, size: Operand) -> None:
+        self.where = where
+        self.size = size
+        self.kind = array_of(u8, Text.DEFAULT)
+
+    def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
+        if not (isinstance(kind, type) and issubclass(kind, Array) and kind.element is u8):
+            self.refuse(gen, at, f"cannot be kept as {name_of(kind)}; bytes take a u8[N]")
+        b, most = gen.b, kind.length
+        raw.clear(gen, address, offset, most)
+        size = Choice(b, most)
+        with when(b, "ult", self.size, most, "fits"):
+            size.set(self.size)
+        helper = probe_read(gen, self.where.space)
+        b.emit("call", raw.pointer(gen, address, offset), size.value, self.where.pointer(gen), helper=helper)
+
+
+class _ReadsBytes:
+    """The lowering of ``read_user_bytes`` and ``read_kernel_bytes``."""
+
+    def __init__(self, space: str) -> None:
+        self._space = space
+
+    def __call__(self, gen: Gen, at: ast.AST, pointer: Val, size: Val) -> Val:
+        where = where_of(gen, pointer, at)
+        return _Bytes(where._replace(direct=None, typed=False, space=self._space), size.scalar(gen, at))
+
+
+@builtin(_ReadsBytes(USER))
+def read_user_bytes(pointer: Any, size: int) -> bytes:
+    """``size`` bytes at an address of the traced process, for a ``u8[N]``: as many as it has, and zeros behind them.
+
+    If not all of them can be read there are zeros. Keep ``size`` too, to tell the data from what follows.
+    """
+    meant_for_probes()
+
+
+@builtin(_ReadsBytes(KERNEL))
+def read_kernel_bytes(pointer: Any, size: int) -> bytes:
+    """``size`` bytes at an address of the kernel; otherwise as :func:`read_user_bytes`."""
     meant_for_probes()
 
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from pybpf.btf import Btf, Function
-from pybpf.errors import BtfError, NotFoundError
+from pybpf.errors import BpfError, BtfError
 from pybpf.lang.front.annotations import annotated_shape
 from pybpf.lang.probes.context import Context
 from pybpf.lang.probes.records import Fields, SharedFields, field_shape
@@ -236,7 +236,7 @@ def _syscall(gen: Gen, name: str) -> _Prototype | None:
         return known
     try:
         fields = gen.target.tracepoint_fields(f"syscalls:sys_enter_{name}")
-    except NotFoundError:
+    except BpfError:  # there is none, or it may not be looked at
         return None
     types = gen.target.types
     shapes = [(field.name, field_shape(field.type, field.size, field.signed, types)) for field in fields]

@@ -1,0 +1,305 @@
+"""What is true of every bundled tracer: help, wrong options, privileges, probes that are missing, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pybpf.cli.tools import tool_names
+from pybpf.compiler.target import Target
+from pybpf.errors import BpfError, UnsupportedError
+from pybpf.lang import Tracer
+from pybpf.tool import TOPICS, FirstOf, SyscallProbes, places
+from pybpf.tool.command import examples_of, options_of, parse, parser_of
+from pybpf.tool.declare import Tool
+from pybpf.tool.man import page
+from pybpf.tool.run import Run
+from tests.programs.cases import ARGUMENTS, TOOLS, command, has, run
+
+every_tool = pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
+#: tools that can be told to trace one process only
+of_a_process = pytest.mark.parametrize("tool", [t for t in TOOLS.values() if has(t, "pid")], ids=lambda tool: tool.name)
+ABSENT = "999999999"
+
+
+@pytest.fixture
+def quiet() -> Iterator[int]:
+    """A process that does nothing: its id."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield process.pid
+    process.communicate(b"\n")
+
+
+def arguments(tool: Tool, pid: int) -> list[str]:
+    return [*ARGUMENTS.get(tool.name, ()), "--pid", str(pid)]
+
+
+# --- what it says of itself
+
+
+@every_tool
+def test_help_has_everything(tool: Tool) -> None:
+    text = parser_of(tool).format_help()
+    for option in options_of(tool):
+        assert all(flag in text for flag in option.flags if flag.startswith("-")), option
+    assert 2 <= len(tool.examples) <= 6 and "examples:" in text
+    assert "attaches to:" in text and "needs: " in text
+    assert all(need in text for need in tool.needs)
+    assert max(map(len, text.splitlines())) < 400
+
+
+@every_tool
+def test_its_words_are_in_order(tool: Tool) -> None:
+    assert tool.topic in TOPICS
+    assert tool.summary[0].islower() and not tool.summary.endswith(".") and len(tool.summary) < 70
+    assert tool.probes
+    flags = [flag for option in options_of(tool) for flag in option.flags]
+    assert len(flags) == len(set(flags)), "a flag is there twice"
+    assert all(option.settings.get("help") for option in options_of(tool))
+
+
+@every_tool
+def test_examples_can_be_typed(tool: Tool) -> None:
+    for example in examples_of(tool):
+        words = shlex.split(example.arguments)
+        here = [str(os.getpid()) if words[i - 1] in ("-p", "--pid") and i else word for i, word in enumerate(words)]
+        parse(tool, here)
+
+
+def test_the_list_has_all_of_them() -> None:
+    text = run_pybpf().stdout
+    for tool in TOOLS.values():
+        assert f"  {tool.name:<15}{tool.summary}\n" in text
+    assert list(TOOLS) != [] and set(TOOLS) == set(tool_names())
+
+
+def run_pybpf(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "pybpf", *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_a_misspelt_tool_is_suggested() -> None:
+    found = run_pybpf("opensnop")
+    assert found.returncode == 2 and "did you mean 'opensnoop'?" in found.stderr
+
+
+@every_tool
+def test_manual_page(tool: Tool) -> None:
+    text = page(tool)
+    assert text.startswith(".TH ") and all(f".SH {part}" in text for part in ("NAME", "OPTIONS", "EXAMPLES", "PROBES"))
+    if shutil.which("groff"):
+        groff = ["groff", "-man", "-Tutf8", "-ww"]
+        made = subprocess.run(groff, input=text, capture_output=True, text=True, check=True)
+        assert not made.stderr and tool.summary.split()[0] in made.stdout
+
+
+def test_bash_completes_commands_and_options(tmp_path: Any) -> None:
+    script = run_pybpf("completion", "bash").stdout
+    ask = (
+        'source "$1"; COMP_WORDS=(pybpf "${@:2}"); COMP_CWORD=$(($# - 1)); _pybpf; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    file = tmp_path / "pybpf.bash"
+    file.write_text(script)
+
+    def complete(*words: str) -> list[str]:
+        bash = ["bash", "-c", ask, "bash", str(file), *words]
+        done = subprocess.run(bash, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    assert complete("opens") == ["opensnoop"]
+    assert complete("opensnoop", "--full") == ["--full-path"]
+    assert set(tool_names()) <= set(complete(""))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_every_option(shell: str) -> None:
+    script = run_pybpf("completion", shell).stdout
+    for tool in TOOLS.values():
+        for option in options_of(tool):
+            for flag in option.flags:
+                if flag.startswith("--"):
+                    assert (f"-l {flag[2:]}" if shell == "fish" else flag) in script
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=script, text=True, check=True, capture_output=True)
+
+
+# --- wrong use
+
+
+@every_tool
+def test_an_unknown_option_is_refused(tool: Tool) -> None:
+    found = run(tool.name, *ARGUMENTS.get(tool.name, ()), "--no-such-option")
+    assert found.returncode == 2 and "--no-such-option" in found.stderr and "Traceback" not in found.stderr
+
+
+@of_a_process
+def test_a_process_that_does_not_exist(tool: Tool) -> None:
+    found = run(tool.name, *ARGUMENTS.get(tool.name, ()), "-p", ABSENT)
+    assert found.returncode == 2 and f"there is no process or thread {ABSENT}" in found.stderr
+    assert not found.stdout and "Traceback" not in found.stderr
+
+
+@pytest.mark.root
+@every_tool
+def test_without_privileges(tool: Tool) -> None:
+    if not tool.needs:
+        pytest.skip("needs none")
+    user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all",
+            "--bounding-set=-all"]  # fmt: skip
+    words = command(tool.name, *ARGUMENTS.get(tool.name, ()))
+    found = subprocess.run([*user, *words], capture_output=True, text=True, timeout=60)
+    assert found.returncode == 1 and len(found.stderr.splitlines()) == 1, found.stderr
+    assert all(need in found.stderr for need in tool.needs)
+
+
+# --- probes
+
+
+class Compiled(Exception):
+    """The run has come as far as attaching."""
+
+
+class Rehearsal(Run):
+    """A run that ends where it would attach: everything is compiled then."""
+
+    def start(self, tracer: Tracer) -> None:
+        assert tracer.declared, "the tool has no probe"
+        tracer.compile(Target.host())
+        raise Compiled
+
+    def __enter__(self) -> Rehearsal:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        pass
+
+
+def rehearse(tool: Tool, *options: str) -> None:
+    run = Rehearsal(tool, parse(tool, [*ARGUMENTS.get(tool.name, ()), *options]))
+    with pytest.raises(Compiled):
+        tool.trace(run)
+
+
+def alternatives(tool: Tool) -> int:
+    """The longest list of places that the tool has."""
+    lengths = [len(each.places) for each in tool.probes if isinstance(each, FirstOf)]
+    return max([*lengths, *(3 for each in tool.probes if isinstance(each, SyscallProbes))], default=0)
+
+
+@pytest.mark.root
+@every_tool
+def test_every_alternative_compiles(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a kernel that has none of the places before it."""
+    lists = [each for each in tool.probes if isinstance(each, FirstOf)]
+    for number in range(alternatives(tool)):
+        chosen = {each.places[min(number, len(each.places) - 1)] for each in lists}
+
+        def lack(place: str, number: int = number, chosen: set[str] = chosen) -> str:
+            way = next((i for i, way in enumerate(WAYS) if place.startswith(way)), -1)
+            return "" if place in chosen or way == number else "not here"
+
+        monkeypatch.setattr(places, "lack", lack)
+        rehearse(tool)
+
+
+#: how the places of SyscallProbes begin, in their order
+WAYS = ("tracepoint:syscalls:sys_enter_", "kprobe:__", "raw_tracepoint:sys_enter")
+
+
+@pytest.mark.root
+@every_tool
+def test_without_its_probes_it_says_so(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not alternatives(tool) or all(getattr(each, "optional", False) for each in tool.probes):
+        pytest.skip("it chooses its probes by its options")
+    monkeypatch.setattr(places, "lack", lambda place: "not here")
+    with pytest.raises(UnsupportedError) as caught:
+        tool.trace(Rehearsal(tool, parse(tool, list(ARGUMENTS.get(tool.name, ())))))
+    text = str(caught.value)
+    assert "this kernel" in text and "not here" in text and "\n" not in text
+    assert isinstance(caught.value, BpfError)
+
+
+@pytest.mark.root
+@of_a_process
+def test_verbose_says_what_was_attached(tool: Tool, quiet: int) -> None:
+    found = run(tool.name, *arguments(tool, quiet), "-d", "0.1", "--verbose")
+    assert found.returncode == 0 and f"{tool.name}: attached to " in found.stderr
+
+
+# --- ends
+
+
+@pytest.mark.root
+@of_a_process
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_well(tool: Tool, number: signal.Signals, quiet: int) -> None:
+    process = subprocess.Popen(command(tool.name, *arguments(tool, quiet)), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)  # fmt: skip
+    _wait_for_handlers(process.pid)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert not [line for line in err.splitlines() if "attaching" not in line]
+
+
+def _wait_for_handlers(pid: int) -> None:
+    """Until a process handles SIGTERM: before, it dies of it, as any does."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with open(f"/proc/{pid}/status") as file:
+            caught = next(line.split()[1] for line in file if line.startswith("SigCgt:"))
+        if int(caught, 16) & 1 << (signal.SIGTERM - 1):
+            return
+        time.sleep(0.02)
+    raise AssertionError("it handles no signal")
+
+
+@pytest.mark.root
+@of_a_process
+def test_the_end_of_the_process_ends_it(tool: Tool) -> None:
+    process = subprocess.Popen(["sleep", "2"])
+    found = run(tool.name, *arguments(tool, process.pid))
+    process.wait()
+    assert found.returncode == 0 and "Traceback" not in found.stderr
+
+
+@pytest.mark.root
+@of_a_process
+def test_the_end_of_the_command_ends_it(tool: Tool) -> None:
+    if not has(tool, "exec"):
+        pytest.skip("runs no command")
+    found = run(tool.name, *ARGUMENTS.get(tool.name, ()), "--exec", "sleep", "0.1")
+    assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.root
+@of_a_process
+def test_a_closed_pipe_ends_it_quietly(tool: Tool, quiet: int) -> None:
+    """Also if it has nothing to print."""
+    process = subprocess.Popen(command(tool.name, *arguments(tool, quiet)), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)  # fmt: skip
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert not [line for line in process.stderr if "attaching" not in line]
+    process.stderr.close()
+
+
+@pytest.mark.root
+@of_a_process
+def test_json_is_json(tool: Tool, quiet: int) -> None:
+    if not has(tool, "json"):
+        pytest.skip("has no JSON")
+    found = run(tool.name, *arguments(tool, quiet), "-d", "0.1", "--json")
+    assert found.returncode == 0, found.stderr
+    for line in found.stdout.splitlines():
+        assert isinstance(json.loads(line), dict)
