@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import runpy
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import NoReturn
 
 from pybpf.compiler.target import Target
 from pybpf.errors import BpfError, NotFoundError
@@ -24,7 +27,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="pybpf dump",
         description="Show the source, the intermediate code after each pass and the bytecode of a script's probes. "
-        "The script runs as if it were imported: what is below `if __name__ == '__main__'` or needs root does not.",
+        "The script runs as if it were imported, up to where it attaches a tracer, which is not done: nothing is "
+        "loaded or traced. What is below `if __name__ == '__main__'` does not run.",
     )
     parser.add_argument("file", help="a script that makes Tracers at its top level")
     parser.add_argument("--pass", dest="stage", metavar="NAME", help="only this stage: python, source, ..., lines")
@@ -44,17 +48,62 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _tracers(path: str) -> list[Tracer]:
-    """The tracers among the global variables of a script. :raises BpfError: it cannot be run."""
-    before, sys.argv = sys.argv, [path]
+    """The tracers among the global variables of a script, and the one that it attaches.
+
+    :raises BpfError: it cannot be run.
+    """
+    module = ModuleType("<pybpf dump>")
+    module.__file__ = path
+    with open(path, "rb") as file:
+        text = file.read()
+    attached: list[Tracer] = []
+    with _as_script(module), _not_attaching():
+        try:
+            exec(compile(text, path, "exec"), vars(module))
+        except _Attaches as stopped:
+            attached = [stopped.tracer]
+        except (BpfError, OSError):
+            raise
+        except (Exception, SystemExit) as error:
+            raise BpfError(f"cannot run {path}: {type(error).__name__}: {error}") from error
+    return list(dict.fromkeys([*(each for each in vars(module).values() if isinstance(each, Tracer)), *attached]))
+
+
+class _Attaches(BaseException):
+    """Stops a script that would begin to trace; not an ``Exception``, which scripts may catch."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__("this script was stopped before it traced")
+        self.tracer = tracer
+
+
+@contextmanager
+def _not_attaching() -> Iterator[None]:
+    """Tracers are not attached in the ``with`` block, which is left instead. :raises _Attaches: one would be."""
+
+    def stop(tracer: Tracer) -> NoReturn:
+        raise _Attaches(tracer)
+
+    attach = Tracer.attach
+    Tracer.attach = stop  # type: ignore[method-assign,assignment]
     try:
-        found = runpy.run_path(path, run_name="<pybpf dump>").values()
-    except (BpfError, OSError):
-        raise
-    except (Exception, SystemExit) as error:
-        raise BpfError(f"cannot run {path}: {type(error).__name__}: {error}") from error
+        yield
     finally:
-        sys.argv = before
-    return list(dict.fromkeys(each for each in found if isinstance(each, Tracer)))
+        Tracer.attach = attach  # type: ignore[method-assign]
+
+
+@contextmanager
+def _as_script(module: ModuleType) -> Iterator[None]:
+    """What a script finds around itself: its arguments, none; the modules beside it; itself among the modules."""
+    path = str(module.__file__)
+    before = sys.argv, sys.path
+    sys.argv, sys.path = [path], [os.path.dirname(os.path.abspath(path)), *sys.path]
+    sys.modules[module.__name__] = module
+    try:
+        yield
+    finally:
+        sys.argv, sys.path = before
+        del sys.modules[module.__name__]
 
 
 def _text(built: Built, stage: str | None) -> str:

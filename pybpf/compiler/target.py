@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,12 +13,13 @@ from typing import TYPE_CHECKING
 from pybpf.arch import Arch, arch_named, host_arch
 from pybpf.asm import HELPERS
 from pybpf.asm.helpers import PROGRAM_TYPES
-from pybpf.errors import BpfError, BtfError, NotFoundError
+from pybpf.errors import BpfError, BtfError, KernelError, NotFoundError, PermissionDenied
 from pybpf.sys.bpf import ProgType
 
 if TYPE_CHECKING:
     from pybpf.attach.fields import TracepointField
     from pybpf.btf import Btf
+    from pybpf.sys.probes import Result
 
 __all__ = ["Target"]
 
@@ -37,6 +40,8 @@ class Target:
     :param module_types: gives the types of a module, which extend the kernel's, or ``None`` when it has none.
     :param tracepoint_fields: gives the fields of the record of tracepoint ``"system:event"``.
     :raises NotFoundError: (from ``has`` and ``tracepoint_fields``) there is no such feature or tracepoint.
+    :raises PermissionDenied, KernelError: (from ``has`` and ``has_helper`` of the running kernel) it may not be asked:
+        "not allowed" is never taken for "has it not", which would silently choose the code for older kernels.
     """
 
     arch: Arch
@@ -56,8 +61,8 @@ class Target:
 
         return Target(
             host_arch(),
-            features.has,
-            lambda kind, name: name in HELPERS and bool(features.helper(name, kind)),
+            lambda name: _answer(features.probe(name), name),
+            lambda kind, name: name in HELPERS and _answer(features.helper(name, kind), f"bpf_{name}"),
             _host_types,
             _host_module_types,
             cache(_host_fields),
@@ -133,6 +138,19 @@ def _released(kind: ProgType, name: str, limit: _Version) -> bool:
     came = max(_version(row.since), _version(FEATURES[f"prog_{program}"].since))
     before = [step for step in _STEPS if step < _version(since)]
     return limit >= (came if not before or came > before[-1] else _version(since))
+
+
+def _answer(result: Result, name: str) -> bool:
+    """What a probe found out. :raises PermissionDenied, KernelError: nothing."""
+    from pybpf.sys.probes import Support
+
+    if result.support is not Support.NOT_ALLOWED:
+        return bool(result)
+    action = f"find out whether this kernel ({os.uname().release}) has {name}"
+    if result.errno not in (0, errno.EPERM, errno.EACCES):
+        raise KernelError(action, result.errno, result.detail)
+    advice = "run as root, or describe the kernel: --kernel of pybpf dump, Target.described() in Python"
+    raise PermissionDenied(action, errno.EPERM, result.detail, advice)
 
 
 def _host_types() -> Btf | None:

@@ -67,6 +67,7 @@ class Result(NamedTuple):
 
     support: Support
     detail: str = ""  #: what the kernel answered, for people
+    errno: int = 0  #: why it could not be tried, where that is known
 
     def __bool__(self) -> bool:
         return self.support is Support.YES
@@ -89,11 +90,11 @@ def judge(error: OSError, *, supported: tuple[int, ...] = (), denied: frozenset[
         return YES
     text = errno_text(number)
     if number in _TRANSIENT:
-        return Result(Support.NOT_ALLOWED, f"could not be tried: {text}")
+        return Result(Support.NOT_ALLOWED, f"could not be tried: {text}", number)
     if number not in denied:
         return Result(Support.NO, text)
     missing = lacks_privileges()
-    return Result(Support.NOT_ALLOWED, f"{text}; this process lacks {and_list(missing)}" if missing else text)
+    return Result(Support.NOT_ALLOWED, f"{text}; this process lacks {and_list(missing)}" if missing else text, number)
 
 
 def lacks_privileges() -> list[str]:
@@ -141,7 +142,7 @@ def insns(items: Iterable[Item], kind: ProgType = ProgType.SOCKET_FILTER, **fiel
         reason = lines[-1] if lines else errno_text(error.errno or 0)
         missing = lacks_privileges()  # the verifier forbids ordinary users some of what it knows
         if missing:
-            return Result(Support.NOT_ALLOWED, f"{reason}; this process lacks {and_list(missing)}")
+            return Result(Support.NOT_ALLOWED, f"{reason}; this process lacks {and_list(missing)}", errno.EPERM)
         return Result(Support.NO, reason)
     return YES
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from pybpf import Tracer
 from pybpf.cli import main
 
 _SCRIPT = '''
@@ -91,3 +93,44 @@ def test_scripts_that_cannot_be_run(
 def test_no_such_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dump", "/nowhere.py"]) == 1
     assert "No such file" in capsys.readouterr().err
+
+
+@pytest.mark.root
+@pytest.mark.needs("uprobe")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "with tracer:\n    raise SystemExit('it traced')",
+        "try:\n    tracer.attach()\nexcept Exception:\n    pass\nraise SystemExit('it traced')",
+        "def main():\n    other = Tracer()\n    other.interval(1)(first)\n    with other:\n        pass\nmain()",
+    ],
+)
+def test_a_script_that_traces_is_stopped_before(
+    text: str, script: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is loaded, attached, or done behind that; the tracers that there are by then are shown."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("a program was loaded")
+
+    monkeypatch.setattr("pybpf.prog.program.Program.load", refuse)
+    Path(script).write_text(_SCRIPT + text)
+    assert main(["dump", script, "--kernel", "6.1"]) == 0
+    shown = capsys.readouterr().out
+    assert "getppid: first()" in shown and ("interval:1s: first()" in shown) == ("other" in text)
+    with Tracer() as tracer:  # the command is over: tracers can be attached again
+        assert not tracer.closed
+
+
+def test_a_script_finds_what_is_beside_it_and_itself(script: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(script).with_name("beside_it.py").write_text("NUMBER = 3\n")
+    more = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom typing import ClassVar\n"
+        "import beside_it\n"
+        "@dataclass\nclass Settings:\n    number: ClassVar[int] = beside_it.NUMBER\n"
+    )
+    Path(script).write_text(more + _SCRIPT.replace("hits[1] += 1", "hits[Settings.number] += 1"))
+    before = sys.path[:]
+    assert main(["dump", script, "--kernel", "6.1", "--probe", "first", "--pass", "code"]) == 0
+    assert " = 3\n" in capsys.readouterr().out
+    assert sys.path == before and "<pybpf dump>" not in sys.modules

@@ -11,6 +11,7 @@ from pybpf.compiler.target import Target
 from pybpf.errors import BtfError, NotFoundError, UnsupportedError
 from pybpf.sys import features
 from pybpf.sys.bpf import ProgType
+from tests.sys.child import NOBODY, run
 
 KPROBE, TRACING, RAW = ProgType.KPROBE, ProgType.TRACING, ProgType.RAW_TRACEPOINT
 FORMAT = "format:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n" + (
@@ -151,3 +152,31 @@ def test_host_agrees_with_its_description() -> None:
         for kind in (KPROBE, RAW, ProgType.TRACEPOINT, ProgType.PERF_EVENT, TRACING):
             assert described.has_helper(kind, name)
             assert target.has_helper(kind, name), (name, kind)
+
+
+_AS_NOBODY = """
+from pybpf.compiler.target import Target
+from pybpf.sys import features, probes
+from pybpf.sys.bpf import ProgType
+from tests.sys.child import NOBODY, run
+features._RESULTS.clear()
+probes._helper.cache_clear()
+print(Target.host().{question})
+"""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("question", ["has('prog_kprobe')", "has_helper(ProgType.KPROBE, 'probe_read_kernel')"])
+def test_what_may_not_be_asked_is_no_answer(question: str) -> None:
+    """An ordinary user would get the code for older kernels without a word."""
+    answer = run(_AS_NOBODY.format(question=question), uid=NOBODY)
+    assert answer.startswith("PermissionDenied: cannot find out whether this kernel (")
+    assert "this process lacks CAP_" in answer and answer.endswith("Target.described() in Python")
+    assert run(_AS_NOBODY.format(question=question), uid=NOBODY, caps=["BPF", "PERFMON"]) == "True"
+
+
+@pytest.mark.root
+def test_what_cannot_be_asked_just_now_is_no_answer() -> None:
+    code = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
+    answer = run(code + _AS_NOBODY.format(question="has('ringbuf')"))
+    assert answer.startswith("KernelError: cannot find out") and answer.endswith("Too many open files (EMFILE)")
