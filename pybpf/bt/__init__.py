@@ -1,6 +1,25 @@
-"""The bpftrace language: scripts as trees, attach points, and the C definitions that a script may hold."""
+"""The bpftrace language: scripts are compiled by pybpf's own compiler, without LLVM and headers, and run."""
 
-from pybpf.bt.parse import parse, parse_expression
-from pybpf.bt.source import Source, diagnostic
+from typing import TYPE_CHECKING
 
-__all__ = ["Source", "diagnostic", "parse", "parse_expression"]
+from pybpf.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from pybpf.bt.api import run
+    from pybpf.bt.compile import CompiledScript, compile_script
+    from pybpf.bt.runtime.running import Running
+    from pybpf.bt.syntax.parse import parse, parse_expression
+    from pybpf.bt.syntax.source import Source, diagnostic
+
+__all__ = ["CompiledScript", "Running", "Source", "compile_script", "diagnostic", "parse", "parse_expression", "run"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "api": "run",
+        "compile": "CompiledScript compile_script",
+        "runtime.running": "Running",
+        "syntax.parse": "parse parse_expression",
+        "syntax.source": "Source diagnostic",
+    },
+)

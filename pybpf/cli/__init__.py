@@ -24,6 +24,7 @@ class Command(NamedTuple):
 
 #: What ``pybpf NAME`` can run beside the tracers, in the order in which ``pybpf`` lists it.
 COMMANDS = (
+    Command("bt", "pybpf.cli.bt", "Languages", "run a script of the bpftrace language"),
     Command("info", "pybpf.cli.info", "This host", "what the kernel and this process's privileges allow"),
     Command("list", "pybpf.cli.list", "This host", "list probes to attach to, or loaded programs, maps and links"),
     Command("asm", "pybpf.cli.asm", "Bytecode", "assemble text to eBPF bytecode"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from pybpf.asm import SourceLine
 from pybpf.compiler.ir import Block, Function, Instr, Operand, signed64
-from pybpf.compiler.ops import INT, OPS, PTR
+from pybpf.compiler.ops import INT, NONE, OPS, PTR
 from pybpf.compiler.ssa import Variables
 
 __all__ = ["Builder", "result_type"]
@@ -80,6 +80,10 @@ class Builder:
     def slot(self, size: int, name: str = "", align: int = 8) -> Instr:
         """Memory of the function: at least ``size`` bytes, not initialised."""
         return self._at_entry(Instr("slot", [], PTR, {"size": size, "align": align, "name": name}, self.line))
+
+    def zero_at_entry(self, slot: Instr, size: int) -> None:
+        """Clear a slot before anything else happens: for memory that may be read where nothing was stored."""
+        self._at_entry(Instr("zero", [slot], NONE, {"offset": 0, "size": size}, self.line))
 
     def param(self, index: int, type: str = PTR) -> Instr:
         """A parameter of the function."""

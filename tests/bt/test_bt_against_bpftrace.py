@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from pybpf.bt.parse import parse
+from pybpf.bt.syntax.parse import parse
 from pybpf.errors import CompileError
 
 BPFTRACE = shutil.which("bpftrace")

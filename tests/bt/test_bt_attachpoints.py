@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pybpf.bt.attachpoints import AttachFault, AttachPoint, read, search
-from pybpf.bt.kinds import ALIASES, KINDS
+from pybpf.bt.syntax.attachpoints import AttachFault, AttachPoint, read, search
+from pybpf.bt.syntax.kinds import ALIASES, KINDS
 
 TABLE = [
     ("BEGIN", AttachPoint("begin"), "begin"),

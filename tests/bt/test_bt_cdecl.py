@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from pybpf.bt.cdecl import Definitions, read_c, read_script_c
-from pybpf.bt.ctypes import BASIC, CArray, CCompound, CEnum, CFunction, CPointer, size_of
-from pybpf.bt.parse import parse
+from pybpf.bt.c.declarations import Definitions, read_c, read_script_c
+from pybpf.bt.c.types import BASIC, CArray, CCompound, CEnum, CFunction, CPointer, size_of
+from pybpf.bt.syntax.parse import parse
 from pybpf.errors import CompileError
 
 COMPILER = shutil.which("gcc") or shutil.which("clang")

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pybpf.bt import tree
-from pybpf.bt.parse import parse, parse_expression
-from pybpf.bt.printer import expression_text, script_text
-from pybpf.bt.source import diagnostic
+from pybpf.bt.syntax import tree
+from pybpf.bt.syntax.parse import parse, parse_expression
+from pybpf.bt.syntax.printer import expression_text, script_text
+from pybpf.bt.syntax.source import diagnostic
 from pybpf.errors import CompileError
 
 GUIDE = Path(__file__).parents[2].parent / "shared" / "guide"

@@ -10,6 +10,7 @@ from pybpf.compiler.ir import Operand
 from pybpf.errors import NotFoundError
 from pybpf.lang.builtins.builtin import Lowering, builtin, helper_value, meant_for_probes, need_helper
 from pybpf.lang.front.gen import Gen
+from pybpf.lang.values.emitter import Emitter
 from pybpf.lang.values.ints import Int
 from pybpf.lang.values.memory import Written, name_of
 from pybpf.lang.values.raw import clear, pointer
@@ -35,7 +36,7 @@ def tid() -> u32:
     meant_for_probes()
 
 
-def write_comm(gen: Gen, pointer: Operand, size: int) -> None:
+def write_comm(gen: Emitter, pointer: Operand, size: int) -> None:
     """Write the name of the running thread to memory of the program, and zeros behind it."""
     if not gen.target.has("comm_padded"):
         clear(gen, pointer, 0, size)
@@ -110,7 +111,7 @@ def _namespace(path: str) -> os.stat_result:
         raise NotFoundError(f"there is no pid namespace {path!r}: {error.strerror}") from None
 
 
-def namespace_ids(gen: Gen, path: str = _OWN) -> tuple[Operand, Operand]:
+def namespace_ids(gen: Emitter, path: str = _OWN) -> tuple[Operand, Operand]:
     """The ids of the running thread and process in a pid namespace; 0 where they are not in it.
 
     :param path: of the namespace's file. All but the initial one need the helper :data:`NS_HELPER`.

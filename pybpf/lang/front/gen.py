@@ -148,6 +148,10 @@ class Gen:
         self.objects[name] = owner
         return name
 
+    def abandon(self) -> None:
+        """Compile what must be done before the program ends here."""
+        self.frame.abandon()
+
     # statements
 
     def statements(self, body: Sequence[ast.stmt]) -> None:

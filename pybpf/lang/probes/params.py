@@ -5,16 +5,23 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from pybpf.btf import Btf, Function
-from pybpf.errors import BpfError, BtfError
 from pybpf.lang.front.annotations import annotated_shape
 from pybpf.lang.probes.context import Context
-from pybpf.lang.probes.records import Fields, SharedFields, field_shape
+from pybpf.lang.probes.prototypes import (
+    WORD,
+    Argument,
+    Prototype,
+    function_prototype,
+    raw_prototype,
+    syscall_prototype,
+    types_of,
+)
+from pybpf.lang.probes.records import Fields, SharedFields
 from pybpf.lang.values.pointers import Pointer, value_at
 from pybpf.lang.values.reading import KERNEL, USER, Where
-from pybpf.lang.values.shapes import Address, Opaque, Shape, btf_shape
+from pybpf.lang.values.shapes import Address, Opaque, Shape
 from pybpf.sys.near import did_you_mean
 
 if TYPE_CHECKING:
@@ -29,61 +36,15 @@ Binding = Callable[["Gen", "Probe", "Sequence[Param]"], "list[Val]"]
 
 #: The parameter that is the context itself, and the one that is what a function returns.
 _CONTEXT, _RESULT = "ctx", "ret"
-#: where the names of a raw tracepoint's parameters are: functions that the kernel makes of each
-_NAMED_BY = ("__bpf_trace_", "__traceiter_", "__probestub_")
-_WORD = 8
-
-
-class _Argument(NamedTuple):
-    """One argument of what is probed."""
-
-    name: str
-    shape: Shape
-    word: int  #: which 8 bytes of the arguments it begins in
-
-
-class _Prototype(NamedTuple):
-    """What is known of what is probed."""
-
-    arguments: Sequence[_Argument]
-    result: Shape | None
-    words: int  #: that all arguments take
-
-
-def _prototype(types: Btf, function: Function, skip: int = 0) -> _Prototype:
-    arguments, word = [], 0
-    for parameter in function.parameters[skip:]:
-        shape = btf_shape(types, parameter.type)
-        arguments.append(_Argument(parameter.name, shape, word))
-        word += max(1, -(-shape.size // _WORD))  # structs of up to 16 bytes are passed in two
-    result = btf_shape(types, function.return_type) if function.return_type else None
-    return _Prototype(arguments, result, word)
-
-
-def _types_of(gen: Gen, name: str) -> tuple[Btf | None, str]:
-    """The types that know a function, and its name without its module."""
-    module, _, plain = name.rpartition(":")
-    return (gen.target.module_types(module) if module else gen.target.types()), plain.partition("+")[0]
-
-
-def _function(gen: Gen, name: str) -> _Prototype | None:
-    """The prototype of a kernel function, where the target's types have it."""
-    types, plain = _types_of(gen, name)
-    if types is None:
-        return None
-    try:
-        return _prototype(types, types.function(plain))
-    except BtfError:
-        return None
 
 
 # one parameter
 
-Read = Callable[["Gen", _Argument, "Shape"], "Val"]
+Read = Callable[["Gen", Argument, "Shape"], "Val"]
 
 
 def _by_name(
-    gen: Gen, probe: Probe, params: Sequence[Param], known: _Prototype | None, read: Read, context: Val | None = None
+    gen: Gen, probe: Probe, params: Sequence[Param], known: Prototype | None, read: Read, context: Val | None = None
 ) -> list[Val]:
     """The parameters: by the names of the prototype, or, annotated, by their positions.
 
@@ -103,7 +64,7 @@ def _by_name(
                 gen.fail(param.node, f"{probe.title} has {len(known.arguments)} parameter(s), and this is number "
                          f"{index + 1}")  # fmt: skip
             shape = annotated_shape(gen, param)
-            argument = known.arguments[index] if known else _Argument(param.name, shape, index)
+            argument = known.arguments[index] if known else Argument(param.name, shape, index)
         else:
             _unknown(gen, probe, param, known)
         if isinstance(argument.shape, Opaque):
@@ -112,7 +73,7 @@ def _by_name(
     return values
 
 
-def _unknown(gen: Gen, probe: Probe, param: Param, known: _Prototype | None) -> None:
+def _unknown(gen: Gen, probe: Probe, param: Param, known: Prototype | None) -> None:
     if known is None:
         gen.fail(param.node, f"the target's types do not know {probe.title}: annotate its parameters, in their order: "
                  f"{param.name}: u64")  # fmt: skip
@@ -144,30 +105,20 @@ def _record(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
     return [Fields.of(gen, probe.name, param.node) for param in params]
 
 
-def _word(gen: Gen, argument: _Argument, shape: Shape) -> Val:
+def _word(gen: Gen, argument: Argument, shape: Shape) -> Val:
     """Reads from a context of 8-byte words, whose pointers typed programs may follow."""
     typed = gen.probe.row.typed and shape == argument.shape
-    where = Where(gen.ctx, _WORD * argument.word, KERNEL, gen.ctx, typed)
+    where = Where(gen.ctx, WORD * argument.word, KERNEL, gen.ctx, typed)
     return value_at(gen, where, shape, ast.Pass(), argument.name)
 
 
 def _raw(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
-    types, name = _types_of(gen, probe.name)
-    known = None
-    if types is not None:
-        for prefix in _NAMED_BY:
-            if types.find("func", prefix + name) is not None:
-                known = _prototype(types, types.function(prefix + name), skip=1)
-                break
-        else:
-            if types.find("typedef", f"btf_trace_{name}") is not None:
-                known = _prototype(types, types.tracepoint(name))
-    return _by_name(gen, probe, params, known, _word)
+    return _by_name(gen, probe, params, raw_prototype(gen.target, probe.name), _word)
 
 
 def _traced(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
     """fentry, fexit and fmod_ret: the arguments, and behind them the result."""
-    known = _function(gen, probe.name)
+    known = function_prototype(gen.target, probe.name)
     if not params:
         return []
     if known is None:
@@ -175,7 +126,7 @@ def _traced(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
                  "use a kprobe")  # fmt: skip
     if probe.kind in ("fexit", "fmod_ret"):
         if known.result is not None:
-            result = _Argument(_RESULT, known.result, known.words)
+            result = Argument(_RESULT, known.result, known.words)
             known = known._replace(arguments=[*known.arguments, result])
         elif any(param.name == _RESULT for param in params):
             wrong = next(param for param in params if param.name == _RESULT)
@@ -184,7 +135,7 @@ def _traced(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
 
 
 def _iterator(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
-    known = _function(gen, f"bpf_iter_{probe.name}")
+    known = function_prototype(gen.target, f"bpf_iter_{probe.name}")
     return _by_name(gen, probe, params, known, _word)
 
 
@@ -194,13 +145,13 @@ def _iterator(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
 def _from_registers(space: str) -> Read:
     """Reads the arguments of a function at its entry, by the calling convention."""
 
-    def read(gen: Gen, argument: _Argument, shape: Shape) -> Val:
+    def read(gen: Gen, argument: Argument, shape: Shape) -> Val:
         arch = gen.target.arch
         if argument.word < len(arch.arguments):
             found = Where(gen.ctx, arch.registers[arch.arguments[argument.word]], KERNEL, gen.ctx)
         else:
             sp = gen.b.emit("load", gen.ctx, offset=arch.registers[arch.sp], size=8, signed=False)
-            found = Where(sp, arch.stack_argument + _WORD * (argument.word - len(arch.arguments)), space)
+            found = Where(sp, arch.stack_argument + WORD * (argument.word - len(arch.arguments)), space)
         return _in_space(gen, found, shape, space)
 
     return read
@@ -209,13 +160,13 @@ def _from_registers(space: str) -> Read:
 def _in_space(gen: Gen, where: Where, shape: Shape, space: str) -> Val:
     """A value whose pointers are the kernel's, or those of the process."""
     if isinstance(shape, Address):
-        return Pointer(Where(where.load(gen, _WORD), 0, USER if shape.user else space), shape.target)
+        return Pointer(Where(where.load(gen, WORD), 0, USER if shape.user else space), shape.target)
     return value_at(gen, where, shape, ast.Pass(), "")
 
 
 def _registers(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
     context = Context(gen.ctx)
-    plain = _types_of(gen, probe.name)[1]
+    plain = types_of(gen.target, probe.name)[1]
     if "+" in probe.name or probe.options.get("offset"):
         wrong = next((param for param in params if param.name != _CONTEXT), None)
         if wrong is not None:
@@ -224,31 +175,16 @@ def _registers(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
         return [context for _ in params]
     prefix = gen.target.arch.syscall_prefix
     if plain.startswith(prefix):
-        known = _syscall(gen, plain[len(prefix) :])
+        known = syscall_prototype(gen.target, plain[len(prefix) :])
         return _by_name(gen, probe, params, known, _from_syscall(), context)
-    return _by_name(gen, probe, params, _function(gen, probe.name), _from_registers(KERNEL), context)
-
-
-def _syscall(gen: Gen, name: str) -> _Prototype | None:
-    """A system call's own parameters: those of the function that the wrapper calls, or of its tracepoint."""
-    known = _function(gen, f"__do_sys_{name}")
-    if known is not None or gen.target.tracepoint_fields is None:
-        return known
-    try:
-        fields = gen.target.tracepoint_fields(f"syscalls:sys_enter_{name}")
-    except BpfError:  # there is none, or it may not be looked at
-        return None
-    types = gen.target.types
-    shapes = [(field.name, field_shape(field.type, field.size, field.signed, types)) for field in fields]
-    arguments = [_Argument(name, shape, word - 1) for word, (name, shape) in enumerate(shapes) if word]
-    return _Prototype(arguments, None, len(arguments))
+    return _by_name(gen, probe, params, function_prototype(gen.target, probe.name), _from_registers(KERNEL), context)
 
 
 def _from_syscall() -> Read:
     """Reads a system call's arguments: the wrapper's one argument points to the registers of the process."""
     address: list[Operand] = []
 
-    def read(gen: Gen, argument: _Argument, shape: Shape) -> Val:
+    def read(gen: Gen, argument: Argument, shape: Shape) -> Val:
         arch = gen.target.arch
         if not address:
             offset = arch.registers[arch.arguments[0]]
@@ -261,7 +197,7 @@ def _from_syscall() -> Read:
 
 def _result(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
     kernel = probe.kind == "kretprobe"
-    known = _function(gen, probe.name) if kernel else None
+    known = function_prototype(gen.target, probe.name) if kernel else None
     values: list[Val] = []
     for param in params:
         if param.name == _CONTEXT:
@@ -296,7 +232,7 @@ def _positions(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
             gen.fail(param.node, f"annotate {param.name!r}: nothing says the type of a parameter of {probe.title}; "
                      f"write {param.name}: u64, say, or user_ptr(T) for a pointer")  # fmt: skip
         shape = annotated_shape(gen, param)
-        values.append(read(gen, _Argument(param.name, shape, position), shape))
+        values.append(read(gen, Argument(param.name, shape, position), shape))
         position += 1
     return values
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pybpf.lang.front.gen import Gen
     from pybpf.lang.values.val import Val
 
-__all__ = ["PROBES", "Param", "Probe", "ProbeKind"]
+__all__ = ["PROBES", "Param", "Probe", "ProbeKind", "runs_alone"]
 
 
 class Param(NamedTuple):
@@ -82,6 +82,11 @@ _UNDISTURBED = frozenset({"tracepoint", "kprobe", "kretprobe", "perf_event", "pr
 _OF_PROCESSES = frozenset({"uprobe", "uretprobe", "usdt"})
 
 
+def runs_alone(kind: str, target: Target) -> bool:
+    """Whether no other probe of a kind begins on a CPU where one runs."""
+    return kind in _UNDISTURBED or (kind in _OF_PROCESSES and not target.has("sleepable_uprobe"))
+
+
 @dataclass(frozen=True)
 class Probe:
     """What a probe function is attached to.
@@ -137,7 +142,7 @@ class Probe:
 
     def alone(self, target: Target) -> bool:
         """Whether no other probe of its kind begins on a CPU where it runs: what is the CPU's own needs no atomics."""
-        return self.kind in _UNDISTURBED or (self.kind in _OF_PROCESSES and not target.has("sleepable_uprobe"))
+        return runs_alone(self.kind, target)
 
     def skipped(self, gen: Gen) -> Counter | None:
         """What counts the runs that found no memory for large values."""

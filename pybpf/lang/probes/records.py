@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from pybpf.btf import Btf
     from pybpf.lang.front.gen import Gen
 
-__all__ = ["Fields", "SharedFields", "field_shape", "tracepoints_named"]
+__all__ = ["DYNAMIC", "SYSCALLS", "Fields", "SharedFields", "field_shape", "tracepoints_named"]
 
 #: the group of tracepoints whose pointers are those that a process gave to a system call
 SYSCALLS = "syscalls"
 _QUALIFIERS = re.compile(r"\b(?:const|volatile|__user|__rcu|__percpu|__seg_gs|__seg_fs)\b")
 _ARRAY = re.compile(r"(.*)\[(\d*)\]")
 #: where dynamic data is: counted from the record's start, or from the end of the field that says it
-_DYNAMIC = MappingProxyType({"__data_loc ": False, "__rel_loc ": True})
+DYNAMIC = MappingProxyType({"__data_loc ": False, "__rel_loc ": True})
 #: types that C knows by itself -> bytes, signed; all others are typedefs, which BTF knows
 _PLAIN = MappingProxyType({
     "char": (1, False), "signed char": (1, True), "unsigned char": (1, False), "short": (2, True),
@@ -127,7 +127,7 @@ class Fields(Val):
         if field is None:
             near = did_you_mean(name, self._fields)
             gen.fail(at, f"tracepoint {self.name} has no field {name!r}{near or f'; it has {self._names()}'}")
-        for prefix, relative in _DYNAMIC.items():
+        for prefix, relative in DYNAMIC.items():
             if field.type.startswith(prefix):
                 return self._dynamic(gen, field, field.type[len(prefix) :], relative)
         user = self.name.startswith(f"{SYSCALLS}:")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 from typing import TYPE_CHECKING
 
 from pybpf.lang.values.flow import Choice, when
-from pybpf.lang.values.ints import KINDS
+from pybpf.lang.values.ints import KINDS, compare_constant
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
-    from pybpf.lang.front.gen import Gen
+    from pybpf.lang.values.emitter import Emitter
     from pybpf.lang.values.ints import Int
 
 __all__ = ["linear_bucket", "log2_bucket"]
 
 
-def log2_bucket(gen: Gen, value: Int, bits: int) -> Operand:
+def log2_bucket(gen: Emitter, value: Int, bits: int) -> Operand:
     """By powers of two, each split into ``2**bits`` buckets.
 
     The value is shifted right until ``bits + 1`` bits are left, by 32, 16, 8, 4, 2, 1 where it is large enough; the
@@ -35,7 +34,7 @@ def log2_bucket(gen: Gen, value: Int, bits: int) -> Operand:
     return bucket.value
 
 
-def _shift_down(gen: Gen, rest: Choice, shifts: Choice, width: int, bits: int) -> None:
+def _shift_down(gen: Emitter, rest: Choice, shifts: Choice, width: int, bits: int) -> None:
     for step in (32, 16, 8, 4, 2, 1):
         if step + bits < width:
             with when(gen.b, "uge", rest.value, 1 << (step + bits), "large"):
@@ -43,23 +42,21 @@ def _shift_down(gen: Gen, rest: Choice, shifts: Choice, width: int, bits: int) -
                 shifts.set(gen.b.emit("add", shifts.value, step))
 
 
-def _number(gen: Gen, rest: Choice, shifts: Choice, bits: int) -> Operand:
+def _number(gen: Emitter, rest: Choice, shifts: Choice, bits: int) -> Operand:
     whole = gen.b.emit("shl", shifts.value, bits) if bits else shifts.value
     return gen.b.emit("add", gen.b.emit("add", rest.value, whole), 1)
 
 
-def linear_bucket(gen: Gen, value: Int, lo: int, hi: int, step: int, at: ast.AST) -> Operand:
+def linear_bucket(gen: Emitter, value: Int, lo: int, hi: int, step: int) -> Operand:
     """Steps from ``lo`` to ``hi``; 0 is below, the last one from ``hi`` on."""
-    from pybpf.lang.values.constants import Const
-
     b = gen.b
     last = 1 + -(-(hi - lo) // step)
     bucket = Choice(b, 0)
     low, inside, high, done = (b.new_block(each) for each in ("from_lo", "inside", "from_hi", "bucket"))
-    value.compare(gen, ">=", Const(lo), at).branch(gen, low, done, at)
+    compare_constant(value, ">=", lo).branch_on(b, low, done)
     b.seal(low)
     b.start(low)
-    value.compare(gen, ">=", Const(hi), at).branch(gen, high, inside, at)
+    compare_constant(value, ">=", hi).branch_on(b, high, inside)
     for block in (high, inside):
         b.seal(block)
         b.start(block)

@@ -12,7 +12,7 @@ from pybpf.types import array_of, u32, u64
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
-    from pybpf.lang.front.gen import Gen
+    from pybpf.lang.values.emitter import Emitter
     from pybpf.maps import Map
 
 __all__ = ["Counter", "Counts", "element_address", "global_address"]
@@ -78,20 +78,20 @@ class Counter:
         """What it stands at."""
         return self.counts.read(self.index)
 
-    def bump(self, gen: Gen) -> None:
+    def bump(self, gen: Emitter) -> None:
         """Add one to it, atomically."""
         address = global_address(gen, gen.use_map(self.counts))
         gen.b.emit("atomic", address, 1, kind="add", offset=8 * self.index, size=8)
 
 
-def global_address(gen: Gen, name: str) -> Operand:
+def global_address(gen: Emitter, name: str) -> Operand:
     """The address of the only value of an array map; a kernel that does not tell it looks it up."""
     if gen.target.has("map_value"):
         return gen.b.emit("mapvalue", map=name, offset=0)
     return element_address(gen, name)
 
 
-def element_address(gen: Gen, name: str, index: int = 0) -> Operand:
+def element_address(gen: Emitter, name: str, index: int = 0) -> Operand:
     """The address of an element of an array map by a lookup, which finds it; the verifier wants to see a check.
 
     Where the lookup fails, which it does not, the function ends; but not while it may hold a record of a ring buffer,
@@ -109,7 +109,7 @@ def element_address(gen: Gen, name: str, index: int = 0) -> Operand:
         raw.clear(gen, address.value, 0, size)
         b.jump(there)
     else:
-        gen.frame.abandon()
+        gen.abandon()
         b.ret(0)
     b.seal(there)
     b.start(there)

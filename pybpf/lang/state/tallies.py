@@ -106,7 +106,7 @@ class TallyVal(HashVal):
             bucket = log2_bucket(gen, value, shape.bits)
         else:
             assert isinstance(shape, LinearHistogram)
-            bucket = linear_bucket(gen, value, shape.lo, shape.hi, shape.step, at)
+            bucket = linear_bucket(gen, value, shape.lo, shape.hi, shape.step)
         one = Const(1)
         if self.under is not None:
             whole = MadeStruct.of(gen, self.spec.key, [self.under, Int(bucket, u32)], {}, at)

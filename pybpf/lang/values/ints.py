@@ -15,10 +15,12 @@ from pybpf.types import bool_, s8, s16, s32, s64, u8, u16, u32, u64
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from pybpf.compiler.build import Builder
     from pybpf.compiler.ir import Block, Operand
     from pybpf.lang.front.gen import Gen
 
-__all__ = ["KINDS", "Int", "Literal", "Test", "all_of", "any_of", "convert", "join", "kind_of", "settled", "truth"]
+__all__ = ["KINDS", "Int", "Literal", "Test", "all_of", "any_of", "compare_constant", "convert", "join", "kind_of",
+           "settled", "truth"]  # fmt: skip
 
 #: Type -> (bits, signed).
 KINDS = MappingProxyType({
@@ -130,7 +132,7 @@ class Int(Val):
                 return Const(op in ("is not", "!="))  # an integer is never None
             if not isinstance(other.value, int):
                 self.refuse(gen, at, f"cannot be compared with {other.what}")
-            return _compare_constant(self, op, other.value)
+            return compare_constant(self, op, other.value)
         right = other.number(gen, at)
         return _compare(self, op, right)
 
@@ -211,16 +213,20 @@ class Test(Val):
         return Int(result, bool_)
 
     def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
+        self.branch_on(gen.b, yes, no)
+
+    def branch_on(self, b: Builder, yes: Block, no: Block) -> None:
+        """End the block: to ``yes`` if it holds."""
         *first, (cond, left, right) = self.parts
         for each_cond, each_left, each_right in first:
-            more = gen.b.new_block("also")
+            more = b.new_block("also")
             if self.any:
-                gen.b.branch(each_cond, each_left, each_right, yes, more)
+                b.branch(each_cond, each_left, each_right, yes, more)
             else:
-                gen.b.branch(each_cond, each_left, each_right, more, no)
-            gen.b.seal(more)
-            gen.b.start(more)
-        gen.b.branch(cond, left, right, yes, no)
+                b.branch(each_cond, each_left, each_right, more, no)
+            b.seal(more)
+            b.start(more)
+        b.branch(cond, left, right, yes, no)
 
     def negated(self) -> Test:
         """What holds exactly when this does not."""
@@ -288,7 +294,7 @@ def extended(gen: Gen, number: Int, kind: Kind) -> Operand:
     return gen.b.emit("sext" if signed else "zext", number.operand, bits=bits)
 
 
-def _compare_constant(left: Int, op: str, value: int) -> Val:
+def compare_constant(left: Int, op: str, value: int) -> Test:
     """With a constant of any size; what is outside of the left type is decided now."""
     bits, signed = KINDS[left.kind]
     low, high = (-(1 << 63), (1 << 63) - 1) if signed else (0, (1 << bits) - 1)

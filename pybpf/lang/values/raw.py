@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
-    from pybpf.lang.front.gen import Gen
+    from pybpf.lang.values.emitter import Emitter
 
 __all__ = ["clear", "copy", "differs", "load", "pieces", "pointer", "store", "write"]
 
@@ -24,12 +24,12 @@ def pieces(offset: int, size: int, align: int = 8) -> Iterator[tuple[int, int]]:
         offset += width
 
 
-def pointer(gen: Gen, address: Operand, offset: int) -> Operand:
+def pointer(gen: Emitter, address: Operand, offset: int) -> Operand:
     """The address ``offset`` bytes further on."""
     return gen.b.emit("add", address, offset) if offset else address
 
 
-def write(gen: Gen, address: Operand, offset: int, data: bytes, align: int = 8) -> None:
+def write(gen: Emitter, address: Operand, offset: int, data: bytes, align: int = 8) -> None:
     """Store known bytes."""
     text = data.rstrip(b"\0")
     keep = len(data) if len(data) - len(text) < _MOST_STORED else len(text) + -(offset + len(text)) % 8
@@ -40,7 +40,7 @@ def write(gen: Gen, address: Operand, offset: int, data: bytes, align: int = 8) 
         clear(gen, address, offset + keep, len(data) - keep)
 
 
-def load(gen: Gen, address: Operand, offset: int, size: int, signed: bool, align: int = 8) -> Operand:
+def load(gen: Emitter, address: Operand, offset: int, size: int, signed: bool, align: int = 8) -> Operand:
     """An integer, in pieces where it is not aligned, as in packed structs."""
     parts = list(pieces(offset, size, align))
     if len(parts) == 1:
@@ -53,21 +53,21 @@ def load(gen: Gen, address: Operand, offset: int, size: int, signed: bool, align
     return value
 
 
-def store(gen: Gen, address: Operand, offset: int, size: int, value: Operand, align: int = 8) -> None:
+def store(gen: Emitter, address: Operand, offset: int, size: int, value: Operand, align: int = 8) -> None:
     """Store an integer, in pieces where it is not aligned."""
     for at, width in pieces(offset, size, align):
         part = gen.b.emit("lshr", value, 8 * (at - offset)) if at > offset else value
         gen.b.emit("store", address, part, offset=at, size=width)
 
 
-def clear(gen: Gen, address: Operand, offset: int, size: int) -> None:
+def clear(gen: Emitter, address: Operand, offset: int, size: int) -> None:
     """Set bytes to zero."""
     if size:
         gen.b.emit("zero", address, offset=offset, size=size)
 
 
 def copy(
-    gen: Gen, to: Operand, to_offset: int, source: Operand, offset: int, size: int, align: int = 8
+    gen: Emitter, to: Operand, to_offset: int, source: Operand, offset: int, size: int, align: int = 8
 ) -> None:
     """Copy bytes.
 
@@ -82,7 +82,7 @@ def copy(
         gen.b.emit("store", to, word, offset=at - offset + to_offset, size=width)
 
 
-def differs(gen: Gen, pairs: Iterable[tuple[Operand, Operand]]) -> Operand:
+def differs(gen: Emitter, pairs: Iterable[tuple[Operand, Operand]]) -> Operand:
     """Zero if the two of each pair of words are equal."""
     total: Operand = 0
     for left, right in pairs:

@@ -10,7 +10,7 @@ from pybpf.lang.values.flow import Choice, when
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
-    from pybpf.lang.front.gen import Gen
+    from pybpf.lang.values.emitter import Emitter
 
 __all__ = ["KERNEL", "USER", "Where", "probe_read"]
 
@@ -40,7 +40,7 @@ class Where(NamedTuple):
         """So many bytes further on."""
         return self._replace(offset=self.offset + offset)
 
-    def indexed(self, gen: Gen, index: Operand, size: int, length: int) -> Where:
+    def indexed(self, gen: Emitter, index: Operand, size: int, length: int) -> Where:
         """An element at an index that the program computes; of an array of known length, nowhere where it has none.
 
         :param length: of the array; 0: it is not known, and any index counts.
@@ -57,20 +57,20 @@ class Where(NamedTuple):
             index = b.emit("and", index, (1 << (_FARTHEST // size).bit_length() - 1) - 1)
         return self._replace(address=self._element(gen, index, size), direct=None, typed=False)
 
-    def _element(self, gen: Gen, index: Operand, size: int) -> Operand:
+    def _element(self, gen: Emitter, index: Operand, size: int) -> Operand:
         return gen.b.emit("add", self.address, gen.b.emit("mul", index, size) if size != 1 else index)
 
-    def pointer(self, gen: Gen) -> Operand:
+    def pointer(self, gen: Emitter) -> Operand:
         """The address, for helpers."""
         return gen.b.emit("add", self.address, self.offset) if self.offset else self.address
 
-    def load(self, gen: Gen, size: int, signed: bool = False) -> Operand:
+    def load(self, gen: Emitter, size: int, signed: bool = False) -> Operand:
         """An integer of 1, 2, 4 or 8 bytes."""
         if self.direct is not None:
             return gen.b.emit("load", self.direct, offset=self.offset, size=size, signed=signed)
         return gen.b.emit("peek", self.address, space=self.space, offset=self.offset, size=size, signed=signed)
 
-    def follow(self, gen: Gen, user: bool, followed: bool) -> Where:
+    def follow(self, gen: Emitter, user: bool, followed: bool) -> Where:
         """Where the pointer that is here leads.
 
         :param user: it leads to memory of the process.
@@ -83,7 +83,7 @@ class Where(NamedTuple):
         space = USER if user else self.space
         return Where(address, 0, space, direct, direct is not None)
 
-    def copy(self, gen: Gen, to: Operand, offset: int, size: int) -> None:
+    def copy(self, gen: Emitter, to: Operand, offset: int, size: int) -> None:
         """Copy so many bytes to memory of the program; zeros if they cannot be read."""
         if self.direct is not None and not self.typed and size <= _MOST_LOADED:
             raw.copy(gen, to, offset, self.direct, self.offset, size)
@@ -91,13 +91,13 @@ class Where(NamedTuple):
         target = gen.b.emit("add", to, offset) if offset else to
         gen.b.emit("call", target, size, self.pointer(gen), helper=probe_read(gen, self.space))
 
-    def copy_text(self, gen: Gen, to: Operand, offset: int, size: int) -> None:
+    def copy_text(self, gen: Emitter, to: Operand, offset: int, size: int) -> None:
         """Copy text up to its NUL, cut to ``size`` bytes with one; what follows is left as it was."""
         target = gen.b.emit("add", to, offset) if offset else to
         gen.b.emit("call", target, size, self.pointer(gen), helper=probe_read(gen, self.space, "_str"))
 
 
-def probe_read(gen: Gen, space: str, suffix: str = "") -> str:
+def probe_read(gen: Emitter, space: str, suffix: str = "") -> str:
     """The helper that reads memory: ``probe_read_kernel``, or before Linux 5.5 the one for both."""
     name = f"probe_read_{space}{suffix}"
     return name if gen.target.has_helper(gen.unit.type, name) else f"probe_read{suffix}"

@@ -1,0 +1,138 @@
+"""What is found out about a script while it is checked: its maps and variables, settings, warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pybpf.bt.syntax import tree
+from pybpf.bt.syntax.source import Span
+from pybpf.bt.types import NONE, Type
+
+if TYPE_CHECKING:
+    from pybpf.bt.c.declarations import Definitions
+    from pybpf.bt.probes.place import Place
+    from pybpf.compiler.target import Target
+    from pybpf.errors import CompileError
+
+__all__ = ["Checked", "Facts", "MapFacts", "Settings", "Unknown", "VariableFacts"]
+
+#: The type of what no pass has found the type of yet: of a map that is read before it is assigned to.
+Unknown = NONE
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a script and its surroundings set; see docs/bpftrace.md for each."""
+
+    max_strlen: int = 1024
+    max_map_keys: int = 4096
+    max_cat_bytes: int = 10240
+    max_probes: int = 1024
+    stack_mode: str = "bpftrace"
+    str_trunc_trailer: str = ".."
+    print_maps_on_exit: bool = True
+    missing_probes: str = "warn"
+    perf_rb_pages: int = 64
+    license: str = "GPL"
+    cpp_demangle: bool = True
+    lazy_symbolication: bool = False
+    cache_user_symbols: str = ""
+    log_size: int = 1000000
+    max_bpf_progs: int = 1024
+    on_stack_limit: int = 32
+    show_debug_info: bool = False
+
+
+@dataclass
+class MapFacts:
+    """A map of the script.
+
+    :ivar key: the type of its keys; None: it has none, or none was seen yet.
+    :ivar keyed: whether it has keys; None: not known yet.
+    :ivar value: the type of its values.
+    :ivar declared: the kind that ``let`` gives it, or ``""``.
+    """
+
+    name: str
+    first: tree.Node
+    key: Type | None = None
+    keyed: bool | None = None
+    value: Type | None = None
+    declared: str = ""
+    entries: int = 0
+
+
+@dataclass(eq=False)
+class VariableFacts:
+    """A scratch variable of a probe.
+
+    :ivar fixed: the type was declared: values must fit it.
+    :ivar addressed: its address is taken: it lives in memory.
+    :ivar early: it may be read where nothing was assigned to it.
+    """
+
+    name: str
+    type: Type | None = None
+    fixed: bool = False
+    addressed: bool = False
+    early: bool = False
+
+
+class Facts:
+    """What all probes of a script share while they are checked.
+
+    :ivar changed: a pass has found out something new: another one must follow.
+    :ivar final: nothing new is to be found: what is still unknown is an error now, and warnings count.
+    """
+
+    def __init__(
+        self,
+        script: tree.Script,
+        definitions: Definitions,
+        target: Target,
+        settings: Settings,
+        arguments: Sequence[str] = (),
+        named: Mapping[str, str] | None = None,
+        unsafe: bool = False,
+    ) -> None:
+        self.script = script
+        self.definitions = definitions
+        self.target = target
+        self.settings = settings
+        self.arguments = arguments
+        self.named = dict(named or {})
+        self.unsafe = unsafe
+        self.maps: dict[str, MapFacts] = {}
+        self.defines: dict[str, tree.Expression | None] = {}
+        self.warnings: dict[tuple[Span, str], CompileError] = {}
+        self.changed = False
+        self.final = False
+
+    def warn(self, node: tree.Node, message: str) -> None:
+        """Note a warning, once."""
+        if self.final:
+            self.warnings.setdefault((node.span, message), self.script.source.error(node.span, message))
+
+    def map(self, node: tree.Map) -> MapFacts:
+        """The map of a name."""
+        return self.maps.setdefault(node.name, MapFacts(node.name, node))
+
+
+@dataclass
+class Checked:
+    """A probe at one place, checked.
+
+    :ivar types: expression -> its type.
+    :ivar variables: node of a variable, or of what assigns to it -> the variable.
+    :ivar notes: what a function's check has left for its lowering.
+    """
+
+    probe: tree.Probe
+    place: Place
+    types: dict[tree.Node, Type] = field(default_factory=dict)
+    variables: dict[tree.Node, VariableFacts] = field(default_factory=dict)
+    notes: dict[tree.Node, Any] = field(default_factory=dict)
+    chosen: dict[tree.Node, tree.Node | None] = field(default_factory=dict)
+    """Node -> what stands for it: the value of a name, the branch of ``if comptime``."""

@@ -1,0 +1,87 @@
+"""What a bare word of an expression means: a builtin, a ``#define``, an enumerator, a well-known constant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pybpf.bt.syntax import tree
+from pybpf.bt.syntax.parse import parse_expression
+from pybpf.errors import CompileError
+from pybpf.sys.near import did_you_mean
+
+if TYPE_CHECKING:
+    from pybpf.bt.check.checker import Checker
+    from pybpf.bt.functions.function import Function
+
+__all__ = ["meaning", "undefined"]
+
+
+def meaning(check: Checker, node: tree.Name) -> Function | tree.Expression | None:
+    """What a word means: a row of the table of functions, or an expression that stands for it; None: nothing.
+
+    What the script defines comes first, then builtins, then enumerators of the kernel and constants of C's headers.
+    """
+    name = node.name
+    if name in check.facts.definitions.macros:
+        return _defined(check, node)
+    value = check.facts.definitions.enumerators.get(name)
+    if value is None:
+        found = _builtin(name)
+        if found is not None:
+            return found
+        value = _known(check, name)
+    return None if value is None else number(node, value)
+
+
+def number(node: tree.Node, value: int) -> tree.Expression:
+    """A literal of a value, which may be negative."""
+    literal = tree.Integer(node.span, abs(value), str(abs(value)))
+    return literal if value >= 0 else tree.Unary(node.span, "-", literal)
+
+
+def _builtin(name: str) -> Function | None:
+    from pybpf.bt.functions.table import FUNCTIONS
+
+    return FUNCTIONS.get(name)
+
+
+def _defined(check: Checker, node: tree.Name) -> tree.Expression:
+    """The expression that a ``#define`` stands for. Errors in it point at where it is used."""
+    facts, name = check.facts, node.name
+    if name not in facts.defines:
+        facts.defines[name] = None  # one that stands for itself means nothing
+        value = facts.definitions.value(name)
+        if value is not None:
+            facts.defines[name] = number(node, value)
+        else:
+            try:
+                facts.defines[name] = parse_expression(facts.definitions.macros[name], name)
+            except CompileError as error:
+                check.fail(node, f"what {name} is defined as is no expression: {error.message}")
+    found = facts.defines[name]
+    if found is None:
+        check.fail(node, f"{name} is defined as itself")
+    return found
+
+
+def _known(check: Checker, name: str) -> int | None:
+    from pybpf.bt.check.headers import CONSTANTS
+
+    types = check.facts.target.types()
+    if types is not None and not name.islower():
+        value = types.constant(name)
+        if value is not None:
+            return value
+    return CONSTANTS.get(name)
+
+
+def undefined(check: Checker, node: tree.Name | tree.Call) -> str:
+    """What to say of a word that means nothing."""
+    from pybpf.bt.functions.table import FUNCTIONS
+
+    what = "function" if isinstance(node, tree.Call) else "builtin or constant"
+    names = [*FUNCTIONS, *check.facts.definitions.macros, *check.facts.definitions.enumerators]
+    hint = did_you_mean(node.name, names)
+    if not hint and isinstance(node, tree.Name):
+        hint = "; variables are written $x and maps @x"
+    return f"there is no {what} {node.name!r}{hint}"

@@ -1,0 +1,100 @@
+"""A whole script: attach points become places, probes are checked until nothing new is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+from pybpf.bt.check.checker import Checker
+from pybpf.bt.check.facts import Checked, Facts
+from pybpf.bt.probes.place import Environment, Place, Wants
+from pybpf.bt.probes.table import resolve
+from pybpf.bt.syntax import tree
+from pybpf.bt.syntax.attachpoints import AttachPoint
+from pybpf.errors import BpfError, CompileError, NotFoundError
+
+__all__ = ["CheckedScript", "check_script", "nodes_of"]
+
+#: Passes until types must stand still: each widens a type, and of integers there are few.
+_MOST_PASSES = 40
+
+
+@dataclass
+class CheckedScript:
+    """A script whose probes all have their types.
+
+    :ivar probes: in the order of the script.
+    """
+
+    facts: Facts
+    probes: list[Checked]
+
+
+def nodes_of(node: object) -> Iterator[tree.Node]:
+    """A node and all that it is made of."""
+    waiting = [node]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, tree.Node):
+            yield each
+            waiting += [getattr(each, field.name) for field in fields(each)]
+        elif isinstance(each, (list, tuple)):
+            waiting += each
+
+
+def check_script(facts: Facts, environment: Environment) -> CheckedScript:
+    """Check a script.
+
+    :raises CompileError: something makes no sense, or a probe does not exist.
+    """
+    probes = [Checked(probe, place) for probe in facts.script.probes for place in _places(facts, probe, environment)]
+    if not facts.script.probes:
+        raise facts.script.source.error((0, 0), "the script has no probes")
+    for declared in facts.script.maps:
+        found = facts.map(declared.map)
+        found.declared, found.entries = declared.kind, declared.entries
+    for _ in range(_MOST_PASSES):
+        facts.changed = False
+        for each in probes:
+            Checker(facts, each).run()
+        if not facts.changed:
+            break
+    facts.final = True
+    for each in probes:
+        Checker(facts, each).run()
+    return CheckedScript(facts, probes)
+
+
+def _wants(probe: tree.Probe) -> Wants:
+    names = {node.name for node in nodes_of(probe) if isinstance(node, (tree.Name, tree.Call))}
+    return Wants("args" in names, "probe" in names, "func" in names)
+
+
+def _places(facts: Facts, probe: tree.Probe, environment: Environment) -> list[Place]:
+    wants = _wants(probe)
+    found = []
+    for point in probe.points:
+        assert point.points is not None  # the parser was given the arguments
+        for each in point.points:
+            found += _resolved(facts, point, each, wants, environment)
+    return found
+
+
+def _resolved(
+    facts: Facts, node: tree.ProbePoint, point: AttachPoint, wants: Wants, environment: Environment
+) -> list[Place]:
+    try:
+        return resolve(point, wants, environment)
+    except NotFoundError as error:
+        if point.optional:
+            return []
+        if environment.missing == "error" or len(facts.script.probes) == 1:
+            raise facts.script.source.error(node.span, str(error)) from None
+        if environment.missing == "warn":
+            found = facts.script.source.error(node.span, str(error))
+            facts.warnings.setdefault((node.span, str(error)), found)
+        return []
+    except CompileError:
+        raise
+    except BpfError as error:
+        raise facts.script.source.error(node.span, str(error)) from None

@@ -1,0 +1,119 @@
+"""From the text of a script to programs that can be loaded: pure, for this kernel or a described one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pybpf.bt.c.declarations import read_script_c
+from pybpf.bt.check.facts import Facts, MapFacts, Settings
+from pybpf.bt.check.script import CheckedScript, check_script
+from pybpf.bt.lower.program import lower
+from pybpf.bt.probes.place import Environment
+from pybpf.bt.runtime.live import Built
+from pybpf.bt.state.maps import ScriptMap
+from pybpf.bt.state.shared import Shared
+from pybpf.bt.syntax import tree
+from pybpf.bt.syntax.parse import parse
+from pybpf.bt.syntax.source import Source
+from pybpf.compiler.pipeline import compile_unit
+from pybpf.compiler.target import Target
+from pybpf.errors import CompileError
+from pybpf.lang.state.counts import Counts
+from pybpf.sys.near import did_you_mean
+
+__all__ = ["CompiledScript", "compile_script"]
+
+#: What scripts ask for to know that types come without headers.
+_MACROS = {"BPFTRACE_HAVE_BTF": "1"}
+
+
+@dataclass
+class CompiledScript:
+    """A script, compiled.
+
+    :ivar warnings: what the user should know, each pointing into the script.
+    """
+
+    source: Source
+    settings: Settings
+    target: Target
+    shared: Shared
+    built: list[Built]
+    warnings: list[CompileError]
+
+
+def compile_script(
+    text: str,
+    file: str = "<script>",
+    arguments: Sequence[str] = (),
+    *,
+    target: Target | None = None,
+    settings: Mapping[str, Any] | None = None,
+    named: Mapping[str, str] | None = None,
+    pid: int | None = None,
+    unsafe: bool = False,
+    stages: bool = False,
+) -> CompiledScript:
+    """Compile a script.
+
+    :param file: what messages call it.
+    :param arguments: ``$1`` and so on.
+    :param target: what to compile for; by default the running kernel.
+    :param settings: beside those of the script's ``config`` block, which come first.
+    :param named: named arguments, for ``getopt()``.
+    :param pid: trace this process alone.
+    :param unsafe: allow what changes the processes that are traced.
+    :param stages: keep the text of each stage of the compiler.
+    :raises CompileError: it makes no sense, or the target cannot do what it asks for.
+    """
+    chosen = target or Target.host()
+    script = parse(text, file, arguments)
+    found = _settings(script, settings or {})
+    definitions = read_script_c(script, macros=_MACROS)
+    facts = Facts(script, definitions, chosen, found, arguments, named, unsafe)
+    checked = check_script(facts, Environment(chosen, pid, found.missing_probes))
+    shared = _shared(checked, found)
+    built = []
+    for probe in checked.probes:
+        unit = lower(facts, probe, shared, chosen, pid)
+        built.append(Built(probe, compile_unit(unit, chosen, stages=stages), dict(unit.owners)))
+    return CompiledScript(script.source, found, chosen, shared, built, list(facts.warnings.values()))
+
+
+def _shared(checked: CheckedScript, settings: Settings) -> Shared:
+    counts = Counts("AT_counts")
+    facts = checked.facts
+    maps = {}
+    for name, each in facts.maps.items():
+        if each.value is not None:
+            maps[name] = _map(each, settings, counts)
+    return Shared(settings, maps, counts)
+
+
+def _map(facts: MapFacts, settings: Settings, counts: Counts) -> ScriptMap:
+    assert facts.value is not None
+    entries = facts.entries or settings.max_map_keys
+    return ScriptMap(facts.name, facts.key, facts.value, entries, counts.counter(), facts.declared)
+
+
+def _settings(script: tree.Script, given: Mapping[str, Any]) -> Settings:
+    """The settings of the script's ``config`` block, and others where it says nothing."""
+    known = {field.name: field for field in dataclasses.fields(Settings)}
+    found = dict(given)
+    for each in script.settings:
+        name = each.name.lower()
+        name = name[len("bpftrace_") :] if name.startswith("bpftrace_") else name
+        if name not in known:
+            hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+            script.source.fail(each.span, f"there is no setting {each.name!r}{hint}")
+        wanted = type(getattr(Settings, name))
+        if not isinstance(each.value, wanted) or (wanted is int and isinstance(each.value, bool)):
+            script.source.fail(each.span, f"{each.name} is {_KINDS[wanted]}, not {each.value!r}")
+        found[name] = each.value
+    return Settings(**found)
+
+
+_KINDS: Mapping[type, str] = {int: "a number", bool: "true or false", str: "a word or text"}

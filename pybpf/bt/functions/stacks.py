@@ -1,0 +1,74 @@
+"""Stacks of the kernel and of processes: kept by number in a map of the kernel's, named where they are printed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pybpf.bt.functions.function import Arguments, Function
+from pybpf.bt.lower.values import Made, Value
+from pybpf.bt.syntax import tree
+from pybpf.bt.types import Special, Type
+from pybpf.lang.values import raw
+from pybpf.types import Struct, s32, u32
+from pybpf.types.scalars import ElementType
+
+if TYPE_CHECKING:
+    from pybpf.bt.check.checker import Checker
+    from pybpf.bt.lower.gen import Gen
+    from pybpf.compiler.ir import Operand
+
+__all__ = ["ROWS"]
+
+#: how many frames the kernel keeps where sysctl kernel.perf_event_max_stack was not changed
+_DEPTH = 127
+_MODES = ("bpftrace", "perf", "raw", "build_id")
+_USER_STACK = 1 << 8  # BPF_F_USER_STACK
+
+
+def _number(name: str, **fields: Any) -> Any:
+    return ElementType(name, (Struct,), {"__annotations__": fields, "__module__": __name__})
+
+
+_KERNEL = _number("KernelStackNumber", id=s32)
+_USER = _number("UserStackNumber", id=s32, pid=u32)
+
+
+def _check(what: str, kind: Any) -> Any:
+    def check_it(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
+        mode, depth = check.facts.settings.stack_mode, _DEPTH
+        for each in arguments:
+            name = each.name if isinstance(each, tree.Name) else ""
+            value = None if name in _MODES else check.constant(each)
+            if name in _MODES:
+                mode = name
+            elif isinstance(value, int) and 1 <= value <= 1024:
+                depth = value
+            else:
+                check.fail(each, f"{what} takes a mode ({', '.join(_MODES)}) and a depth, as in {what}(perf, 3)")
+        return Special(what, kind, (mode, depth))
+
+    return check_it
+
+
+def _lower(user: bool) -> Any:
+    def lower(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
+        kind = gen.type(node)
+        assert isinstance(kind, Special)
+        stacks = gen.b.emit("map", map=gen.use_map(gen.shared.stacks_of(kind.options[1])))
+        number = gen.b.emit("call", gen.ctx, stacks, _USER_STACK if user else 0, helper="get_stackid")
+        process = gen.b.emit("lshr", gen.b.emit("call", helper="get_current_pid_tgid"), 32) if user else None
+
+        def write(to: Operand, offset: int) -> None:
+            raw.store(gen, to, offset, 4, number)
+            if process is not None:
+                raw.store(gen, to, offset + 4, 4, process)
+
+        return Made(kind, write)
+
+    return lower
+
+
+ROWS = (
+    Function("kstack([mode], [depth])", "the stack of the kernel", _check("kstack", _KERNEL), _lower(False)),
+    Function("ustack([mode], [depth])", "the stack of the running process", _check("ustack", _USER), _lower(True)),
+)

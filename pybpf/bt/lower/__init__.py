@@ -1,0 +1,1 @@
+"""From the checked tree of a probe to the compiler's IR."""

@@ -1,0 +1,1 @@
+"""Where probes go: attach points with their wildcards resolved, what each can tell, how it is attached."""

@@ -1,0 +1,137 @@
+"""Probes in the kernel: tracepoints, raw tracepoints, functions by kprobe and by trampoline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from pybpf import attach
+from pybpf.bt.probes.arguments import Arguments, Record, Registers, Words
+from pybpf.bt.probes.place import Environment, Place, Wants
+from pybpf.bt.syntax.attachpoints import AttachPoint, has_wildcard
+from pybpf.bt.types.foreign import of_shape
+from pybpf.compiler.target import Target
+from pybpf.errors import NotFoundError
+from pybpf.lang.probes.prototypes import function_prototype, raw_prototype
+from pybpf.lang.tracer.attaching import at_one, by_spec, tracepoints
+from pybpf.lang.values.reading import KERNEL
+from pybpf.sys.bpf import AttachType, ProgType
+
+__all__ = ["fentry", "kprobe", "matching", "rawtracepoint", "tracepoint"]
+
+
+def matching(pattern: str) -> list[str]:
+    """The names of probes that a pattern of ``KIND:NAME`` matches, as the kernel lists them."""
+    from pybpf.attach.listing import list_probes
+
+    return [probe.name for probe in list_probes(pattern)]
+
+
+def tracepoint(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
+    """``tracepoint:category:event``"""
+    names = [f"{point.target}:{point.function}"]
+    if has_wildcard(names[0]):
+        names = matching(f"tracepoint:{names[0]}")
+        if not names:
+            raise NotFoundError(f"no tracepoint matches {point.target}:{point.function}")
+    elif environment.target.tracepoint_fields is not None:
+        environment.target.tracepoint_fields(names[0])  # whether there is one
+    if wants.apart or len(names) == 1:
+        return [_tracepoint(environment.target, point, name) for name in names]
+    how = at_one(lambda program: tracepoints(program, names, point.text))
+    return [Place("tracepoint", point.text, ProgType.TRACEPOINT, Arguments(), how, places=len(names), point=point)]
+
+
+def _tracepoint(target: Target, point: AttachPoint, name: str) -> Place:
+    category, _, event = name.partition(":")
+    exact = replace(point, target=category, function=event)
+    how = at_one(lambda program: attach.tracepoint(program, name))
+    return Place("tracepoint", exact.text, ProgType.TRACEPOINT, Record(target, name), how, point=exact)
+
+
+def rawtracepoint(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
+    """``rawtracepoint:event``: typed by BTF where the kernel has that."""
+    names = [point.function]
+    if has_wildcard(point.function):
+        names = [name.rpartition(":")[2] for name in matching(f"rawtracepoint:{point.function}")]
+        if not names:
+            raise NotFoundError(f"no raw tracepoint matches {point.function}")
+    return [_raw(environment.target, replace(point, function=name)) for name in names]
+
+
+def _raw(target: Target, point: AttachPoint) -> Place:
+    name = f"{point.target}:{point.function}" if point.target else point.function
+    known = raw_prototype(target, name)
+    types = target.types()
+    typed = target.has("tp_btf") and types is not None
+    if typed and types is not None and types.find("typedef", f"btf_trace_{point.function}") is not None:
+        how = at_one(attach.btf_tracepoint)
+        arguments = Words(known, True, title=point.text)
+        return Place("rawtracepoint", point.text, ProgType.TRACING, arguments, how, AttachType.TRACE_RAW_TP, name,
+                     point=point)  # fmt: skip
+    how = at_one(lambda program: attach.raw_tracepoint(program, point.function))
+    words = Words(known, False, title=point.text)
+    return Place("rawtracepoint", point.text, ProgType.RAW_TRACEPOINT, words, how, point=point)
+
+
+def kprobe(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
+    """``kprobe:function``, ``kprobe:module:function``, ``kretprobe:...``"""
+    ret = point.kind == "kretprobe"
+    target = environment.target
+    name = f"{point.target}:{point.function}" if point.target else point.function
+    if point.address is not None or point.offset:
+        where: Any = point.address if point.address is not None else name
+        how = at_one(lambda program: attach.kprobe(program, where, offset=point.offset))
+        arguments = Registers(target, KERNEL, why="the probe is inside of a function, where its arguments are no more")
+        return [Place(point.kind, point.text, ProgType.KPROBE, arguments, how, point=point)]
+    if not has_wildcard(name):
+        return [_function(target, point, name, ret)]
+    if wants.apart:
+        return [_function(target, _exact(point, each), each, ret) for each in _functions(name)]
+    how = by_spec(lambda spec, maps: attach.kprobes(spec, name, maps=maps, ret=ret))
+    registers = Registers(target, KERNEL, ret=ret)
+    return [Place(point.kind, point.text, ProgType.KPROBE, registers, how, places=0, point=point)]
+
+
+def _functions(pattern: str) -> Sequence[str]:
+    found = matching(f"kprobe:{pattern}")
+    if not found:
+        raise NotFoundError(f"no function that can be traced matches {pattern}")
+    return found
+
+
+def _exact(point: AttachPoint, name: str) -> AttachPoint:
+    module, _, function = name.rpartition(":")
+    return replace(point, target=module if point.target else "", function=function)
+
+
+def _function(target: Target, point: AttachPoint, name: str, ret: bool) -> Place:
+    known = None if ret else function_prototype(target, name)
+    fields = [(each.name, of_shape(each.shape), each.word) for each in (known.arguments if known else ())]
+    run = attach.kretprobe if ret else attach.kprobe
+    how = at_one(lambda program: run(program, name))
+    why = "" if known else f"the kernel's types do not know {name}; arg0, arg1 and so on have its arguments"
+    registers = Registers(target, KERNEL, fields, ret=ret, why=why)
+    return Place(point.kind, point.text, ProgType.KPROBE, registers, how, point=point)
+
+
+def fentry(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
+    """``fentry:function``, ``fentry:module:function``, ``fexit:...``"""
+    name = f"{point.target}:{point.function}" if point.target else point.function
+    if not has_wildcard(name):
+        return [_trampoline(environment.target, point, name)]
+    found = matching(f"fentry:{name if point.target else 'vmlinux:' + name}")
+    if not found:
+        raise NotFoundError(f"no function that can be traced matches {name}")
+    return [_trampoline(environment.target, _exact(point, each), _exact(point, each).function) for each in found]
+
+
+def _trampoline(target: Target, point: AttachPoint, name: str) -> Place:
+    exit_ = point.kind == "fexit"
+    plain = name[len("vmlinux:") :] if name.startswith("vmlinux:") else name
+    known = function_prototype(target, plain)
+    arguments = Words(known, True, exit_, point.text)
+    how = at_one(attach.fexit if exit_ else attach.fentry)
+    expected = AttachType.TRACE_FEXIT if exit_ else AttachType.TRACE_FENTRY
+    return Place(point.kind, point.text, ProgType.TRACING, arguments, how, expected, plain, point=point)

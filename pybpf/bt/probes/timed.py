@@ -1,0 +1,60 @@
+"""Probes by time and by counters of perf: ``interval``, ``profile``, ``software``, ``hardware``."""
+
+from __future__ import annotations
+
+from pybpf import attach
+from pybpf.bt.probes.arguments import Arguments
+from pybpf.bt.probes.place import Environment, Place, Wants
+from pybpf.bt.syntax.attachpoints import AttachPoint
+from pybpf.lang.tracer.attaching import at_one
+from pybpf.lang.values.reading import USER
+from pybpf.sys.bpf import ProgType
+
+__all__ = ["counter", "interval", "profile"]
+
+_NANOSECONDS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+#: how many events make a sample where the script does not say it: bpftrace's defaults
+_PERIODS = {
+    "alignment-faults": 1, "bpf-output": 1, "context-switches": 1000, "cpu-clock": 1_000_000, "cpu-migrations": 1,
+    "dummy": 1, "emulation-faults": 1, "major-faults": 1, "minor-faults": 100, "page-faults": 100,
+    "task-clock": 1, "backend-stalls": 1_000_000, "branch-instructions": 100_000, "branch-misses": 100_000,
+    "bus-cycles": 100_000, "cache-misses": 1_000_000, "cache-references": 1_000_000, "cpu-cycles": 1_000_000,
+    "frontend-stalls": 1_000_000, "instructions": 1_000_000, "ref-cycles": 1_000_000,
+}  # fmt: skip
+
+
+class _Sample(Arguments):
+    """A moment of whatever runs."""
+
+    space = USER
+    registers = True
+
+
+def _period(point: AttachPoint) -> int:
+    """Nanoseconds between two runs."""
+    if point.target == "hz":
+        return max(1_000_000_000 // point.count, 1)
+    return point.count * _NANOSECONDS[point.target]
+
+
+def interval(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
+    """``interval:s:1``: on one CPU."""
+    how = at_one(lambda program: attach.interval(program, _period(point)))
+    return [Place(point.kind, point.text, ProgType.PERF_EVENT, _Sample(), how)]
+
+
+def profile(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
+    """``profile:hz:99``: on every CPU; where one process is traced, while it runs."""
+    frequency, period = (point.count, None) if point.target == "hz" else (None, _period(point))
+    pid = environment.pid
+    how = at_one(
+        lambda program: attach.perf_event(program, "cpu-clock", frequency=frequency, period=period, pid=pid)
+    )
+    return [Place(point.kind, point.text, ProgType.PERF_EVENT, _Sample(), how)]
+
+
+def counter(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
+    """``software:page-faults:100``, ``hardware:cache-misses:1000``"""
+    period = point.count or _PERIODS.get(point.target, 1)
+    how = at_one(lambda program: attach.perf_event(program, point.target, period=period, pid=environment.pid))
+    return [Place(point.kind, point.text, ProgType.PERF_EVENT, _Sample(), how)]

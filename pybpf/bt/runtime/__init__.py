@@ -1,0 +1,1 @@
+"""A script that runs: loaded, attached, its records acted on, its maps read."""

@@ -1,0 +1,76 @@
+"""What user space does when a record arrives: a table from the name of an action to what carries it out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from pybpf.bt.runtime.events import Event, Exited, MapShown, Printed, TextShown, ValueShown, Warned
+from pybpf.bt.state.actions import Asked
+
+if TYPE_CHECKING:
+    from pybpf.bt.runtime.running import Running
+
+__all__ = ["ACTIONS"]
+
+
+def _printf(running: Running, asked: Asked) -> Event:
+    format, span = asked.action.options
+    return Printed(asked.action.name, format, asked.action.fields, asked.values, running.names, running.place(span))
+
+
+def _print(running: Running, asked: Asked) -> Event:
+    (kind,), (raw,) = asked.action.fields, asked.values
+    return ValueShown(kind, raw, running.names)
+
+
+def _print_map(running: Running, asked: Asked) -> Event:
+    name, *rest = asked.action.options
+    top, divisor = [*rest, 0, 1][:2] if len(rest) < 2 else rest
+    found = running.maps[name]
+    return MapShown(found, found.ordered(top), divisor or 1)
+
+
+def _print_entry(running: Running, asked: Asked) -> Event:
+    found = running.maps[asked.action.options[0]]
+    (key,) = asked.values
+    return MapShown(found, [(each, value) for each, value in found.map.items() if each == key])
+
+
+def _clear(running: Running, asked: Asked) -> None:
+    running.maps[asked.action.options[0]].map.clear()
+
+
+def _zero(running: Running, asked: Asked) -> None:
+    running.maps[asked.action.options[0]].map.zero()
+
+
+def _exit(running: Running, asked: Asked) -> Event:
+    return Exited(asked.values[0])
+
+
+def _time(running: Running, asked: Asked) -> Event:
+    return TextShown("time", time.strftime(asked.action.options[0]))
+
+
+def _warning(running: Running, asked: Asked) -> Event:
+    span, message = asked.action.options
+    return Warned(message, running.place(span))
+
+
+#: Name of an action -> what carries it out; the event that it makes, or None.
+ACTIONS: Mapping[str, Callable[[Running, Asked], Event | None]] = MappingProxyType({
+    "printf": _printf,
+    "errorf": _printf,
+    "warnf": _printf,
+    "print": _print,
+    "print_map": _print_map,
+    "print_entry": _print_entry,
+    "clear": _clear,
+    "zero": _zero,
+    "exit": _exit,
+    "time": _time,
+    "warning": _warning,
+})  # fmt: skip

@@ -1,0 +1,156 @@
+"""What a script has in the kernel: maps, programs, links; made together or not at all, and taken back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pybpf.bt.check.facts import Checked
+from pybpf.bt.state.maps import ScriptMap
+from pybpf.errors import VerifierError
+from pybpf.prog import Program
+from pybpf.sys.bpf import ProgType
+from pybpf.sys.rcu import wait_for_programs
+
+if TYPE_CHECKING:
+    from pybpf.attach.link import AnyLink
+    from pybpf.bt.state.shared import Shared
+    from pybpf.compiler.pipeline import Compiled
+    from pybpf.compiler.target import Target
+    from pybpf.maps import Map
+
+__all__ = ["Built", "Live"]
+
+#: bytes of the context that a raw tracepoint's program is run on: as many arguments as there can be
+_CONTEXT = bytes(8 * 12)
+#: programs that may run on for a moment when they have been detached
+_RUN_ON = (ProgType.RAW_TRACEPOINT, ProgType.TRACING)
+
+
+class Built(NamedTuple):
+    """A compiled probe."""
+
+    checked: Checked
+    compiled: Compiled
+    owners: Mapping[str, Any]
+    """Name of a map in the program -> the object that it stands for."""
+
+
+class Live:
+    """A script in the kernel.
+
+    :ivar links: of what is attached.
+    """
+
+    def __init__(self, shared: Shared, target: Target) -> None:
+        self._shared = shared
+        self._target = target
+        self._maps: dict[int, Map] = {}  # by the identity of their owners
+        self._owned = ExitStack()
+        self._attached = ExitStack()
+        self._special: list[tuple[str, Program]] = []
+        self.links: list[AnyLink] = []
+
+    def start(self, built: Iterable[Built]) -> None:
+        """Create all maps, load all programs, run ``begin``, attach.
+
+        :raises BpfError: something fails; nothing stays.
+        """
+        try:
+            loaded = self._load(list(built))
+            if any(each.compiled.spec.type in _RUN_ON for each, _, _ in loaded):
+                self._attached.callback(wait_for_programs)  # after the links: what programs still send is there then
+            self._shared.began.set(_now())
+            self.run("begin")
+            for each, program, maps in loaded:
+                attach = each.checked.place.attach
+                if attach is None:
+                    continue
+                with _explained(each):
+                    link = attach.attach(program, each.compiled.spec, maps)
+                self._attached.callback(link.close)
+                self.links.append(link)
+        except BaseException:
+            self.close()
+            raise
+
+    def _load(self, built: list[Built]) -> list[tuple[Built, Program | None, dict[str, Map]]]:
+        shared = self._shared
+        events = shared.actions.events
+        made = self._create(events.buffer(self._target).spec)
+        self._maps[id(events.buffer(self._target))] = made
+        events.bind(made, events.kind)
+        self._owned.callback(events.close)
+        for found in shared.maps.values():
+            self._bound(found)
+        loaded = []
+        for each in built:
+            maps = {name: self._map_for(each, name, spec) for name, spec in each.compiled.maps.items()}
+            attach = each.checked.place.attach
+            with _explained(each):
+                program = Program.load(each.compiled.spec, maps) if attach is None else attach.load(
+                    each.compiled.spec, maps
+                )
+            if program is not None:
+                (self._attached if attach is not None else self._owned).callback(program.close)
+            if attach is None:
+                assert program is not None
+                self._special.append((each.checked.place.kind, program))
+            loaded.append((each, program, maps))
+        return loaded
+
+    def _map_for(self, built: Built, name: str, spec: Any) -> Map:
+        """A map that a program refers to; one that only it has (scratch memory) is made."""
+        owner = built.owners.get(name)
+        if owner is None:
+            return self._create(spec)
+        known = self._maps.get(id(owner))
+        return self._bound(owner) if known is None else known
+
+    def _bound(self, owner: ScriptMap | Any) -> Map:
+        made = self._create(owner.spec)
+        self._maps[id(owner)] = made
+        owner.bind(made)
+        if hasattr(owner, "close"):
+            self._owned.callback(owner.close)
+        return made
+
+    def _create(self, spec: Any) -> Map:
+        made: Map = spec.create()
+        self._owned.callback(made.close)
+        return made
+
+    def run(self, kind: str) -> int:
+        """Run the programs of a kind that is not attached: ``begin``, ``end``; returns how many there are."""
+        programs = [program for each, program in self._special if each == kind]
+        for program in programs:
+            program.test_run(ctx=_CONTEXT)
+        return len(programs)
+
+    def detach(self) -> None:
+        """Detach and unload what is attached; maps, and what is run here, stay."""
+        self._attached.close()
+
+    def close(self) -> None:
+        """Take everything out of the kernel; a second call does nothing."""
+        try:
+            self._attached.close()
+        finally:
+            self._owned.close()
+
+
+def _now() -> int:
+    """The clock that ``elapsed`` counts by."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+@contextmanager
+def _explained(built: Built) -> Iterator[None]:
+    """Say which probe the kernel has refused."""
+    try:
+        yield
+    except VerifierError as error:
+        error.action = f"load {built.checked.place.name}"
+        raise

@@ -1,0 +1,95 @@
+"""The text of values that only user space can name: stacks, symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pybpf.bt.show.values import safe
+from pybpf.bt.types import Special
+
+if TYPE_CHECKING:
+    from pybpf.bt.state.shared import Shared
+    from pybpf.symbols import Symbol, Symbolizer
+
+__all__ = ["Naming"]
+
+
+class Naming:
+    """Names of addresses on this host; what is known of a script's stacks.
+
+    :param shared: what the programs of the script share.
+    """
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._symbols: Symbolizer | None = None
+
+    @property
+    def symbols(self) -> Symbolizer:
+        """What knows the names of addresses."""
+        if self._symbols is None:
+            from pybpf.symbols import Symbolizer
+
+            self._symbols = Symbolizer()
+        return self._symbols
+
+    def trailer(self) -> str:
+        """What is appended to text that was cut off."""
+        return self._shared.settings.str_trunc_trailer
+
+    def special(self, kind: Special, raw: Any) -> str:
+        """The text of a special value."""
+        return _SPECIAL[kind.what](self, kind, raw)
+
+    def _kernel_stack(self, kind: Special, raw: Any) -> str:
+        addresses = self._addresses(kind, raw.id)
+        if kind.options[0] == "raw":
+            return _stack(kind, addresses, ())
+        return _stack(kind, addresses, self.symbols.kernel(addresses, stack=True))
+
+    def _user_stack(self, kind: Special, raw: Any) -> str:
+        addresses = self._addresses(kind, raw.id)
+        if kind.options[0] == "raw":
+            return _stack(kind, addresses, ())
+        return _stack(kind, addresses, self.symbols.user(raw.pid, addresses, stack=True))
+
+    def _addresses(self, kind: Special, number: int) -> Sequence[int]:
+        return self._shared.stacks_of(kind.options[1]).addresses(number)
+
+    def _ksym(self, kind: Special, raw: Any) -> str:
+        return _name(self.symbols.kernel([raw])[0], raw)
+
+    def _usym(self, kind: Special, raw: Any) -> str:
+        return _name(self.symbols.user(raw.pid, [raw.address])[0], raw.address)
+
+
+def _name(symbol: Symbol, address: int) -> str:
+    return safe(symbol.demangled) if symbol.known else f"0x{address:x}"
+
+
+def _stack(kind: Special, addresses: Sequence[int], symbols: Sequence[Symbol]) -> str:
+    """A line per frame, as bpftrace has them: indented, between empty lines."""
+    mode = kind.options[0]
+    if mode == "raw":
+        lines = [f"{address:x}" for address in addresses]
+    else:
+        lines = [_frame(symbol, address, mode == "perf") for symbol, address in zip(symbols, addresses)]
+    return "\n" + "".join(f"{line}\n" for line in lines)
+
+
+def _frame(symbol: Symbol, address: int, perf: bool) -> str:
+    name = f"{safe(symbol.demangled)}+{symbol.offset}" if symbol.known else f"0x{address:x}"
+    if perf:
+        module = f" ({safe(symbol.module)})" if symbol.module else ""
+        return f"\t{address:x} {name}{module}"
+    return f"        {name}"
+
+
+_SPECIAL: Mapping[str, Callable[[Naming, Special, Any], str]] = MappingProxyType({
+    "kstack": Naming._kernel_stack,
+    "ustack": Naming._user_stack,
+    "ksym": Naming._ksym,
+    "usym": Naming._usym,
+})  # fmt: skip

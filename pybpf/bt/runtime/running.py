@@ -1,0 +1,156 @@
+"""``Running``: a script that has been loaded and attached; its events, its maps, its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from pybpf.bt.runtime.acting import ACTIONS
+from pybpf.bt.runtime.events import Event, Exited, Lost, MapShown
+from pybpf.bt.runtime.live import Live
+from pybpf.bt.runtime.maps import RunningMap
+from pybpf.bt.runtime.naming import Naming
+from pybpf.errors import ClosedError
+
+if TYPE_CHECKING:
+    from pybpf.bt.compile import CompiledScript
+    from pybpf.bt.state.actions import Asked
+    from pybpf.bt.syntax.source import Span
+
+__all__ = ["Running"]
+
+#: seconds after which the reader looks in any case
+_TICK = 1.0
+#: the same where something else may end the script
+_SHORT_TICK = 0.05
+
+
+class Running:
+    """A script that runs. Made by :func:`pybpf.bt.run`; closing it takes everything out of the kernel::
+
+        with pybpf.bt.run('tracepoint:raw_syscalls:sys_enter { @[comm] = count(); }') as running:
+            time.sleep(10)
+            print(dict(running.maps[""].items()))
+
+    :ivar maps: name without the ``@`` -> map; readable until :meth:`close`.
+    :ivar exit_code: what ``exit()`` was given; None: it was not called.
+    :ivar names: what knows the names of addresses.
+    """
+
+    def __init__(self, script: CompiledScript) -> None:
+        self.script = script
+        self.names = Naming(script.shared)
+        self.maps: Mapping[str, RunningMap] = {
+            name: RunningMap(found, self.names) for name, found in script.shared.maps.items()
+        }
+        self.exit_code: int | None = None
+        self._live = Live(script.shared, script.target)
+        self._lost = 0
+        self._stopped = self._closed = False
+
+    def start(self) -> Running:
+        """Load, run ``begin``, attach. :raises BpfError: something fails; nothing stays in the kernel."""
+        self._live.start(self.script.built)
+        return self
+
+    @property
+    def probes(self) -> int:
+        """How many probes there are, ``begin`` and ``end`` among them."""
+        return sum(each.checked.place.places for each in self.script.built)
+
+    @property
+    def lost(self) -> int:
+        """How many events found no room."""
+        return self.script.shared.actions.events.lost
+
+    def place(self, span: Span) -> str:
+        """``"FILE:LINE:COLUMN"`` of a span of the script."""
+        source = self.script.source
+        line, column = source.position(span[0])
+        return f"{source.file}:{line}:{column}"
+
+    # events
+
+    def events(self, timeout: float | None = None, ended: Callable[[], bool] | None = None) -> Iterator[Event]:
+        """Events as they come, until ``exit()`` is called, :meth:`stop`, or so many seconds are over.
+
+        :param ended: asked now and then whether to end, with what is there by then.
+        :raises ClosedError: the script was closed.
+        """
+        if self._closed:
+            raise ClosedError("cannot read events: the script was closed")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        tick = _TICK if ended is None else _SHORT_TICK
+        while not self._closed and not self._stopped and self.exit_code is None:
+            over = ended is not None and ended()
+            wait = 0 if over else tick if deadline is None else min(tick, deadline - time.monotonic())
+            found = self.script.shared.actions.events.poll(max(wait, 0))
+            yield from self._act(found)
+            yield from self._losses()
+            if over or (deadline is not None and time.monotonic() >= deadline):
+                return
+
+    def __iter__(self) -> Iterator[Event]:
+        return self.events()
+
+    def fileno(self) -> int:
+        """A descriptor for event loops: readable when ``events(0)`` should be called; call it every second too."""
+        return self.script.shared.actions.events.fileno()
+
+    def _act(self, found: list[Asked]) -> Iterator[Event]:
+        for asked in found:
+            if self.exit_code is not None and not self._stopped:
+                return  # what came after exit() does not count, until end probes run
+            event = ACTIONS[asked.action.name](self, asked)
+            if isinstance(event, Exited):
+                self.exit_code = event.code
+            if event is not None:
+                yield event
+
+    def _losses(self) -> Iterator[Event]:
+        lost = self.lost
+        if lost > self._lost:
+            yield Lost(lost - self._lost)
+            self._lost = lost
+
+    # the end
+
+    def stop(self) -> list[Event]:
+        """Detach, run ``end``; the events that were left, and those of ``end``. Maps stay. A second call: none."""
+        if self._stopped or self._closed:
+            return []
+        self._live.detach()
+        before = list(self._rest()) if self.exit_code is None else []
+        self._stopped = True
+        self._live.run("end")
+        return before + list(self._rest())
+
+    def _rest(self) -> Iterator[Event]:
+        while True:
+            found = self.script.shared.actions.events.poll(0)
+            if not found:
+                break
+            yield from self._act(found)
+        yield from self._losses()
+
+    def shown_maps(self) -> list[MapShown]:
+        """All maps that have something in them, by name: what bpftrace prints at the end."""
+        if not self.script.settings.print_maps_on_exit:
+            return []
+        shown = (MapShown(found, found.ordered()) for _, found in sorted(self.maps.items()))
+        return [each for each in shown if each.pairs]
+
+    def close(self) -> None:
+        """Take everything out of the kernel; ``end`` probes do not run. A second call does nothing."""
+        self._closed = True
+        self._live.close()
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,87 @@
+"""Where events go: text or JSON to one stream, what goes wrong to another."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TextIO
+
+from pybpf.bt.runtime.events import Event, MapShown
+from pybpf.bt.show.json import attached_json, event_json
+from pybpf.bt.show.text import event_errors, event_text
+
+__all__ = ["Output", "output_of"]
+
+
+class Output(ABC):
+    """One format.
+
+    :param stream: what is shown goes there.
+    :param errors: what goes wrong goes there.
+    """
+
+    def __init__(self, stream: TextIO, errors: TextIO) -> None:
+        self.stream = stream
+        self.errors = errors
+
+    @abstractmethod
+    def attached(self, count: int) -> None:
+        """So many probes are attached."""
+
+    @abstractmethod
+    def event(self, event: Event) -> None:
+        """Something has happened."""
+
+    @abstractmethod
+    def end(self, maps: Sequence[MapShown]) -> None:
+        """The script has ended; these maps have something in them."""
+
+
+class Text(Output):
+    """As bpftrace prints it."""
+
+    def attached(self, count: int) -> None:
+        print(f"Attached {count} probe{'s'[: count != 1]}", file=self.errors, flush=True)
+
+    def event(self, event: Event) -> None:
+        found = event_text(event)
+        if found:
+            self.stream.write(found)
+            self.stream.flush()
+        wrong = event_errors(event)
+        if wrong:
+            self.errors.write(wrong)
+            self.errors.flush()
+
+    def end(self, maps: Sequence[MapShown]) -> None:
+        self.stream.write("\n\n")
+        for each in maps:
+            self.stream.write(event_text(each))
+        self.stream.flush()
+
+
+class Json(Output):
+    """An object a line."""
+
+    def attached(self, count: int) -> None:
+        self._write(attached_json(count))
+
+    def event(self, event: Event) -> None:
+        self._write(event_json(event))
+        wrong = event_errors(event)
+        if wrong:
+            self.errors.write(wrong)
+            self.errors.flush()
+
+    def end(self, maps: Sequence[MapShown]) -> None:
+        for each in maps:
+            self._write(event_json(each))
+
+    def _write(self, line: str) -> None:
+        self.stream.write(line)
+        self.stream.flush()
+
+
+def output_of(format: str, stream: TextIO, errors: TextIO) -> Output:
+    """The output in a format: ``"text"`` or ``"json"``."""
+    return (Json if format == "json" else Text)(stream, errors)

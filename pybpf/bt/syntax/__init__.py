@@ -1,0 +1,1 @@
+"""What a script says: tokens, tree, parser, attach points, canonical printer."""
