@@ -22,6 +22,7 @@ from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
 from pybpf.sys.memlock import call_charged
 from pybpf.sys.objects import type_name
+from pybpf.sys.privilege import privileges
 from pybpf.sys.vdso import kernel_version
 
 __all__ = ["LOG_LIMIT", "HasFd", "Loaded", "load_program", "sanitized"]
@@ -235,6 +236,11 @@ def _about_helper(kind: ProgType, reason: str) -> tuple[str, str] | None:
     named = reason.replace(f"unknown#{helper.id}", f"bpf_{helper.name}#{helper.id}")
     if refused["kind"] == "invalid func":
         return named, f"this kernel has no helper bpf_{helper.name}; it came with Linux {helper.since}"
+    from pybpf.sys.causes import locked_helper
+
+    locked = locked_helper(helper.name, privileges())
+    if locked:
+        return locked.text, locked.advice
     since = helper.programs.get(type_name(kind))
     some = f" ({since} has it for them)" if since else ""
     return named, f"{type_name(kind)} programs cannot call bpf_{helper.name} on this kernel{some}"

@@ -73,6 +73,15 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "tracefs_write": ("CAP_DAC_OVERRIDE",),
 }
 _GATED = frozenset({"map_create", "prog_load", "btf_load"})
+#: what needs other capabilities than most of its kind (kernel/bpf/syscall.c)
+_MAPS_OF_NETWORK = frozenset(
+    {MapType.SOCKMAP, MapType.SOCKHASH, MapType.DEVMAP, MapType.DEVMAP_HASH, MapType.XSKMAP}
+)
+_PROGRAMS_OF_BPF = frozenset({ProgType.SOCKET_FILTER, ProgType.CGROUP_SKB, ProgType.SYSCALL, ProgType.SK_REUSEPORT})
+_PROGRAMS_OF_TRACING = frozenset({
+    ProgType.KPROBE, ProgType.TRACEPOINT, ProgType.PERF_EVENT, ProgType.RAW_TRACEPOINT,
+    ProgType.RAW_TRACEPOINT_WRITABLE, ProgType.TRACING, ProgType.LSM, ProgType.STRUCT_OPS, ProgType.EXT,
+})  # fmt: skip
 
 
 def give(capabilities: list[str]) -> str:
@@ -83,14 +92,23 @@ def give(capabilities: list[str]) -> str:
     )
 
 
+def _needed(failure: Failure) -> tuple[str, ...]:
+    if failure.what == "map_create" and _get(failure, "map_type") in _MAPS_OF_NETWORK:
+        return ("CAP_NET_ADMIN",)
+    if failure.what == "prog_load" and isinstance(failure.request, Attr):
+        kind = failure.request["prog_type"]
+        if kind in _PROGRAMS_OF_BPF:
+            return ("CAP_BPF",)
+        return ("CAP_BPF", "CAP_PERFMON" if kind in _PROGRAMS_OF_TRACING else "CAP_NET_ADMIN")
+    if failure.what == "perf_event" and _pmu(failure) == "uprobe":
+        return ("CAP_SYS_ADMIN",)
+    return _NEEDED.get(failure.what, ())
+
+
 def capabilities(failure: Failure) -> Cause | None:
     """Something that the operation needs is missing."""
     state = failure.state
-    needed = _NEEDED.get(failure.what, ())
-    if failure.what == "prog_load" and _get(failure, "prog_type") in (ProgType.SOCKET_FILTER, ProgType.SYSCALL):
-        needed = ("CAP_BPF",)
-    if failure.what == "perf_event" and _pmu(failure) == "uprobe":
-        needed = ("CAP_SYS_ADMIN",)
+    needed = _needed(failure)
     missing = state.missing(*needed)
     if not missing:
         return None
@@ -119,8 +137,12 @@ def seccomp(failure: Failure) -> Cause | None:
         refused = failure.state.has("CAP_BPF") and bpf_raw(Cmd.MAP_CREATE, 0, 2 * 65536) == -failure.errno
     if not refused:
         return None
+    return _by_seccomp("refuses", call)
+
+
+def _by_seccomp(verb: str, call: str) -> Cause:
     return Cause(
-        f"a seccomp filter of this process refuses {call}",
+        f"a seccomp filter of this process {verb} {call}",
         f"let the container's seccomp profile allow {call}, or run it outside of the container",
         PermissionDenied,
     )
@@ -136,7 +158,12 @@ def _errno_of_bad_perf_flags() -> int:
 
 def missing_call(failure: Failure) -> Cause | None:
     """The system call does not exist."""
-    call, option = ("perf_event_open(2)", "PERF_EVENTS") if failure.what == "perf_event" else ("bpf(2)", "BPF_SYSCALL")
+    perf = failure.what == "perf_event"
+    call, option = ("perf_event_open(2)", "PERF_EVENTS") if perf else ("bpf(2)", "BPF_SYSCALL")
+    # each sysctl is there exactly where the kernel has the call
+    known = failure.state.perf_event_paranoid if perf else failure.state.unprivileged_bpf_disabled
+    if failure.state.seccomp_filter and known is not None:
+        return _by_seccomp("hides", call)
     if failure.state.seccomp_filter:
         text = f"{call} is missing from this kernel or hidden by a seccomp filter of this process"
         return Cause(text, "try it outside of the container")
@@ -144,12 +171,20 @@ def missing_call(failure: Failure) -> Cause | None:
 
 
 def lockdown(failure: Failure) -> Cause | None:
-    """The kernel is locked down."""
+    """The kernel is locked down: of what tracing does, integrity forbids single helpers only."""
     if failure.state.lockdown != "confidentiality":
         return None
     text = "the kernel is locked down (confidentiality), which forbids reading its memory"
     advice = "boot with lockdown=integrity, or without Secure Boot"
     return Cause(text, advice, PermissionDenied)
+
+
+def locked_helper(name: str, state: Privileges) -> Cause | None:
+    """The kernel is locked down, so that its programs may not call a helper."""
+    if not state.locks(name):
+        return None
+    text = f"the kernel is locked down ({state.lockdown}), which forbids programs to call bpf_{name}"
+    return Cause(text, "boot without lockdown= and without Secure Boot", PermissionDenied)
 
 
 def memlock(failure: Failure) -> Cause | None:

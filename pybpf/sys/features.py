@@ -48,7 +48,7 @@ from pybpf.sys.cpus import any_cpu
 from pybpf.sys.mount import mounts
 from pybpf.sys.perf import PerfType, Software, perf_event_open
 from pybpf.sys.probes import YES, Result, Support, helper, judge
-from pybpf.sys.tracefs_root import open_tracefs
+from pybpf.sys.tracefs import tracefs
 from pybpf.sys.vmlinux import FUNC, TYPEDEF
 
 __all__ = ["FEATURES", "Feature", "Result", "Support", "all_features", "has", "helper", "probe"]
@@ -93,8 +93,8 @@ def _pmu(name: str, *supported: int, **attr: Any) -> Result:
 def _tracefs(path: str) -> Result:
     """Whether tracefs can be reached and has a file."""
     try:
-        with open_tracefs() as root:
-            os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=root.fileno()))
+        with tracefs() as files:
+            os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=files.root.fileno()))
     except OSError as error:
         return Result(Support.NO, f"tracefs has no {path}") if error.errno == errno.ENOENT else judge(error)
     return YES
@@ -102,8 +102,8 @@ def _tracefs(path: str) -> Result:
 
 def _tracepoint() -> Result:
     try:
-        with open_tracefs() as root:
-            fd = os.open("events/task/task_newtask/id", os.O_RDONLY | os.O_CLOEXEC, dir_fd=root.fileno())
+        with tracefs() as files:
+            fd = os.open("events/task/task_newtask/id", os.O_RDONLY | os.O_CLOEXEC, dir_fd=files.root.fileno())
             with open(fd, encoding="utf-8") as file:
                 number = int(file.read())
     except OSError as error:

@@ -11,14 +11,22 @@ __all__ = ["Privileges", "and_list", "describe", "privileges", "sysctl"]
 
 #: include/uapi/linux/capability.h, those that tracing asks for
 _CAPABILITIES = {
-    "CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2, "CAP_IPC_LOCK": 14, "CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24,
-    "CAP_SYSLOG": 34, "CAP_PERFMON": 38, "CAP_BPF": 39,
+    "CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2, "CAP_NET_ADMIN": 12, "CAP_IPC_LOCK": 14, "CAP_SYS_ADMIN": 21,
+    "CAP_SYS_RESOURCE": 24, "CAP_SYSLOG": 34, "CAP_PERFMON": 38, "CAP_BPF": 39,
 }  # fmt: skip
-#: what CAP_SYS_ADMIN includes
-_IN_SYS_ADMIN = frozenset({"CAP_PERFMON", "CAP_BPF", "CAP_SYSLOG"})
+#: what CAP_SYS_ADMIN includes, as far as tracing asks for it
+_IN_SYS_ADMIN = frozenset({"CAP_PERFMON", "CAP_BPF", "CAP_SYSLOG", "CAP_NET_ADMIN"})
 #: inode of the initial user namespace, fixed: PROC_USER_INIT_INO of include/linux/proc_ns.h
 _INITIAL_USER_NS = 0xEFFFFFFD
 _SECCOMP_FILTER = 2
+_LOCKDOWN = "/sys/kernel/security/lockdown"
+#: modes of lockdown, each with all that the one before forbids
+_MODES = ("none", "integrity", "confidentiality")
+#: helper -> the mode that takes it from programs (bpf_tracing_func_proto of kernel/trace/bpf_trace.c)
+_LOCKED_HELPERS = {
+    "probe_write_user": "integrity", "probe_read": "confidentiality", "probe_read_str": "confidentiality",
+    "probe_read_kernel": "confidentiality", "probe_read_kernel_str": "confidentiality",
+}  # fmt: skip
 
 
 class Privileges(NamedTuple):
@@ -29,7 +37,7 @@ class Privileges(NamedTuple):
     known: frozenset[str]  #: those that this kernel has (CAP_PERFMON and CAP_BPF: Linux 5.8)
     initial_user_ns: bool
     seccomp_filter: bool
-    lockdown: str  #: ``"none"``, ``"integrity"``, ``"confidentiality"``
+    lockdown: str  #: ``"none"``, ``"integrity"``, ``"confidentiality"``; ``""``: the kernel has none, or does not tell
     memlock: int  #: soft RLIMIT_MEMLOCK in bytes, -1: unlimited
     nofile: int  #: soft RLIMIT_NOFILE, -1: unlimited
     unprivileged_bpf_disabled: int | None
@@ -46,6 +54,11 @@ class Privileges(NamedTuple):
         """Those of ``needed`` that the process lacks; on a kernel without them CAP_SYS_ADMIN stands for them."""
         asked = (name if name in self.known else "CAP_SYS_ADMIN" for name in needed)
         return [name for name in dict.fromkeys(asked) if not self.has(name)]
+
+    def locks(self, helper: str) -> bool:
+        """Whether the kernel's lockdown keeps programs from calling a helper, as ``"probe_write_user"``."""
+        mode = _LOCKED_HELPERS.get(helper)
+        return mode is not None and self.lockdown in _MODES[_MODES.index(mode) :]
 
 
 def privileges() -> Privileges:
@@ -124,7 +137,16 @@ def _initial_user_ns() -> bool:
 
 
 def _lockdown() -> str:
+    from pybpf.sys.mount import detached_mount  # only where it is asked for
+
     try:
-        return _read("/sys/kernel/security/lockdown").partition("[")[2].partition("]")[0]
-    except OSError:  # a kernel without it, or securityfs is not mounted
+        try:
+            text = _read(_LOCKDOWN)
+        except FileNotFoundError:  # not mounted, as in containers and on small hosts
+            with detached_mount("securityfs") as root:
+                fd = os.open("lockdown", os.O_RDONLY | os.O_CLOEXEC, dir_fd=root.fileno())
+                with open(fd, encoding="ascii") as file:
+                    text = file.read()
+    except OSError:  # a kernel without it, or it may not be read
         return ""
+    return text.partition("[")[2].partition("]")[0]

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from pybpf.asm import R0, Code, Item, call, encode, exit_, find_helper, mov
-from pybpf.errors import errno_text
+from pybpf.errors import KernelError, errno_text
 from pybpf.sys.bpf import AttachType, Attr, Cmd, MapFlags, MapType, ProgType, bpf
 from pybpf.sys.fd import Fd
 from pybpf.sys.memlock import bpf_charged, call_charged
@@ -91,10 +91,18 @@ def judge(error: OSError, *, supported: tuple[int, ...] = (), denied: frozenset[
     text = errno_text(number)
     if number in _TRANSIENT:
         return Result(Support.NOT_ALLOWED, f"could not be tried: {text}", number)
-    if number not in denied:
+    state = privileges()
+    if number not in denied and not (number == errno.ENOSYS and state.seccomp_filter):
         return Result(Support.NO, text)
-    missing = lacks_privileges()
-    return Result(Support.NOT_ALLOWED, f"{text}; this process lacks {and_list(missing)}" if missing else text, number)
+    if isinstance(error, KernelError) and error.cause:
+        cause, advice = error.cause, error.advice
+    else:
+        from pybpf.sys.reasons import find_refusal  # only here: most hosts allow what they have
+
+        found = find_refusal(error, state)
+        cause, advice = found.text or text.partition(": ")[2], found.advice
+    detail = f"{text.partition(':')[0]}: {cause}" + (f"; {advice}" if advice else "")
+    return Result(Support.NOT_ALLOWED, detail, number)
 
 
 def lacks_privileges() -> list[str]:
@@ -106,6 +114,7 @@ class VerifierAnswer(OSError):
     """A program was refused, with this log."""
 
     log = ""
+    request: Attr  #: as other errors of bpf(2) have it
 
 
 def program(
@@ -126,6 +135,7 @@ def program(
             raise
         answer = VerifierAnswer(error.errno, error.strerror)
         answer.log = buffer.value.decode("utf-8", "replace")
+        answer.request = attr
         raise answer from None
 
 
@@ -156,12 +166,26 @@ def known_to_verifier(kind: ProgType, **fields: Any) -> Result:
     return YES
 
 
-@cache
+class _Helpers(dict[tuple[str, ProgType], Result]):
+    """(helper, program type) -> result. What was not allowed is tried again."""
+
+    def __missing__(self, key: tuple[str, ProgType]) -> Result:
+        result = _helper(*key)
+        if result.support is not Support.NOT_ALLOWED:
+            self[key] = result
+        return result
+
+
+_HELPERS = _Helpers()
+
+
 def _helper(name: str, kind: ProgType) -> Result:
     fields: dict[str, int] = {}
+    preferred = YES
     if kind == ProgType.TRACING:  # without a function it is refused before its calls are looked at
         fields = {"expected_attach_type": AttachType.TRACE_FEXIT, "attach_btf_id": kernel_type(FUNC, QUIET)}
-        if not known_to_verifier(kind, **fields):  # some hosts allow tracepoints only
+        preferred = known_to_verifier(kind, **fields)
+        if not preferred:  # some hosts allow tracepoints only
             fields = {"expected_attach_type": AttachType.TRACE_RAW_TP, "attach_btf_id": kernel_type(TYPEDEF, NEWTASK)}
     try:
         program(kind, (call(name), *RETURN_0), log=True, **fields).close()
@@ -169,10 +193,27 @@ def _helper(name: str, kind: ProgType) -> Result:
         if not error.log:
             raise
         missing = [line for line in error.log.splitlines() if any(text in line for text in _HELPER_MISSING)]
-        if missing and lacks_privileges():  # ordinary users may not call all that there are
-            raise PermissionError(errno.EPERM, missing[-1]) from None
-        return Result(Support.NO, missing[-1]) if missing else YES
+        if not missing:
+            return YES
+        if "invalid func" in missing[-1]:  # no kernel of this age knows it
+            return Result(Support.NO, missing[-1])
+        return _why_not(name, missing[-1], preferred)
     return YES
+
+
+def _why_not(name: str, answer: str, preferred: Result) -> Result:
+    """What the verifier's refusal of a helper says.
+
+    :param preferred: what became of the kind of program that may call most helpers.
+    """
+    lacking, state = lacks_privileges(), privileges()
+    if lacking:  # ordinary users may not call all that there are
+        return Result(Support.NOT_ALLOWED, f"{answer}; this process lacks {and_list(lacking)}")
+    if state.locks(name):
+        return Result(Support.NOT_ALLOWED, f"{answer}: the kernel is locked down ({state.lockdown})")
+    if preferred.support is Support.NOT_ALLOWED:
+        return Result(Support.NOT_ALLOWED, f"could not be tried where it may be called: {preferred.detail}")
+    return Result(Support.NO, answer)
 
 
 def helper(name: str, kind: ProgType) -> Result:
@@ -182,7 +223,7 @@ def helper(name: str, kind: ProgType) -> Result:
     :raises AsmError: there is no helper of that name.
     """
     try:
-        return _helper(find_helper(name).name, kind)
+        return _HELPERS[find_helper(name).name, kind]
     except OSError as error:
         return judge(error)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno as e
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pybpf.sys import causes
+from pybpf.sys.bpf import Attr, Cmd
 from pybpf.sys.causes import Cause, Check, Failure
+from pybpf.sys.privilege import Privileges
 
-__all__ = ["find_cause"]
+__all__ = ["find_cause", "find_refusal"]
 
 ENOTSUPP = 524  # include/linux/errno.h; not in user space's tables
 
@@ -94,9 +96,35 @@ _ALWAYS: Mapping[int, tuple[Check, ...]] = {
 }
 
 
+#: checks that probe features: not to be asked of a probe's own failure
+_PROBING = frozenset({causes.features, causes.memlock, causes.not_compiled, causes.no_instructions})
+#: command of bpf(2) -> kind of operation
+_OPERATIONS: Mapping[int, str] = {
+    Cmd.MAP_CREATE: "map_create", Cmd.PROG_LOAD: "prog_load", Cmd.BTF_LOAD: "btf_load",
+    Cmd.PROG_TEST_RUN: "test_run", Cmd.RAW_TRACEPOINT_OPEN: "attach", Cmd.LINK_CREATE: "link_create",
+    Cmd.ENABLE_STATS: "stats", Cmd.PROG_GET_NEXT_ID: "obj_id", Cmd.MAP_GET_NEXT_ID: "obj_id",
+    Cmd.LINK_GET_NEXT_ID: "obj_id", Cmd.BTF_GET_NEXT_ID: "obj_id",
+}  # fmt: skip
+
+
 def find_cause(failure: Failure) -> Cause:
     """The first cause that is found; an empty one where none is."""
-    checks = _CHECKS.get((failure.what, failure.errno), ()) or _ALWAYS.get(failure.errno, ())
+    return _first(failure, _checks(failure))
+
+
+def find_refusal(error: OSError, state: Privileges) -> Cause:
+    """As :func:`find_cause` of a call that a feature probe made: why this process may not make it."""
+    request = getattr(error, "request", None)
+    what = _OPERATIONS.get(request.cmd, "") if isinstance(request, Attr) else "perf_event" if request else ""
+    failure = Failure(what, error.errno or 0, request, (), state)
+    return _first(failure, [check for check in _checks(failure) if check not in _PROBING])
+
+
+def _checks(failure: Failure) -> Sequence[Check]:
+    return _CHECKS.get((failure.what, failure.errno), ()) or _ALWAYS.get(failure.errno, ())
+
+
+def _first(failure: Failure, checks: Iterable[Check]) -> Cause:
     for check in checks:
         try:
             cause = check(failure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -11,7 +12,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from pybpf.arch import host_arch
 from pybpf.cli import COMMANDS
+from tests.sys.child import refuse_by_seccomp
 
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all",
           "--bounding-set=-all"]  # fmt: skip
@@ -75,6 +78,32 @@ def test_info_as_text_and_json_agree() -> None:
     rows = {words[0]: words[1] for words in map(str.split, text.stdout.splitlines()) if len(words) > 1}
     for name, feature in features.items():
         assert rows[name] == feature["support"].split()[0]
+
+
+@pytest.mark.root
+def test_info_has_numbers_and_lists_as_json() -> None:
+    data = json.loads(pybpf("info", "--json").stdout)
+    assert data["host"]["cpus_online"] > 0
+    assert "CAP_SYS_ADMIN" in data["process"]["capabilities"] and data["process"]["seccomp_filter"] is False
+    assert all(key.isidentifier() for part in ("host", "process", "features") for key in data[part])
+    assert data["features"]["hash"]["group"] == "map"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
+def test_info_says_when_a_seccomp_filter_is_in_the_way(number: int) -> None:
+    run = pybpf("info", preexec_fn=lambda: refuse_by_seccomp(host_arch().nr_bpf, number))
+    assert run.returncode == 1
+    (line,) = run.stderr.splitlines()
+    assert re.fullmatch(r"pybpf info: \d+ features could not be tried: a seccomp filter .*bpf\(2\); let the .*", line)
+    assert "hash" in run.stdout and run.stdout.count("a seccomp filter of this process") <= 3
+
+
+def test_info_says_once_what_is_lacking() -> None:
+    run = pybpf("info", before=NOBODY)
+    assert run.returncode == 1 and len(run.stderr.splitlines()) == 1
+    shown = run.stdout.partition("Not allowed:")[2].splitlines()[1:]
+    assert 0 < len(shown) == len(set(shown)) < 20 and all(re.match(r"  \[\d+\] E\w+: ", line) for line in shown)
 
 
 @pytest.mark.root

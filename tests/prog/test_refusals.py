@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import pickle
 import re
+import sys
 from typing import Any, NamedTuple
 
 import pytest
@@ -44,6 +45,7 @@ from pybpf.asm import (
 from pybpf.errors import BpfError, VerifierError
 from pybpf.prog import Program, ProgramSpec, load
 from pybpf.prog.debug import LineRow, functions, line_rows
+from pybpf.sys import privilege
 from pybpf.sys.bpf import Cmd, MapType, ProgType, bpf
 from pybpf.sys.fd import Fd
 
@@ -381,3 +383,13 @@ def test_unknown_program_type() -> None:
     with pytest.raises(BpfError, match="cannot load type 9999 program"):
         Program.load(spec)
 
+
+def test_a_helper_that_lockdown_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bpf_seq_printf, which no kprobe program may call, stands for one that a lockdown takes from them."""
+    state = privilege.privileges()._replace(lockdown="integrity")
+    monkeypatch.setitem(privilege._LOCKED_HELPERS, "seq_printf", "integrity")
+    monkeypatch.setattr(sys.modules["pybpf.prog.load"], "privileges", lambda: state)
+    code = Code([mov(R1, FP), mov(R2, FP), mov(R3, 0), mov(R4, FP), mov(R5, 0), call("seq_printf"), exit_()])
+    with pytest.raises(VerifierError) as caught:
+        Program.load(ProgramSpec(ProgType.KPROBE, code, "locked"))
+    assert "the kernel is locked down (integrity), which forbids programs to call bpf_seq_printf" in str(caught.value)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import re
+from functools import partial
 
 import pytest
 
 from pybpf import asm
+from pybpf.arch import host_arch
 from pybpf.asm import R0, R1, R9, exit_, mov
 from pybpf.errors import AsmError, NotFoundError
-from pybpf.sys import features, probes
+from pybpf.sys import features, privilege, probes
 from pybpf.sys.bpf import Cmd, MapType, ProgType, bpf
 from pybpf.sys.fd import Fd
 from pybpf.sys.features import FEATURES, Result, Support, all_features, has, helper, probe
-from tests.sys.child import NOBODY, run
+from tests.sys.child import NOBODY, refuse_by_seccomp, run
 
 _GROUPS = {"map", "program", "attach", "instruction", "helper", "type", "command"}
 
@@ -137,11 +139,11 @@ def test_few_descriptors_make_no_feature_missing() -> None:
     """Each row, with room for none to two descriptors: what there is is never "no", then or afterwards."""
     code = """
 import os, resource
-from pybpf.sys import features, probes
+from pybpf.sys import features, privilege, probes
 before = resource.getrlimit(resource.RLIMIT_NOFILE)
 free = os.dup(0)
 os.close(free)
-features._RESULTS.clear(), probes._ids.cache_clear(), probes._helper.cache_clear()
+features._RESULTS.clear(), probes._ids.cache_clear(), probes._HELPERS.clear()
 for limit in (free, free + 1, free + 2, before[0]):
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
     for name, result in features.all_features().items():
@@ -160,7 +162,7 @@ def test_what_the_verifier_refuses_to_ordinary_users_is_not_missing(monkeypatch:
     result = probes.insns((mov(R0, 0), mov(R1, R9), exit_()))
     assert result.support is Support.NOT_ALLOWED
     assert result.detail.endswith("this process lacks CAP_BPF")
-    probes._helper.cache_clear()
+    probes._HELPERS.clear()
     assert helper("skb_load_bytes", ProgType.KPROBE).support is Support.NOT_ALLOWED
     monkeypatch.undo()
     assert helper("skb_load_bytes", ProgType.KPROBE).support is Support.NO
@@ -174,3 +176,51 @@ def test_implied_features() -> None:
         assert has("uprobe")
     if has("cpu_v4"):
         assert has("gotol")
+
+
+@pytest.mark.root
+def test_a_helper_that_lockdown_takes_is_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """skb_load_bytes stands for those that a lockdown takes from these programs, which few hosts have."""
+    state = privilege.privileges()
+    monkeypatch.setattr(probes, "_HELPERS", probes._Helpers())
+    monkeypatch.setattr(probes, "privileges", lambda: state._replace(lockdown="integrity"))
+    assert helper("skb_load_bytes", ProgType.KPROBE).support is Support.NO
+    monkeypatch.setattr(probes, "_HELPERS", probes._Helpers())
+    monkeypatch.setitem(privilege._LOCKED_HELPERS, "skb_load_bytes", "integrity")
+    result = helper("skb_load_bytes", ProgType.KPROBE)
+    assert result.support is Support.NOT_ALLOWED and "locked down (integrity)" in result.detail
+    assert not probes._HELPERS  # tried again when it is asked for again
+
+
+@pytest.mark.root
+def test_what_could_not_be_tried_where_it_belongs_is_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some hosts allow tracepoints only: what they say of a helper of functions means nothing."""
+    if not has("tp_btf"):
+        pytest.skip("kernel lacks tp_btf")
+    refused = Result(Support.NOT_ALLOWED, "EPERM: refused")
+    monkeypatch.setattr(probes, "_HELPERS", probes._Helpers())
+    monkeypatch.setattr(probes, "known_to_verifier", lambda kind, **fields: refused)
+    result = helper("get_func_ret", ProgType.TRACING)
+    if has("helper_get_func_ret") or "invalid func" not in probe("helper_get_func_ret").detail:
+        assert result == Result(Support.NOT_ALLOWED, "could not be tried where it may be called: EPERM: refused")
+    assert helper("ktime_get_ns", ProgType.TRACING)
+
+
+@pytest.mark.root
+def test_refusals_name_their_cause() -> None:
+    """As long explanations do: the capability that this very feature takes."""
+    code = "from pybpf.sys import features\nfeatures._RESULTS.clear()\n"
+    code += "for name in ('devmap', 'prog_xdp', 'object_ids'): print(features.probe(name))"
+    caps = ["BPF", "PERFMON"] if "CAP_BPF" in privilege.privileges().known else []
+    devmap, xdp, ids = run(code, uid=NOBODY, caps=caps).splitlines()
+    if caps:
+        assert "lacks CAP_NET_ADMIN" in devmap and "lacks CAP_NET_ADMIN" in xdp
+    assert "lacks CAP_SYS_ADMIN" in ids and "run as root" in ids
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
+def test_what_a_seccomp_filter_refuses_is_not_allowed(number: int) -> None:
+    code = "from pybpf.sys import features\nfeatures._RESULTS.clear()\nprint(features.probe('hash'))"
+    answer = run(code, before=partial(refuse_by_seccomp, host_arch().nr_bpf, number))
+    assert re.match(r"not allowed: E\w+: a seccomp filter of this process (refuses|hides) bpf\(2\); let the", answer)

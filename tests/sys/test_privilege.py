@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pybpf.sys import privilege
+from pybpf.sys.mount import detached_mount
 from pybpf.sys.privilege import and_list, describe, privileges, sysctl
 from tests.sys.child import NOBODY, refuse_by_seccomp, run
 
@@ -83,6 +84,31 @@ def test_without_proc_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_lockdown_modes(monkeypatch: pytest.MonkeyPatch, text: str, mode: str) -> None:
     monkeypatch.setattr(privilege, "_read", lambda path: text)
     assert privilege._lockdown() == mode
+
+
+@pytest.mark.root
+def test_lockdown_is_read_where_securityfs_is_not_mounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(privilege, "_LOCKDOWN", "/nonexistent")
+    try:
+        with detached_mount("securityfs") as root, open(f"/proc/self/fd/{root.fileno()}/lockdown") as file:
+            lines = file.read()
+    except OSError:
+        pytest.skip("the kernel has no lockdown")
+    assert f"[{privilege._lockdown()}]" in lines
+    assert privileges().lockdown == privilege._lockdown()
+
+
+def test_lockdown_takes_helpers_by_its_mode() -> None:
+    state = privileges()
+    taken = {
+        mode: [name for name in ("probe_write_user", "probe_read_kernel", "ktime_get_ns")
+               if state._replace(lockdown=mode).locks(name)]
+        for mode in ("", "none", "integrity", "confidentiality")
+    }  # fmt: skip
+    assert taken == {
+        "": [], "none": [], "integrity": ["probe_write_user"],
+        "confidentiality": ["probe_write_user", "probe_read_kernel"],
+    }  # fmt: skip
 
 
 def test_sysctl_and_lists() -> None:
