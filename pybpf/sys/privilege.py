@@ -55,6 +55,11 @@ class Privileges(NamedTuple):
         asked = (name if name in self.known else "CAP_SYS_ADMIN" for name in needed)
         return [name for name in dict.fromkeys(asked) if not self.has(name)]
 
+    @staticmethod
+    def lockable(helper: str) -> bool:
+        """Whether some mode of lockdown keeps programs from calling a helper."""
+        return helper in _LOCKED_HELPERS
+
     def locks(self, helper: str) -> bool:
         """Whether the kernel's lockdown keeps programs from calling a helper, as ``"probe_write_user"``."""
         mode = _LOCKED_HELPERS.get(helper)

@@ -197,11 +197,11 @@ def _helper(name: str, kind: ProgType) -> Result:
             return YES
         if "invalid func" in missing[-1]:  # no kernel of this age knows it
             return Result(Support.NO, missing[-1])
-        return _why_not(name, missing[-1], preferred)
+        return _why_not(name, kind, missing[-1], preferred)
     return YES
 
 
-def _why_not(name: str, answer: str, preferred: Result) -> Result:
+def _why_not(name: str, kind: ProgType, answer: str, preferred: Result) -> Result:
     """What the verifier's refusal of a helper says.
 
     :param preferred: what became of the kind of program that may call most helpers.
@@ -209,8 +209,11 @@ def _why_not(name: str, answer: str, preferred: Result) -> Result:
     lacking, state = lacks_privileges(), privileges()
     if lacking:  # ordinary users may not call all that there are
         return Result(Support.NOT_ALLOWED, f"{answer}; this process lacks {and_list(lacking)}")
-    if state.locks(name):
-        return Result(Support.NOT_ALLOWED, f"{answer}: the kernel is locked down ({state.lockdown})")
+    if kind.name.lower() in find_helper(name).programs:
+        if state.locks(name):
+            return Result(Support.NOT_ALLOWED, f"{answer}: the kernel is locked down ({state.lockdown})")
+        if not state.lockdown and state.lockable(name):
+            return Result(Support.NOT_ALLOWED, f"{answer}: whether the kernel is locked down cannot be read")
     if preferred.support is Support.NOT_ALLOWED:
         return Result(Support.NOT_ALLOWED, f"could not be tried where it may be called: {preferred.detail}")
     return Result(Support.NO, answer)

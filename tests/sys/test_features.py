@@ -179,17 +179,32 @@ def test_implied_features() -> None:
 
 
 @pytest.mark.root
-def test_a_helper_that_lockdown_takes_is_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """skb_load_bytes stands for those that a lockdown takes from these programs, which few hosts have."""
+@pytest.mark.parametrize(
+    ("name", "kind", "lockdown", "support"),
+    [
+        ("probe_write_user", ProgType.KPROBE, "integrity", Support.NOT_ALLOWED),
+        ("probe_write_user", ProgType.KPROBE, "none", Support.NO),
+        ("probe_write_user", ProgType.KPROBE, "", Support.NOT_ALLOWED),
+        ("probe_write_user", ProgType.XDP, "integrity", Support.NO),
+        ("probe_read_kernel", ProgType.KPROBE, "integrity", Support.NO),
+        ("probe_read_kernel", ProgType.KPROBE, "confidentiality", Support.NOT_ALLOWED),
+        ("skb_load_bytes", ProgType.KPROBE, "confidentiality", Support.NO),
+    ],
+)
+def test_a_helper_that_lockdown_takes_is_not_allowed(
+    name: str, kind: ProgType, lockdown: str, support: Support, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state = privilege.privileges()
-    monkeypatch.setattr(probes, "_HELPERS", probes._Helpers())
-    monkeypatch.setattr(probes, "privileges", lambda: state._replace(lockdown="integrity"))
-    assert helper("skb_load_bytes", ProgType.KPROBE).support is Support.NO
-    monkeypatch.setattr(probes, "_HELPERS", probes._Helpers())
-    monkeypatch.setitem(privilege._LOCKED_HELPERS, "skb_load_bytes", "integrity")
-    result = helper("skb_load_bytes", ProgType.KPROBE)
-    assert result.support is Support.NOT_ALLOWED and "locked down (integrity)" in result.detail
-    assert not probes._HELPERS  # tried again when it is asked for again
+    monkeypatch.setattr(probes, "privileges", lambda: state._replace(lockdown=lockdown))
+    result = probes._why_not(name, kind, "cannot use helper", probes.YES)
+    assert result.support is support and ("locked down" in result.detail) == (support is not Support.NO)
+
+
+@pytest.mark.root
+def test_the_lockdown_of_this_kernel_is_told() -> None:
+    if not privilege.privileges().locks("probe_write_user"):
+        pytest.skip("the kernel is not locked down")
+    assert probe("helper_probe_write_user").support is Support.NOT_ALLOWED
 
 
 @pytest.mark.root
