@@ -208,14 +208,14 @@ def _why_not(name: str, kind: ProgType, answer: str, preferred: Result) -> Resul
     """
     lacking, state = lacks_privileges(), privileges()
     if lacking:  # ordinary users may not call all that there are
-        return Result(Support.NOT_ALLOWED, f"{answer}; this process lacks {and_list(lacking)}")
+        return Result(Support.NOT_ALLOWED, f"{answer}; this process lacks {and_list(lacking)}", errno.EPERM)
     if kind.name.lower() in find_helper(name).programs:
         if state.locks(name):
-            return Result(Support.NOT_ALLOWED, f"{answer}: the kernel is locked down ({state.lockdown})")
+            return Result(Support.NOT_ALLOWED, f"{answer}: the kernel is locked down ({state.lockdown})", errno.EPERM)
         if not state.lockdown and state.lockable(name):
-            return Result(Support.NOT_ALLOWED, f"{answer}: whether the kernel is locked down cannot be read")
+            return Result(Support.NOT_ALLOWED, f"{answer}: whether the kernel is locked down cannot be read", errno.EPERM)
     if preferred.support is Support.NOT_ALLOWED:
-        return Result(Support.NOT_ALLOWED, f"could not be tried where it may be called: {preferred.detail}")
+        return Result(Support.NOT_ALLOWED, f"could not be tried where it may be called: {preferred.detail}", preferred.errno)
     return Result(Support.NO, answer)
 
 

@@ -212,12 +212,12 @@ def test_what_could_not_be_tried_where_it_belongs_is_not_allowed(monkeypatch: py
     """Some hosts allow tracepoints only: what they say of a helper of functions means nothing."""
     if not has("tp_btf"):
         pytest.skip("kernel lacks tp_btf")
-    refused = Result(Support.NOT_ALLOWED, "EPERM: refused")
+    refused = Result(Support.NOT_ALLOWED, "EPERM: refused", errno.EPERM)
     monkeypatch.setattr(probes, "_HELPERS", probes._Helpers())
     monkeypatch.setattr(probes, "known_to_verifier", lambda kind, **fields: refused)
     result = helper("get_func_ret", ProgType.TRACING)
     if has("helper_get_func_ret") or "invalid func" not in probe("helper_get_func_ret").detail:
-        assert result == Result(Support.NOT_ALLOWED, "could not be tried where it may be called: EPERM: refused")
+        assert result == Result(Support.NOT_ALLOWED, "could not be tried where it may be called: EPERM: refused", errno.EPERM)
     assert helper("ktime_get_ns", ProgType.TRACING)
 
 
