@@ -207,16 +207,16 @@ def _why_not(name: str, kind: ProgType, answer: str, preferred: Result) -> Resul
     :param preferred: what became of the kind of program that may call most helpers.
     """
     lacking, state = lacks_privileges(), privileges()
+    why, number = "", errno.EPERM
     if lacking:  # ordinary users may not call all that there are
-        return Result(Support.NOT_ALLOWED, f"{answer}; this process lacks {and_list(lacking)}", errno.EPERM)
-    if kind.name.lower() in find_helper(name).programs:
-        if state.locks(name):
-            return Result(Support.NOT_ALLOWED, f"{answer}: the kernel is locked down ({state.lockdown})", errno.EPERM)
-        if not state.lockdown and state.lockable(name):
-            return Result(Support.NOT_ALLOWED, f"{answer}: whether the kernel is locked down cannot be read", errno.EPERM)
-    if preferred.support is Support.NOT_ALLOWED:
-        return Result(Support.NOT_ALLOWED, f"could not be tried where it may be called: {preferred.detail}", preferred.errno)
-    return Result(Support.NO, answer)
+        why = f"{answer}; this process lacks {and_list(lacking)}"
+    elif kind.name.lower() in find_helper(name).programs and state.locks(name):
+        why = f"{answer}: the kernel is locked down ({state.lockdown})"
+    elif kind.name.lower() in find_helper(name).programs and not state.lockdown and state.lockable(name):
+        why = f"{answer}: whether the kernel is locked down cannot be read"
+    elif preferred.support is Support.NOT_ALLOWED:
+        why, number = f"could not be tried where it may be called: {preferred.detail}", preferred.errno
+    return Result(Support.NOT_ALLOWED, why, number) if why else Result(Support.NO, answer)
 
 
 def helper(name: str, kind: ProgType) -> Result:
