@@ -10,6 +10,7 @@ from pybpf.compiler.cse import cse
 from pybpf.compiler.dce import dce
 from pybpf.compiler.dead_stores import dead_stores
 from pybpf.compiler.equalities import equalities
+from pybpf.compiler.far_offsets import far_offsets
 from pybpf.compiler.fold import fold
 from pybpf.compiler.forward import forward
 from pybpf.compiler.ir import Unit
@@ -49,6 +50,7 @@ PASSES_MID: list[tuple[str, Callable[[Unit, Target], None]]] = [
     ("cse_machine", cse),
     ("sink", sink),
     ("widen", widen),
+    ("far_offsets", far_offsets),
     ("dce_machine", dce),
     ("outline_loops", outline_loops),
     ("branches_machine", branches),

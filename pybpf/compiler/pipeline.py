@@ -19,7 +19,7 @@ from pybpf.compiler.scratch import Scratch
 from pybpf.compiler.select import select
 from pybpf.compiler.sharing import share_places
 from pybpf.compiler.target import Target
-from pybpf.errors import CompileError
+from pybpf.errors import AsmError, CompileError
 from pybpf.maps import MapSpec
 from pybpf.prog import ProgramSpec
 
@@ -66,7 +66,7 @@ def compile_unit(unit: Unit, target: Target, *, check: bool = False, stages: boo
     code = linker.link()
     spec = ProgramSpec(
         unit.type,
-        code.relax() if target.has("cpu_v4") else code,
+        _within_reach(code, target, unit.name),
         unit.name,
         expected_attach_type=unit.expected_attach_type,
         attach_btf=unit.attach_btf,
@@ -75,6 +75,26 @@ def compile_unit(unit: Unit, target: Target, *, check: bool = False, stages: boo
         texts["select"] = "\n".join(linker.selected)
         texts["code"] = str(code)
     return Compiled(spec, {**unit.maps, **linker.scratch.maps()}, texts)
+
+
+def _within_reach(code: Code, target: Target, name: str) -> Code:
+    """The code, whose jumps all reach where they go to.
+
+    :raises CompileError: one does not, and the kernel has no longer ones.
+    """
+    if code.slots <= 0x8000:
+        return code
+    if target.has("gotol"):
+        return code.relax()
+    try:
+        for _ in code.resolved():
+            pass
+    except AsmError:
+        raise CompileError(
+            f"program {name} has {code.slots} instructions, and jumps over more than 32,767 of them, which this kernel "
+            "has not (Linux 6.6): split it, or make loops of what is written out"
+        ) from None
+    return code
 
 
 def _nothing(unit: Unit, target: Target) -> None:
