@@ -16,6 +16,8 @@ __all__ = ["KEEP", "Lowering", "Rewriter", "lower"]
 
 #: What a lowering gives for an instruction that stays.
 KEEP = object()
+#: Slots that are remembered to be shared: each is in use from its first to its last user.
+_MOST_SHARED = 16
 
 
 class Rewriter:
@@ -41,13 +43,16 @@ class Rewriter:
         return instr
 
     def slot(self, size: int, name: str, key: Any = None) -> Instr:
-        """Memory of the function, 8-byte aligned; the same again for an equal ``key``."""
+        """Memory of the function, 8-byte aligned; the same again for an equal ``key`` that was used not long ago."""
         if key is not None and key in self._shared:
+            self._shared[key] = self._shared.pop(key)  # the last one again
             return self._shared[key]
         slot = Instr("slot", [], PTR, {"size": size, "align": 8, "name": name}, self.line)
         self._slots.append(slot)
         if key is not None:
             self._shared[key] = slot
+            if len(self._shared) > _MOST_SHARED:
+                del self._shared[next(iter(self._shared))]
         return slot
 
     def run(self, lowerings: Mapping[str, Lowering]) -> None:

@@ -173,9 +173,7 @@ def _union(masks: Iterable[int]) -> int:
 
 
 def _bits(mask: int) -> Iterable[int]:
-    index = 0
     while mask:
-        if mask & 1:
-            yield index
-        mask >>= 1
-        index += 1
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest
