@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,6 +107,17 @@ def _new_descriptors(before: dict[int, str]) -> dict[int, str]:
 def _interrupted(request: pytest.FixtureRequest) -> bool:
     """After Ctrl-C or a time-out the frames of the test still hold what they opened, and pytest's capture is off."""
     return getattr(request.session, "exitstatus", None) == pytest.ExitCode.INTERRUPTED
+
+
+@pytest.fixture
+def bpffs(tmp_path: Path) -> Iterator[Path]:
+    """A bpf file system of this test's own."""
+    if subprocess.run(["mount", "-t", "bpf", "bpf", str(tmp_path)], capture_output=True, check=False).returncode:
+        pytest.skip("cannot mount a bpf file system here")
+    try:
+        yield tmp_path
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 @pytest.fixture(autouse=True, scope="session")

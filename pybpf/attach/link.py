@@ -6,14 +6,28 @@ import errno
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Protocol, Union
+from typing import Protocol, TypeVar, Union
 
 from pybpf.errors import BpfError, ClosedError, UnsupportedError
 from pybpf.sys.fd import Fd
-from pybpf.sys.objects import KprobeMultiLink, LinkInfo, LinkType, PerfLink, PerfLinkKind, link_info, prog_info
-from pybpf.sys.pin import Path, pin
+from pybpf.sys.objects import (
+    Kind,
+    KprobeMultiLink,
+    LinkInfo,
+    LinkType,
+    PerfLink,
+    PerfLinkKind,
+    link_info,
+    open_id,
+    prog_info,
+    type_name,
+)
+from pybpf.sys.pin import Path, open_pinned, pin
 
 __all__ = ["AnyLink", "Closeable", "Link", "MultiLink"]
+
+
+L = TypeVar("L", bound="Link")
 
 
 class Closeable(Protocol):
@@ -78,6 +92,39 @@ class Link:
         self.is_bpf_link = is_bpf_link
         self.program = program
         self._owned: list[Closeable] = [*owned, fd]
+
+    @classmethod
+    def open(cls: type[L], path: Path) -> L:
+        """The link that is pinned at ``path``. Closing it detaches nothing as long as the pin is there.
+
+        :raises NotFoundError: nothing is pinned there.
+        :raises KernelError: something else than a link is pinned there.
+        """
+        return cls._opened(open_pinned(path, "link"))
+
+    @classmethod
+    def from_id(cls: type[L], number: int) -> L:
+        """The link with this id in the kernel, as in ``pybpf list links`` (Linux 5.8). Needs CAP_SYS_ADMIN.
+
+        :raises NotFoundError: there is none (any more).
+        """
+        return cls._opened(open_id(Kind.LINK, number))
+
+    @classmethod
+    def _opened(cls: type[L], fd: Fd) -> L:
+        from pybpf.attach.attached import in_words, what_is_attached  # not needed by who makes links
+
+        try:
+            info = link_info(fd)
+            target = in_words(what_is_attached(info)) or f"{type_name(info.type)} link {info.id}"
+            try:
+                program = open_id(Kind.PROG, info.prog_id)
+            except BpfError:  # without CAP_SYS_ADMIN: what the program missed stays unknown
+                return cls(fd, target)
+            return cls(fd, target, program=program, owned=(program,))
+        except BaseException:
+            fd.close()
+            raise
 
     def fileno(self) -> int:
         """The descriptor's number. :raises ClosedError: after :meth:`close`."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pybpf.errors import NotFoundError
 from pybpf.report import printable, table
 from pybpf.sys import objects
+from pybpf.sys.bpf import MapFlags
 from pybpf.sys.fd import Fd
 from pybpf.sys.objects import Kind
+from pybpf.sys.privilege import sysctl
 
 __all__ = ["main"]
 
@@ -51,7 +54,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _cell(value: Any) -> object:
-    """A value as the table shows it: escaped text, lists joined."""
+    """A value as the table shows it: escaped text, lists joined; a dash for what is not known."""
+    if value is None:
+        return "-"
+    if isinstance(value, dict):
+        from pybpf.attach.attached import in_words
+
+        return printable(in_words(value))
     if isinstance(value, list):
         return ",".join(map(str, value))
     return printable(value) if isinstance(value, str) else value
@@ -68,17 +77,26 @@ def _objects(kind: Kind, describe: Callable[[Fd], dict[str, Any]]) -> Iterator[d
 
 def _program(fd: Fd) -> dict[str, Any]:
     info = objects.prog_info(fd)
+    counted = bool(info.run_cnt or sysctl("bpf_stats_enabled"))  # otherwise 0 means that nothing counts
     return {
         "id": info.id,
         "type": objects.type_name(info.type),
         "name": info.name,
         "tag": info.tag,
         "bytes": info.xlated_len,
-        "runs": info.run_cnt or 0,
-        "ns": info.run_time_ns or 0,
-        "missed": info.recursion_misses or 0,
+        "runs": info.run_cnt if counted else None,
+        "ns": info.run_time_ns if counted else None,
+        "missed": info.recursion_misses,
+        "uid": info.uid,
+        "loaded": _since_boot(info.load_time),
         "maps": list(info.map_ids),
     }
+
+
+def _since_boot(nanoseconds: int) -> str:
+    """A time since boot as the local time of day."""
+    ago = time.clock_gettime(time.CLOCK_BOOTTIME) - nanoseconds / 1e9
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(time.time() - ago))
 
 
 def _map(fd: Fd) -> dict[str, Any]:
@@ -90,21 +108,23 @@ def _map(fd: Fd) -> dict[str, Any]:
         "key": info.key_size,
         "value": info.value_size,
         "max_entries": info.max_entries,
-        "flags": info.flags,
+        "flags": _flags(info.flags),
     }
 
 
+def _flags(bits: int) -> list[str]:
+    """The names of a map's flags; what has none as a number."""
+    names = [str(flag.name).lower() for flag in MapFlags if bits & flag]
+    rest = bits & ~sum(flag.value for flag in MapFlags)
+    return [*names, hex(rest)] if rest else names
+
+
 def _link(fd: Fd) -> dict[str, Any]:
+    from pybpf.attach.attached import what_is_attached
+
     info = objects.link_info(fd)
-    target = ""
-    if info.detail is not None:
-        fields = ((name, value) for name, value in info.detail._asdict().items() if value)
-        target = " ".join(f"{name}={_name(value)}" for name, value in fields)
+    target = what_is_attached(info)
     return {"id": info.id, "type": objects.type_name(info.type), "program": info.prog_id, "target": target}
-
-
-def _name(value: Any) -> str:
-    return objects.type_name(value) if hasattr(value, "name") else str(value)
 
 
 #: what -> its kind and what is told of each

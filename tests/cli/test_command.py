@@ -8,14 +8,25 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 
 import pytest
 
 from pybpf.arch import host_arch
+from pybpf.asm import assemble
+from pybpf.attach import raw_tracepoint
 from pybpf.cli import COMMANDS
+from pybpf.maps import Array, HashMap
+from pybpf.prog import Program, ProgramSpec, run_time_stats
+from pybpf.sys.bpf import MapFlags, ProgType
+from pybpf.sys.features import has
+from pybpf.sys.privilege import sysctl
+from pybpf.types import u32, u64
+from tests.attach.counting import counter
 from tests.sys.child import refuse_by_seccomp
 
+ISO = "%Y-%m-%dT%H:%M:%S"
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all",
           "--bounding-set=-all"]  # fmt: skip
 
@@ -152,27 +163,50 @@ def test_probes_that_are_not_there(pattern: str, says: str) -> None:
 
 @pytest.mark.root
 def test_lists_objects_of_the_kernel() -> None:
-    from pybpf.asm import assemble
-    from pybpf.maps import Array
-    from pybpf.prog import Program, ProgramSpec
-    from pybpf.sys.bpf import ProgType
-    from pybpf.types import u64
-
     code = assemble("r1 = map[shown]\ncall bpf_ktime_get_ns\nr0 = 0\nexit")
     with Array(u64, max_entries=3, name="shown_map") as shown:
         spec = ProgramSpec(ProgType.SOCKET_FILTER, code, name="shown_prog")
         with Program.load(spec, {"shown": shown}) as program:
             rows = [json.loads(line) for line in pybpf("list", "programs", "--json").stdout.splitlines()]
             (row,) = (row for row in rows if row["id"] == program.id)
+            assert row["uid"] == 0 and abs(time.time() - time.mktime(time.strptime(row["loaded"][:19], ISO))) < 60
+            if not sysctl("bpf_stats_enabled"):
+                assert row["runs"] is None and row["ns"] is None
+            with run_time_stats():
+                program.test_run(bytes(64), repeat=3)
+            rows = [json.loads(line) for line in pybpf("list", "programs", "--json").stdout.splitlines()]
+            (row,) = (row for row in rows if row["id"] == program.id)
+            assert row["runs"] == 3 or not has("enable_stats")
             assert (row["name"], row["type"], row["maps"]) == ("shown_prog", "socket_filter", [shown.id])
             rows = [json.loads(line) for line in pybpf("list", "maps", "--json").stdout.splitlines()]
             (row,) = (row for row in rows if row["id"] == shown.id)
             assert (row["type"], row["key"], row["value"], row["max_entries"]) == ("array", 4, 8, 3)
+            assert row["flags"] == []
             assert "shown_prog" in pybpf("list", "programs").stdout
             shown_text = pybpf("disasm", "--id", str(program.id)).stdout
             assert f"map[id:{shown.id}]" in shown_text and shown_text.splitlines()[-1].endswith("exit")
             # the kernel replaces the helper's number by where its function is
             assert re.search(r"call bpf_ktime_get_ns#-?\d+$", shown_text, re.MULTILINE)
+
+
+@pytest.mark.root
+@pytest.mark.needs("raw_tp")
+def test_lists_links_as_data() -> None:
+    with counter(ProgType.RAW_TRACEPOINT) as made, raw_tracepoint(made.program, "task_newtask") as link:
+        rows = [json.loads(line) for line in pybpf("list", "links", "--json").stdout.splitlines()]
+        (row,) = (row for row in rows if row["id"] == link.info().id)
+        assert row["program"] == made.program.id and row["type"] == "raw_tracepoint"
+        assert row["target"] == {"kind": "rawtracepoint", "name": "task_newtask"}
+        (line,) = (x for x in pybpf("list", "links").stdout.splitlines() if x.split()[0] == str(link.info().id))
+        assert line.split()[-1] == "rawtracepoint:task_newtask"
+
+
+@pytest.mark.root
+def test_flags_of_maps_are_named() -> None:
+    with HashMap(u32, u64, name="flagged", flags=MapFlags.NO_PREALLOC) as made:
+        rows = [json.loads(line) for line in pybpf("list", "maps", "--json").stdout.splitlines()]
+        (row,) = (row for row in rows if row["id"] == made.id)
+        assert row["flags"] == ["no_prealloc"]
 
 
 @pytest.mark.root

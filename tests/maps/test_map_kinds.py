@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +77,6 @@ MAKERS: dict[type[Map], Any] = {
     TaskStorage: lambda: TaskStorage(u64),
     UserRingBuffer: lambda: UserRingBuffer(PAGE),
 }
-
-
-@pytest.fixture
-def bpffs(tmp_path: Path) -> Iterator[Path]:
-    """A bpf file system of our own."""
-    if subprocess.run(["mount", "-t", "bpf", "bpf", str(tmp_path)], capture_output=True, check=False).returncode:
-        pytest.skip("cannot mount a bpf file system here")
-    try:
-        yield tmp_path
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_every_class_is_in_the_table() -> None:

@@ -260,17 +260,6 @@ def test_closed_program() -> None:
     assert "closed" in repr(program)
 
 
-@pytest.fixture
-def bpffs(tmp_path: Path) -> Iterator[Path]:
-    """A bpf file system of this test's own."""
-    if subprocess.run(["mount", "-t", "bpf", "bpf", str(tmp_path)], capture_output=True, check=False).returncode:
-        pytest.skip("cannot mount a bpf file system here")
-    try:
-        yield tmp_path
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
-
-
 def test_pin_and_open(program: Program, bpffs: Path) -> None:
     path = bpffs / "program"
     program.pin(path)

@@ -30,14 +30,14 @@ _TASK = struct.Struct("=III4x")
 class IteratorLink(Link):
     """An attached iterator; each reading runs it once over everything."""
 
-    def open(self) -> Fd:
+    def start(self) -> Fd:
         """A descriptor to read what one run prints. :raises ClosedError: the link is closed."""
         with explaining(f"start {self.target}", "iter"):
             return Fd(bpf(Cmd.ITER_CREATE, link_fd=self.fileno()), f"run of {self.target}")
 
     def chunks(self) -> Iterator[bytes]:
         """What one run prints, as it comes. :raises KernelError: the program failed."""
-        with self.open() as fd:
+        with self.start() as fd:
             while True:
                 try:
                     chunk = os.read(fd.fileno(), _CHUNK)
