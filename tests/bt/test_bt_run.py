@@ -226,6 +226,8 @@ def test_many_tracepoints_share_a_program() -> None:
         ("begin { @a = count(); @a = 1; }", "@a is a count(); a plain value cannot be assigned to it"),
         ("begin { @a[1] = 1; @a = 2; }", "@a has keys: write which, as in @x[1]"),
         ("begin { print(@nothing); }", "@nothing is never assigned to"),
+        ("begin { delete(@nothing, 1); }", "@nothing is never assigned to"),
+        ("begin { print(has_key(@nothing, 1)); }", "@nothing is never assigned to"),
         ("begin { $x = pidd; }", "there is no builtin or constant 'pidd'; did you mean pid?"),
         ("begin { strlenn(1); }", "there is no function 'strlenn'; did you mean strlen?"),
         ("begin { $x = retval; }", "begin has no retval"),

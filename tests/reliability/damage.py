@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-__all__ = ["damaged", "damaged_text", "words"]
+__all__ = ["damaged", "damaged_text", "exchanged", "words"]
 
 _BYTES = (0, 1, 2, 3, 4, 7, 8, 9, 10, 0x20, 0x25, 0x2D, 0x3A, 0x7F, 0x80, 0xFE, 0xFF)
 _NUMBERS = (
@@ -87,4 +87,21 @@ def damaged_text(rng: random.Random, good: Sequence[str], others: Sequence[str] 
             pieces[at] = first * count + pieces[at] + last * count
         else:
             del pieces[at:]
+    return "".join(pieces)
+
+
+def exchanged(rng: random.Random, good: Sequence[str], others: Sequence[str]) -> str:
+    """Text in which names and numbers stand where other names and numbers stood: most of it still parses.
+
+    :param others: names and numbers to put in; other pieces of it are not taken.
+    """
+    pieces = list(good)
+    places = [at for at, piece in enumerate(pieces) if piece[0].isalnum() or piece[0] == "_"]
+    for _ in range(rng.choice((1, 1, 2, 3, 5))):
+        at = rng.choice(places)
+        if pieces[at].isdigit() and rng.random() < 0.5:
+            pieces[at] = rng.choice(_NUMBERS)
+        else:
+            other = rng.choice(others)
+            pieces[at] = other if other[0].isalnum() or other[0] == "_" else pieces[rng.choice(places)]
     return "".join(pieces)

@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from pybpf.errors import BpfError
-from tests.reliability.damage import damaged, damaged_text, words
+from tests.reliability.damage import damaged, damaged_text, exchanged, words
 
 __all__ = ["SURFACES", "Surface"]
 
@@ -229,8 +229,7 @@ def _use_ring(made: tuple[bytes, int]) -> None:
     assert start <= end <= start + 4096
     chunk = bytes(memoryview(data * 2)[start : end])
     for kind in (None, Sixteen):
-        events = Decoder(kind, RING_SKIP)(chunk, runs)
-        _each(events)
+        _each(Decoder(kind, RING_SKIP)(chunk, runs).events)
 
 
 def _each(events: Any) -> None:
@@ -266,7 +265,7 @@ def _use_perf(made: tuple[bytes, bool]) -> None:
     scan = perf_runs(data, whole)
     assert 0 <= scan.end <= len(data)
     for kind in (None, Twelve):
-        _each(Decoder(kind, PERF_SKIP, 8)(data, scan.runs))
+        _each(Decoder(kind, PERF_SKIP, 8)(data, scan.runs).events)
 
 
 # texts of the kernel and of the system
@@ -417,10 +416,38 @@ def _make_script(rng: random.Random) -> str:
 
 
 def _use_script(text: str) -> None:
-    from pybpf.bt.parse import parse
-    from pybpf.bt.printer import script_text
+    from pybpf.bt.syntax.parse import parse
+    from pybpf.bt.syntax.printer import script_text
 
     script_text(parse(text))
+
+
+_PROGRAMS = (
+    "tracepoint:syscalls:sys_enter_openat /args.flags & 3/ { @[comm, args.dfd] = count(); @b = hist(args.mode); }",
+    'kprobe:tcp_connect { $sk = (struct sock *)arg0; @p[$sk->sk_flags] = $sk->__sk_common.skc_daddr; print(@p, 3); }',
+    "interval:s:1 { print(@x, 5); clear(@x); @x[1, 2] = 3; zero(@x); delete(@x, (1, 2)); exit(); }",
+    'begin { $i = 0; while ($i < 5) { @a[$i] = $i * 3 - 1; $i++; if ($i == 3) { break; } else { continue; } } }',
+    'begin { $t = (1, "abc", nsecs); @s = $t.1; @u = $t.0 + (int8)300; $x = $t.2 > 5 ? 1 : 2; print(($x, @s)); }',
+    "profile:hz:99 { @[kstack(3), ustack, pid, tid] = lhist(cpu, 0, 9, 1); @m = max(nsecs); @n = avg(elapsed); }",
+    "struct a { int x; char s[4]; struct a *n; unsigned b:3; }; "
+    "begin { $p = (struct a *)0; print($p->n->x); print($p->b); @c = $p->s; }",
+    "kretprobe:inet_release /@start[tid]/ { @us = stats((nsecs - @start[tid]) / 1000); delete(@start[tid]); } "
+    "kprobe:inet_release { @start[tid] = nsecs; @f[func, probe] = sum(arg1); }",
+)
+
+
+def _make_program(rng: random.Random) -> str:
+    """A script of which most pieces are as they were: it parses more often than not, and so reaches the checks."""
+    good = words(rng.choice(_PROGRAMS))
+    others = words(rng.choice(_PROGRAMS))
+    return exchanged(rng, good, others) if rng.random() < 0.8 else damaged_text(rng, good, others)
+
+
+def _use_program(text: str) -> None:
+    from pybpf.bt.compile import compile_script
+    from tests.lang.wrong import TARGET
+
+    compile_script(text, target=TARGET)
 
 
 @cache
@@ -438,7 +465,8 @@ def _make_function(rng: random.Random) -> str:
     """The text of functions alone: what else is in the module would run here, before pybpf sees anything of it."""
     functions = _functions()
     for _ in range(20):
-        made = damaged_text(rng, rng.choice(functions), rng.choice(functions))
+        good, others = rng.choice(functions), rng.choice(functions)
+        made = exchanged(rng, good, others) if rng.random() < 0.5 else damaged_text(rng, good, others)
         try:
             tree = ast.parse(made)
             tree.body = [_undecorated(node) for node in tree.body if isinstance(node, ast.FunctionDef)]
@@ -502,6 +530,7 @@ SURFACES = {
         Surface("loader-cache", lambda rng: damaged(rng, _loader_cache()), _use_loader_cache, _loader_cache),
         Surface("format", _texts(_FORMAT), _use_format, lambda: _FORMAT),
         Surface("bt", _make_script, _use_script, lambda: "begin { }"),
+        Surface("bt-compile", _make_program, _use_program, lambda: "begin { @ = count(); }"),
         Surface("dsl", _make_function, _use_function, lambda: "def probe(args):\n    return\n"),
     )
 }

@@ -109,7 +109,7 @@ def _map_name(arguments: Arguments) -> str:
 
 
 def _check_delete(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
-    _keyed(check, node, arguments)
+    check.map_value(_keyed(check, node, arguments), arguments[0])
     return BOOL
 
 
@@ -121,6 +121,7 @@ def _check_has(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
     facts = _keyed(check, node, arguments)
     if facts.keyed is False:
         check.fail(arguments[0], f"@{facts.name} has no keys")
+    check.map_value(facts, arguments[0])
     return BOOL
 
 
