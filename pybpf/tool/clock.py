@@ -30,6 +30,11 @@ class Clock:
         """``"12:34:56"``, local time."""
         return time.strftime("%H:%M:%S", time.localtime((ns + self._offset) // _SECOND))
 
+    @staticmethod
+    def now(format: str = "%H:%M:%S", when: float | None = None) -> str:
+        """The time of day now, or at a time of ``time.time()``, by strftime."""
+        return time.strftime(format, time.localtime(when))
+
     def since_begin(self, ns: int) -> float:
         """Seconds since the tool began."""
         return (ns - self.begin) / _SECOND

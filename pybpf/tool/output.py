@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pybpf.report import printable
+
+if TYPE_CHECKING:
+    from pybpf.report import Histogram
 
 __all__ = ["Output", "clean", "width"]
 
@@ -30,9 +33,9 @@ class Output:
         self._lines: list[str] = []
         self._csv: Any = None
         self._json: Any = None
-        terminal = sys.stdout is not None and sys.stdout.isatty()
+        self.terminal = sys.stdout is not None and sys.stdout.isatty()
         self.colour = (
-            terminal and form == "text" and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") != "dumb"
+            self.terminal and form == "text" and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") != "dumb"
         )
 
     def line(self, text: str = "") -> None:
@@ -48,6 +51,16 @@ class Output:
         if self.form == "text":
             self.line(text)
             self.flush()
+
+    def histogram(self, histogram: Histogram, unit: str) -> None:
+        """A histogram as BCC prints it; on a terminal that is narrow with shorter bars."""
+        text = histogram.text("bcc", unit)
+        rows = text.split("\n")
+        over = max(map(len, rows)) - width() if self.terminal else 0
+        if over > 0:
+            bar = rows[-1].rpartition("|")[0].rpartition("|")[2]
+            rows = histogram.text("bcc", unit, max(1, len(bar) - over)).split("\n")
+        self._lines += rows if text else ()
 
     def object(self, fields: Mapping[str, Any]) -> None:
         """A JSON object, on a line of its own."""
