@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from pybpf.tool.clock import Clock
     from pybpf.tool.columns import Column, Rows
     from pybpf.tool.declare import TOPICS, Tool, option
+    from pybpf.tool.functions import Functions
     from pybpf.tool.options import shared
     from pybpf.tool.output import Output, clean, width
     from pybpf.tool.patterns import Glob
@@ -21,6 +22,7 @@ __all__ = [
     "Clock",
     "Column",
     "FirstOf",
+    "Functions",
     "Glob",
     "Output",
     "Rows",
@@ -41,6 +43,7 @@ __getattr__ = lazy_names(
         "clock": "Clock",
         "columns": "Column Rows",
         "declare": "TOPICS Tool option",
+        "functions": "Functions",
         "options": "shared",
         "output": "Output clean width",
         "patterns": "Glob",

@@ -90,6 +90,18 @@ class Run:
             if kind is None:
                 self.output.flush()
 
+    @property
+    def pid(self) -> int | None:
+        """The process that is traced: that of the command, or of the options."""
+        return self.child.pid or getattr(self.options, "pid", None)
+
+    def require(self) -> None:
+        """Find out what the tool lacks, before it looks for anything; :meth:`tracer` does it, too.
+
+        :raises PermissionDenied: the process lacks a capability that the tool needs.
+        """
+        require(*self.tool.needs)
+
     def tracer(self, **filters: Any) -> Tracer:
         """A tracer with the filters of the options, or of the command.
 
@@ -98,7 +110,7 @@ class Run:
         """
         from pybpf.lang import Tracer
 
-        require(*self.tool.needs)
+        self.require()
         chosen = vars(self.options)
         for name in ("pid", "tid", "uid", "comm", "cgroup", "ppid", "follow"):
             filters.setdefault(name, chosen.get(name))

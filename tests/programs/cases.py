@@ -14,7 +14,7 @@ from pybpf.tool.declare import Tool
 
 #: Tools that need arguments -> those with which the tests run them. They trace a process of the test's, which is
 #: given as ``--pid``; a tool that cannot be limited to one is run in virtual machines only.
-ARGUMENTS: dict[str, Sequence[str]] = {}
+ARGUMENTS: dict[str, Sequence[str]] = {"funccount": ["c:getppid"]}
 TOOLS = {tool.name: tool for tool in all_tools()}
 
 

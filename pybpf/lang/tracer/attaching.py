@@ -40,15 +40,21 @@ def by_spec(attach: Callable[[ProgramSpec, Maps], AnyLink]) -> Attach:
 
 
 def tracepoints(
-    program: Program, names: Sequence[str], target: str, *, cookie: int | None = None
+    program: Program,
+    names: Sequence[str],
+    target: str,
+    cookie: int | None = None,
+    cookies: Sequence[int] | None = None,
 ) -> attach.MultiLink:
     """Run one program at each of several tracepoints.
 
     :param target: what they are together, for messages.
+    :param cookie: of all; ``cookies``: of each.
     """
     links = []
     with ExitStack() as undo:
-        for name in names:
-            links.append(undo.enter_context(attach.tracepoint(program, name, cookie=cookie)))
+        for index, name in enumerate(names):
+            own = cookie if cookies is None else cookies[index]
+            links.append(undo.enter_context(attach.tracepoint(program, name, cookie=own)))
         undo.pop_all()
     return attach.MultiLink(links, target)

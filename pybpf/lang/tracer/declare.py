@@ -38,6 +38,8 @@ class Declares:
     ``source``: the source text of the function, where Python has none (``exec``, interactive sessions).
     ``everyone``: the tracer's filters do not count: for probes where whoever happens to run says nothing of the event,
     such as the end of a disk's request.
+    ``cookies``: with a list of names, a number for each of them, which ``cookie()`` gives there (Linux 5.15).
+    ``skip_failures``: with patterns or lists, leave out what cannot be probed, which ``failures`` of the link has.
 
     Nothing is compiled before the tracer is attached; so what a function refers to may be defined after it.
     """
@@ -78,7 +80,13 @@ class Declares:
     # the kernel
 
     def tracepoint(
-        self, name: Names, *, cookie: int | None = None, everyone: bool = False, source: str | None = None
+        self,
+        name: Names,
+        *,
+        cookie: int | None = None,
+        cookies: Sequence[int] | None = None,
+        everyone: bool = False,
+        source: str | None = None,
     ) -> Callable[[F], F]:
         """At a tracepoint, ``"system:event"``. The parameter has the fields of its record: ``args.filename``.
 
@@ -90,7 +98,7 @@ class Declares:
             how = at_one(lambda program: attach.tracepoint(program, str(name), cookie=cookie))
             return self._declare("tracepoint", str(name), how, source, everyone=everyone, cookie=cookie)
         title = f"tracepoint:{_one(name)}"
-        how = at_one(lambda program: tracepoints(program, tracepoints_named(name), title, cookie=cookie))
+        how = at_one(lambda program: tracepoints(program, tracepoints_named(name), title, cookie, cookies))
         return self._declare("tracepoint", _one(name), how, source, everyone=everyone, cookie=cookie, names=name)
 
     def raw_tracepoint(
@@ -111,6 +119,8 @@ class Declares:
         *,
         offset: int = 0,
         cookie: int | None = None,
+        cookies: Sequence[int] | None = None,
+        skip_failures: bool = False,
         everyone: bool = False,
         source: str | None = None,
     ) -> Callable[[F], F]:
@@ -121,19 +131,34 @@ class Declares:
         """
         if _is_many(function, "kprobe"):
             _refuse_with_many("kprobe", function, offset=offset, cookie=cookie)
-            how = by_spec(lambda spec, maps: attach.kprobes(spec, function, maps=maps))
+            how = by_spec(
+                lambda spec, maps: attach.kprobes(
+                    spec, function, maps=maps, cookies=cookies, skip_failures=skip_failures
+                )
+            )
         else:
             how = at_one(lambda program: attach.kprobe(program, str(function), offset=offset, cookie=cookie))
         name = _one(function)
         return self._declare("kprobe", name, how, source, everyone=everyone, cookie=cookie, offset=offset or None)
 
     def kretprobe(
-        self, function: Names, *, cookie: int | None = None, everyone: bool = False, source: str | None = None
+        self,
+        function: Names,
+        *,
+        cookie: int | None = None,
+        cookies: Sequence[int] | None = None,
+        skip_failures: bool = False,
+        everyone: bool = False,
+        source: str | None = None,
     ) -> Callable[[F], F]:
         """At the return of a function of the kernel; its one parameter is what the function returns."""
         if _is_many(function, "kretprobe"):
             _refuse_with_many("kretprobe", function, cookie=cookie)
-            how = by_spec(lambda spec, maps: attach.kprobes(spec, function, maps=maps, ret=True))
+            how = by_spec(
+                lambda spec, maps: attach.kprobes(
+                    spec, function, maps=maps, ret=True, cookies=cookies, skip_failures=skip_failures
+                )
+            )
         else:
             how = at_one(lambda program: attach.kretprobe(program, str(function), cookie=cookie))
         return self._declare("kretprobe", _one(function), how, source, everyone=everyone, cookie=cookie)
@@ -175,6 +200,8 @@ class Declares:
         address: int | None = None,
         pid: int | None = None,
         cookie: int | None = None,
+        cookies: Sequence[int] | None = None,
+        skip_failures: bool = False,
         source: str | None = None,
     ) -> Callable[[F], F]:
         """At a function of a program or library; parameters are positional and annotated: ``def malloc(size: u64)``.
@@ -189,7 +216,11 @@ class Declares:
         if symbol is not None and _is_many(symbol, "uprobe"):
             names = symbol
             _refuse_with_many("uprobe", names, offset=offset, address=address, cookie=cookie)
-            how = by_spec(lambda spec, maps: attach.uprobes(spec, binary, names, maps=maps, pid=pid))
+            how = by_spec(
+                lambda spec, maps: attach.uprobes(
+                    spec, binary, names, maps=maps, pid=pid, cookies=cookies, skip_failures=skip_failures
+                )
+            )
         else:
             one = None if symbol is None else str(symbol)
             how = at_one(
@@ -208,6 +239,8 @@ class Declares:
         address: int | None = None,
         pid: int | None = None,
         cookie: int | None = None,
+        cookies: Sequence[int] | None = None,
+        skip_failures: bool = False,
         source: str | None = None,
     ) -> Callable[[F], F]:
         """At the return of a function of a program or library; the one parameter is its result, annotated."""
@@ -215,7 +248,11 @@ class Declares:
         if symbol is not None and _is_many(symbol, "uretprobe"):
             names = symbol
             _refuse_with_many("uretprobe", names, address=address, cookie=cookie)
-            how = by_spec(lambda spec, maps: attach.uprobes(spec, binary, names, maps=maps, ret=True, pid=pid))
+            how = by_spec(
+                lambda spec, maps: attach.uprobes(
+                    spec, binary, names, maps=maps, ret=True, pid=pid, cookies=cookies, skip_failures=skip_failures
+                )
+            )
         else:
             one = None if symbol is None else str(symbol)
             how = at_one(
