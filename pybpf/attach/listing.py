@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pybpf.attach.events import HARDWARE, SOFTWARE
 from pybpf.attach.fields import parse_format
+from pybpf.attach.many import is_pattern
 from pybpf.errors import BpfError, NotFoundError, UnsupportedError
+from pybpf.sys.near import did_you_mean
 from pybpf.sys.perf import PerfType, perf_event_open
 from pybpf.sys.tracefs import tracefs
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from pybpf.btf import Btf
     from pybpf.symbols import Binary, UsdtSite
 
-__all__ = ["KINDS", "Probe", "ProbeKind", "list_probes"]
+__all__ = ["KINDS", "Probe", "ProbeKind", "list_probes", "meant_instead"]
 
 ITERATOR_PREFIX = "bpf_iter_"
 
@@ -71,6 +73,21 @@ def list_probes(pattern: str, arguments: bool = False) -> Iterator[Probe]:
             names = [name for name in how.names(name_pattern) if match(name)]
         found = how.arguments(names) if arguments else ((),) * len(names)
         yield from (Probe(kind, name, known) for name, known in zip(names, found))
+
+
+def meant_instead(pattern: str) -> str:
+    """``"; did you mean ...?"`` for a pattern that nothing matches, where it is the name of one probe; or ``""``."""
+    kind, _, name = pattern.partition(":")
+    if not name or any(map(is_pattern, (kind, name))):
+        return ""
+    in_file = all(each.in_file for each in _matching_kinds(kind).values())
+    file, _, inside = name.partition(":") if in_file else ("", "", name)
+    place = f"{kind}:{file}:" if in_file else f"{kind}:"
+    try:
+        found = [probe.name for probe in list_probes(f"{place}*{inside[:3]}*")]
+    except BpfError:
+        return ""
+    return did_you_mean(pattern, (place + (each.partition(":")[2] if in_file else each) for each in found))
 
 
 def _matching_kinds(pattern: str) -> dict[str, ProbeKind]:

@@ -136,7 +136,7 @@ OBJECTS: dict[str, tuple[Kind, Callable[[Fd], dict[str, Any]]]] = {
 
 
 def _probes(pattern: str, verbose: bool, as_json: bool) -> int:
-    from pybpf.attach.listing import list_probes
+    from pybpf.attach.listing import list_probes, meant_instead
 
     found = False
     for probe in list_probes(pattern, arguments=verbose):
@@ -149,5 +149,5 @@ def _probes(pattern: str, verbose: bool, as_json: bool) -> int:
         for argument in probe.arguments:
             print(f"    {printable(argument)}")
     if not found:
-        raise NotFoundError(f"no probe matches {pattern!r}")
+        raise NotFoundError(f"no probe matches {pattern!r}{meant_instead(pattern)}")
     return 0

@@ -6,6 +6,7 @@ import os
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -93,7 +94,8 @@ def find_binary(name: str | None, pid: int | None = None) -> Binary:
     found = (pid and _find_mapped(name, root, pid)) or ways[0](name, root) or ways[1](name, root)
     if found:
         return found
-    close = did_you_mean(name, {show(alias) for library in libraries(root) for alias in _aliases(library)})
+    known = {show(alias) for library in libraries(root) for alias in _aliases(library)}
+    close = did_you_mean(name, known if as_library else known | _programs(root))
     where = f"a library that process {pid} sees" if pid is not None else "a library of this system"
     raise NotFoundError(f"cannot find {show(name)}: it is neither a program on PATH nor {where}{close}")
 
@@ -238,6 +240,15 @@ def _find_program(name: str, root: str) -> Binary | None:
         if os.path.isfile(seen) and os.access(seen, os.X_OK):
             return Binary(seen, path)
     return None
+
+
+def _programs(root: str) -> set[str]:
+    """The names of the files on PATH."""
+    names: set[str] = set()
+    for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        with suppress(OSError):
+            names.update(map(show, os.listdir(inside(root, directory) if directory.startswith("/") else directory)))
+    return names
 
 
 def _find_library(name: str, root: str) -> Binary | None:

@@ -9,7 +9,7 @@ import pytest
 
 from pybpf.attach import find_event
 from pybpf.attach.fields import parse_format
-from pybpf.attach.listing import list_probes
+from pybpf.attach.listing import list_probes, meant_instead
 from pybpf.errors import NotFoundError
 from pybpf.sys.perf import perf_event_open
 
@@ -109,3 +109,20 @@ def test_without_pyelftools_it_says_what_to_install() -> None:
 def test_what_is_not_there_is_named(pattern: str) -> None:
     with pytest.raises(NotFoundError):
         list(list_probes(pattern))
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("pattern", "meant"),
+    [
+        ("software:page-fault", "; did you mean software:page-faults?"),
+        ("s:page-fault", "; did you mean s:page-faults?"),
+        ("uprobe:libc:mallok", "; did you mean uprobe:libc:malloc, "),
+        ("software:nothing-like-it", ""),
+        ("software:page*fault", ""),
+        ("page-fault", ""),
+    ],
+)
+def test_a_name_that_nothing_matches_may_mean_another(pattern: str, meant: str) -> None:
+    found = meant_instead(pattern)
+    assert found.startswith(meant) and bool(found) == bool(meant)

@@ -13,6 +13,7 @@ import pytest
 
 import pybpf
 from pybpf import BpfError, ClosedError, NotFoundError, Struct, Tracer, u32, u64
+from pybpf.attach.kinds.kprobe import kernel_place, not_found
 from pybpf.lang import pid
 
 
@@ -97,7 +98,7 @@ def test_attached() -> None:
 @pytest.mark.needs("tracepoint")
 @pytest.mark.parametrize(("declare", "message"), [
     (lambda tracer: tracer.tracepoint("syscalls:sys_enter_opnat"), "there is no tracepoint syscalls:sys_enter_opnat"),
-    (lambda tracer: tracer.tracepoint("openat"), "there is no tracepoint openat: in this kernel; a tracepoint's name"),
+    (lambda tracer: tracer.tracepoint("openat"), "there is no tracepoint 'openat': one is written as system:event"),
     (lambda tracer: tracer.uprobe("libnothing.so", "x"), "cannot find libnothing.so"),
     (lambda tracer: tracer.uprobe("libc.so.6", "mallocc"), "there is no function mallocc in"),
 ])  # fmt: skip
@@ -141,3 +142,28 @@ def test_without_privileges(tmp_path: Path) -> None:
     assert done.stderr == "" and done.returncode == 0
     advice = done.stdout.splitlines()
     assert len(advice) == 2 and all("run as root" in each for each in advice)
+
+
+@pytest.mark.root
+@pytest.mark.needs("tracepoint")
+@pytest.mark.parametrize(("declare", "meant"), [
+    (lambda tracer: tracer.tracepoint("syscalls:sys_enter_opnat"), "syscalls:sys_enter_openat"),
+    (lambda tracer: tracer.tracepoint("syscals:sys_enter_openat"), "syscalls:sys_enter_openat"),
+    (lambda tracer: tracer.tracepoint("sys_enter_openat"), "syscalls:sys_enter_openat"),
+    (lambda tracer: tracer.uprobe("libc.so.6", "mallok"), "malloc"),
+    (lambda tracer: tracer.uprobe("/bin/bassh", "main"), "bash"),
+    (lambda tracer: tracer.uprobe("bassh", "main"), "bash"),
+    (lambda tracer: tracer.perf_event("page-fault", period=1), "page-faults"),
+])  # fmt: skip
+def test_misspelt_names_are_told(declare: Callable[[Tracer], Any], meant: str) -> None:
+    tracer = Tracer()
+    declare(tracer)(nothing)
+    with pytest.raises(NotFoundError) as raised:
+        tracer.attach()
+    assert f"; did you mean {meant}" in str(raised.value)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/kallsyms"), reason="the kernel has no symbol table")
+@pytest.mark.parametrize("name", ["vfs_raed", "fs_read"])
+def test_a_misspelt_function_is_told_by_the_symbol_table_alone(name: str) -> None:
+    assert "did you mean vfs_read" in str(not_found(kernel_place(name)))

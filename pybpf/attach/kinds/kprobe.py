@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import re
+from contextlib import suppress
 from typing import NamedTuple
 
 from pybpf.attach.check import check_type
@@ -242,10 +243,10 @@ def _functions(place: KernelPlace) -> list[KernelFunction]:
 def not_found(place: KernelPlace) -> NotFoundError:
     """The error for a function that the kernel does not have; it says what comes close."""
     where = f"module {place.module!r}" if place.module else "this kernel"
-    # only those that start alike: reading the others would take a second
-    pattern = (f"{place.module}:" if place.module else "") + f"{place.name[:4]}*"
-    try:
-        near = did_you_mean(place.name, (function.name for function in kernel_functions(pattern)))
-    except BpfError:
-        near = ""
+    module = f"{place.module}:" if place.module else ""
+    near = ""
+    # those that start alike are found fast; the others take a few tenths of a second
+    for pattern in (f"{place.name[:4]}*", f"*{place.name[-4:]}"):
+        with suppress(BpfError):  # there is no symbol table
+            near = near or did_you_mean(place.name, (each.name for each in kernel_functions(module + pattern)))
     return NotFoundError(f"there is no function {place.name!r} in {where}{near}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pybpf.attach.check import check_type
 from pybpf.attach.fields import TracepointField, parse_format
@@ -68,14 +68,11 @@ def _suggesting(files: Tracefs, system: str, event: str) -> Iterator[None]:
     try:
         yield
     except NotFoundError as error:
-        raise NotFoundError(f"{error}{_suggestion(files, system, event)}") from None
-
-
-def _suggestion(files: Tracefs, system: str, event: str) -> str:
-    if not event:
-        return "; a tracepoint's name is written as system:event"
-    try:
-        known = files.read("available_events").split()
-    except (NotFoundError, KernelError):
-        return ""
-    return did_you_mean(f"{system}:{event}", known)
+        known: list[str] = []
+        with suppress(NotFoundError, KernelError):
+            known = files.read("available_events").split()
+        if event:
+            raise NotFoundError(f"{error}{did_you_mean(f'{system}:{event}', known)}") from None
+        full = [name for name in known if name.endswith(f":{system}")]
+        near = did_you_mean(full[0], full[:1]) if full else did_you_mean(system, known)
+        raise NotFoundError(f"there is no tracepoint {system!r}: one is written as system:event{near}") from None

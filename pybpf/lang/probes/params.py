@@ -36,6 +36,8 @@ Binding = Callable[["Gen", "Probe", "Sequence[Param]"], "list[Val]"]
 
 #: The parameter that is the context itself, and the one that is what a function returns.
 _CONTEXT, _RESULT = "ctx", "ret"
+#: what the kernel names the function of an iterator
+_ITERATOR = "bpf_iter_"
 
 
 # one parameter
@@ -73,9 +75,22 @@ def _by_name(
     return values
 
 
+def _meant(gen: Gen, probe: Probe) -> str:
+    """``"; did you mean ...?"``: what a name that the types do not know may stand for; or ``""``."""
+    types, name = types_of(gen.target, probe.name)
+    if types is None:
+        return ""
+    if probe.row.params == "raw":
+        return did_you_mean(name, dict(types.tracepoints()))
+    prefix = _ITERATOR if probe.row.params == "iterator" else ""
+    return did_you_mean(name, (known[len(prefix) :] for known, _ in types.functions(f"{prefix}*")))
+
+
 def _unknown(gen: Gen, probe: Probe, param: Param, known: Prototype | None) -> None:
     if known is None:
-        gen.fail(param.node, f"the target's types do not know {probe.title}: annotate its parameters, in their order: "
+        near = _meant(gen, probe)
+        what = f"the target's types do not know {probe.title}{near or ':'} "
+        gen.fail(param.node, f"{what}{'If not, ' if near else ''}annotate its parameters, in their order: "
                  f"{param.name}: u64")  # fmt: skip
     names = [argument.name for argument in known.arguments if argument.name]
     there = f"its parameters are {', '.join(names)}" if names else "it has no parameters"
@@ -122,8 +137,8 @@ def _traced(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
     if not params:
         return []
     if known is None:
-        gen.fail(params[0].node, f"the target's types do not know the function {probe.name}: {probe.kind} needs them; "
-                 "use a kprobe")  # fmt: skip
+        gen.fail(params[0].node, f"the target's types do not know the function {probe.name}"
+                 f"{_meant(gen, probe) or f': {probe.kind} needs them; use a kprobe'}")  # fmt: skip
     if probe.kind in ("fexit", "fmod_ret"):
         if known.result is not None:
             result = Argument(_RESULT, known.result, known.words)
@@ -135,7 +150,7 @@ def _traced(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
 
 
 def _iterator(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
-    known = function_prototype(gen.target, f"bpf_iter_{probe.name}")
+    known = function_prototype(gen.target, _ITERATOR + probe.name)
     return _by_name(gen, probe, params, known, _word)
 
 
@@ -211,7 +226,8 @@ def _result(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
             shape = annotated_shape(gen, param)
         elif known is None:
             why = "the target's types do not know the function" if kernel else "nothing says its type"
-            gen.fail(param.node, f"annotate 'ret': {why}; write ret: s32, say")
+            near = _meant(gen, probe) if kernel else ""
+            gen.fail(param.node, f"annotate 'ret': {why}{near or ';'} {'If not, ' if near else ''}write ret: s32, say")
         elif known.result is None:
             gen.fail(param.node, f"the function {probe.name} returns nothing: there is no 'ret'")
         else:
