@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from pybpf.bt.c.declarations import read_script_c
 from pybpf.bt.check.facts import Facts, MapFacts, Settings
 from pybpf.bt.check.script import CheckedScript, check_script
+from pybpf.bt.expand.imports import import_all
+from pybpf.bt.expand.macros import expand_macros
 from pybpf.bt.lower.program import lower
 from pybpf.bt.probes.place import Environment
 from pybpf.bt.runtime.live import Built
@@ -71,6 +74,8 @@ def compile_script(
     """
     chosen = target or Target.host()
     script = parse(text, file, arguments)
+    import_all(script, os.path.dirname(os.path.abspath(file)) if os.path.exists(file) else os.getcwd())
+    expand_macros(script)
     found = _settings(script, settings or {})
     definitions = read_script_c(script, macros=_MACROS)
     facts = Facts(script, definitions, chosen, found, arguments, named, unsafe)

@@ -85,6 +85,10 @@ OPS: dict[str, Op] = _table(
     # loops
     Op("again", "", INT, ("most",), "reads", "lowered",
        "first in the head of a loop: whether it takes one more turn, up to so many; the branch on it ends the block"),
+    Op("entry", "", INT, ("map",), "reads", "lowered",
+       "as again: whether it takes one more turn, with another entry of a map (Linux 5.13)"),
+    Op("entrykey", "i", PTR, (), "reads", "lowered", "the address of the key of an entry's turn; inside of the loop"),
+    Op("entryvalue", "i", PTR, (), "reads", "lowered", "likewise, of its value: this CPU's, where each has one"),
     # ends of blocks
     Op("jump", "", NONE, (), "ends"),
     Op("branch", "aa", NONE, ("cond",), "ends", text="to the block's first successor if the condition holds"),

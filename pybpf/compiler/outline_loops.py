@@ -1,4 +1,4 @@
-"""Loops that ask for turns by ``again`` become callbacks of bpf_loop.
+"""Loops that ask for turns by ``again`` become callbacks of bpf_loop, those by ``entry`` of bpf_for_each_map_elem.
 
 What a loop needs of its function and what it changes is in a slot of that function, the record, whose address the
 callback is given: what a turn leaves to the next one, what is needed behind the loop, and through which exit the loop
@@ -10,6 +10,8 @@ reserves it must give back itself: the blocks that do so on the ways out of the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pybpf.compiler.build import result_type
@@ -24,6 +26,13 @@ __all__ = ["outline_loops"]
 
 #: turns of one call of bpf_loop, BPF_MAX_LOOPS
 _MOST = 1 << 23
+#: Operation that asks for turns -> the parameters of the callback, and which of them is the record.
+_KINDS: Mapping[str, tuple[tuple[str, ...], int]] = MappingProxyType({
+    "again": ((INT, PTR), 1),
+    "entry": ((PTR, PTR, PTR, PTR), 3),  # the map, key, value
+})  # fmt: skip
+#: operation inside of a loop over a map -> the parameter of the callback that it is
+_PARAMETERS: Mapping[str, int] = MappingProxyType({"entrykey": 1, "entryvalue": 2})
 #: operations that any function can do again: their value is the same everywhere
 _ANYWHERE = frozenset({"map", "mapvalue", "func"})
 
@@ -34,7 +43,7 @@ def outline_loops(unit: Unit, target: Target) -> None:
         records: set[Instr] = set()
         # what dominates a block comes before it, so an inner loop behind the one around it
         for header in reversed(Dominators(function).order):
-            again = next((instr for instr in header.instrs if instr.op == "again"), None)
+            again = next((instr for instr in header.instrs if instr.op in _KINDS), None)
             if again is not None:
                 records.add(_Loop(unit, function, header, again, records).outline())
 
@@ -158,7 +167,7 @@ class _Loop:
         entry = self.function.blocks[0]
         entry.instrs.insert(0, record)
         self.function.blocks = [block for block in self.function.blocks if block not in self.blocks] + made
-        if self.again.attrs["most"] > _MOST:
+        if self.again.attrs.get("most", 0) > _MOST:
             self.unit.functions.append(_round(name, self.again.line))
         return record
 
@@ -212,9 +221,13 @@ def _call(loop: _Loop, record: Instr, name: str, targets: list[Block]) -> list[B
         call.store(record, loop.places[value], 0)
     for value in loop.captured:
         call.store(record, loop.places[value], value)
-    whole = loop.again.attrs["most"] > _MOST
-    callback = call.emit("func", func=f"{name}_round" if whole else name)
-    call.emit("call", _MOST if whole else loop.again.attrs["most"], callback, record, 0, helper="loop")
+    if loop.again.op == "entry":
+        entries = call.emit("map", map=loop.again.attrs["map"])
+        call.emit("call", entries, call.emit("func", func=name), record, 0, helper="for_each_map_elem")
+    else:
+        whole = loop.again.attrs["most"] > _MOST
+        callback = call.emit("func", func=f"{name}_round" if whole else name)
+        call.emit("call", _MOST if whole else loop.again.attrs["most"], callback, record, 0, helper="loop")
     return made + _dispatch(loop, record, call, targets)
 
 
@@ -289,12 +302,13 @@ def _use(block: Block, after: dict[Instr, Operand]) -> None:
 def _turn(loop: _Loop, name: str) -> Function:
     """The callback: one turn."""
     entry = loop.writer("turn")
-    entry.emit("param", type=PTR, index=1)
+    params, place = _KINDS[loop.again.op]
+    entry.emit("param", type=PTR, index=place)
     record = entry.block.instrs[0]
+    values: dict[Instr, Operand] = _parts(loop, entry)
     entry.block.instrs += loop.own
     outer = loop.function.blocks[0]
     outer.instrs = [instr for instr in outer.instrs if instr not in loop.own]
-    values: dict[Instr, Operand] = {}
     for value in (*loop.phis, *loop.captured):
         values[value] = entry.load(record, loop.places[value], value.type)
     for block in loop.inside:
@@ -305,6 +319,8 @@ def _turn(loop: _Loop, name: str) -> Function:
     ends = _ends(loop, record)
     header = loop.header
     header.instrs = [instr for instr in header.instrs if instr.op != "phi" and instr is not loop.again]
+    for block in loop.inside:
+        block.instrs = [instr for instr in block.instrs if not _is_part(loop, instr)]
     header.instrs[-1] = Instr("jump", [], NONE, {}, loop.again.line)
     del header.successors[loop.over]
     header.predecessors = []
@@ -312,7 +328,25 @@ def _turn(loop: _Loop, name: str) -> Function:
     blocks = [entry.block, *loop.inside, *ends]
     for block in blocks[1:]:
         _use(block, values)
-    return Function(name, blocks, (INT, PTR))
+    return Function(name, blocks, params)
+
+
+def _is_part(loop: _Loop, instr: Instr) -> bool:
+    """Whether it is the key or value of the entry that a turn is for."""
+    return instr.op in _PARAMETERS and instr.args[0] is loop.again
+
+
+def _parts(loop: _Loop, entry: _Writer) -> dict[Instr, Operand]:
+    """The key and value of the entry, as parameters of the callback."""
+    found: dict[Instr, Operand] = {}
+    made: dict[str, Instr] = {}
+    for block in loop.inside:
+        for instr in block.instrs:
+            if _is_part(loop, instr):
+                if instr.op not in made:
+                    made[instr.op] = entry.emit("param", type=PTR, index=_PARAMETERS[instr.op])
+                found[instr] = made[instr.op]
+    return found
 
 
 def _ends(loop: _Loop, record: Instr) -> list[Block]:

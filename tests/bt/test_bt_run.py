@@ -274,3 +274,70 @@ def test_prints_as_bpftrace(script: str) -> None:
     assert [line for line in mine.stdout.splitlines() if line] == [
         line.rstrip() for line in theirs(script).splitlines() if line.rstrip()
     ]
+
+
+def test_loops_over_maps() -> None:
+    assert printed(
+        'begin { @a[1, "x"] = 5; for ($kv : @a) { printf("%d %s %d ", $kv.0.0, $kv.0.1, $kv.1); }'
+        " @c[7] = count(); @c[7] = count(); for ($kv : @c) { printf(\"%d:%d \", $kv.0, $kv.1); }"
+        " for ($i : 0..20) { @n[$i] = $i; } $sum = 0; for ($kv : @n) { $sum += $kv.1; } printf(\"%d \", $sum);"
+        " $count = 0; for ($kv : @n) { if ($kv.0 % 2) { continue; } $count++; if ($count == 4) { break; } }"
+        " printf(\"%d \", $count); for ($one : @n) { $count += 100; break; } printf(\"%d \", $count);"
+        " for ($x : @a) { for ($y : @c) { printf(\"%d,%d\", $x.1, $y.0); } } }"
+    ) == "1 x 5 7:2 190 4 104 5,7"  # fmt: skip
+
+
+def test_macros() -> None:
+    script = """
+        macro one() { 1 }
+        macro add_one(x) { x + 1 }
+        macro both($a, @b) { $a += 1; @b += 1; }
+        macro thrice(x) { x; x; x; }
+        macro of_type(t, x) { sizeof(t) + sizeof(t[2]) + (t)x }
+        macro local(x) { $y = x + 1; $y }
+        macro first(@x) { let $k; for ($kv : @x) { $k = $kv.0; break; } $k }
+        macro kind($x) { "variable" }
+        macro kind(@x) { "map" }
+        macro kind(x) { "value" }
+        begin {
+          $a = 10; @b = 5; $y = 2; @m[3] = 1;
+          both($a, @b); thrice({ $a++; });
+          printf("%d %d %d %d ", one, one(), add_one(add_one(1)), $a);
+          printf("%d %d %d %d ", of_type(typeof(uint16), 70000), local(5), $y, first(@m));
+          printf("%s %s %s %d", kind($a), kind(@b), kind(1), @b);
+        }
+    """
+    assert printed(script) == "1 1 3 14 4470 6 2 3 variable map value 6"
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("macro m() { @x++ } begin { m(); }", "the map @x is no parameter of m()"),
+        ("macro m($x) { $x++ } begin { @x = 1; m(@x); }", "the macro is m($x); this call does not fit"),
+        ("macro a(x) { b(x) } macro b(x) { a(x) } begin { a(1); }", "calls itself"),
+        ("macro a(x) { 1 } macro a(y) { 2 } begin { }", "there is a macro a() with such parameters already"),
+        ("macro a(x, x) { 1 } begin { }", "has a parameter 'x' already"),
+    ],
+)
+def test_macros_refused(script: str, message: str) -> None:
+    with pytest.raises(CompileError, match=None) as caught:
+        pybpf.bt.compile_script(script)
+    assert message in caught.value.message
+
+
+def test_imports(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "lib").mkdir(mode=0o755)
+    (tmp_path / "lib/a.bt").write_text('import "../types.h";\nmacro twice(x) { x * 2 }\nbegin { printf("lib "); }\n')
+    (tmp_path / "types.h").write_text("struct pair { int a; int b; };\n#define SEVEN 7\n")
+    (tmp_path / "bad.bt").write_text("begin {\n  $x = nothing;\n}\n")
+    main = tmp_path / "main.bt"
+    main.write_text('import "lib";\nimport "types.h";\nbegin { printf("%d %d", twice(SEVEN), sizeof(struct pair)); }\n')
+    assert printed(main.read_text(), file=str(main)) == "lib 14 8"
+    with pytest.raises(CompileError) as caught:
+        pybpf.bt.compile_script('import "bad.bt"; begin { }', str(main))
+    assert (caught.value.file, caught.value.line, caught.value.text) == (str(tmp_path / "bad.bt"), 2, "  $x = nothing;")
+    (tmp_path / "lib").chmod(0o777)
+    with pytest.raises(CompileError, match="anybody can write"):
+        pybpf.bt.compile_script(main.read_text(), str(main))

@@ -123,8 +123,8 @@ def read_script_c(
     """The definitions of a script's C text; errors point into the script. Parameters as of :func:`read_c`."""
     parts = []
     position = 0
-    text = script.source.text
-    for each in script.c_text:
+    text = script.source.whole()
+    for each in sorted(script.c_text, key=lambda each: each.span):
         start, end = each.span
         # what is between is blank, so that everything stays where it is
         parts += [_NOT_LINE_END.sub(" ", text[position:start]), text[start:end]]

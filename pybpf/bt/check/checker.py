@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from pybpf.bt.check.facts import Checked, Facts, MapFacts, Unknown, VariableFacts
+from pybpf.bt.expand.macros import MARK
 from pybpf.bt.syntax import tree
 from pybpf.bt.types import NONE, Aggregate, Integer, Nothing, Type, fits, join
 from pybpf.sys.near import did_you_mean
@@ -157,7 +158,7 @@ class Checker:
         if found is None:
             names = [name for scope in self._scopes for name in scope.variables]
             near = did_you_mean(node.name, names).replace("did you mean ", "did you mean $")
-            self.fail(node, f"${node.name} has no value here{near or '; assign it before this'}")
+            self.fail(node, f"${written_name(node.name)} has no value here{near or '; assign it before this'}")
         self.checked.variables[node] = found
         return found
 
@@ -171,7 +172,8 @@ class Checker:
             return
         both = variable.type if variable.fixed and fits(found, variable.type) else join(variable.type, found)
         if both is None or (variable.fixed and both != variable.type):
-            self.fail(node, f"${variable.name} is {article(variable.type)}; {article(found)} cannot be assigned to it")
+            name, what = written_name(variable.name), article(variable.type)
+            self.fail(node, f"${name} is {what}; {article(found)} cannot be assigned to it")
         if both != variable.type:
             variable.type, self.facts.changed = both, True
 
@@ -237,6 +239,11 @@ class Checker:
                 self.fail(node, f"@{facts.name} is never assigned to{near}")
             return Unknown
         return facts.value
+
+
+def written_name(name: str) -> str:
+    """The name of a variable as the script has it: those of macros were renamed."""
+    return name.partition(MARK)[0]
 
 
 def article(found: Type) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from pybpf.bt.check.checker import Checker
 from pybpf.bt.check.facts import Checked, Facts
+from pybpf.bt.expand.clone import walk
 from pybpf.bt.probes.place import Environment, Place, Wants
 from pybpf.bt.probes.table import resolve
 from pybpf.bt.syntax import tree
 from pybpf.bt.syntax.attachpoints import AttachPoint
 from pybpf.errors import BpfError, CompileError, NotFoundError
 
-__all__ = ["CheckedScript", "check_script", "nodes_of"]
+__all__ = ["CheckedScript", "check_script"]
 
 #: Passes until types must stand still: each widens a type, and of integers there are few.
 _MOST_PASSES = 40
@@ -28,18 +28,6 @@ class CheckedScript:
 
     facts: Facts
     probes: list[Checked]
-
-
-def nodes_of(node: object) -> Iterator[tree.Node]:
-    """A node and all that it is made of."""
-    waiting = [node]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, tree.Node):
-            yield each
-            waiting += [getattr(each, field.name) for field in fields(each)]
-        elif isinstance(each, (list, tuple)):
-            waiting += each
 
 
 def check_script(facts: Facts, environment: Environment) -> CheckedScript:
@@ -66,7 +54,7 @@ def check_script(facts: Facts, environment: Environment) -> CheckedScript:
 
 
 def _wants(probe: tree.Probe) -> Wants:
-    names = {node.name for node in nodes_of(probe) if isinstance(node, (tree.Name, tree.Call))}
+    names = {node.name for node in walk(probe) if isinstance(node, (tree.Name, tree.Call))}
     return Wants("args" in names, "probe" in names, "func" in names)
 
 

@@ -124,6 +124,9 @@ def size_of(check: Checker, node: tree.SizeOf | tree.OffsetOf) -> int | None:
 def _operand(check: Checker, node: tree.Type | tree.Expression) -> Type:
     if isinstance(node, _TYPES):
         return written(check, node)
+    if isinstance(node, tree.Index) and isinstance(node.value, tree.TypeOf):  # of a macro's parameter that is a type
+        length = check.constant(node.index)
+        return Array(written(check, node.value), length if isinstance(length, int) else 0)
     if isinstance(node, tree.Name) and node.name in check.facts.definitions.types:
         return of_c(check.facts.definitions.types[node.name])
     return check.type(node)

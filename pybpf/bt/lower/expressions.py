@@ -273,8 +273,9 @@ def _cast(gen: Gen, node: tree.Cast) -> Value:
     have = value.type
     if isinstance(kind, Compound) and have.scalar:
         return Foreign(kind, _where(gen, value))
-    if isinstance(kind, Pointer):
-        return Scalar(kind, value.operand(gen))
+    if isinstance(kind, Pointer):  # of a narrow integer, its own bits
+        bits = converted(gen, value, Integer(have.size, False)) if isinstance(have, Integer) else value
+        return Scalar(kind, bits.operand(gen))
     if isinstance(kind, Integer) and isinstance(have, Array):
         found = value.own(gen)
         return Scalar(kind, raw.load(gen, found.address, found.offset, kind.size, kind.signed))

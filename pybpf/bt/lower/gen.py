@@ -78,7 +78,9 @@ class Gen:
         found = self._lines.get(start)
         if found is None:
             line, column = self._source.position(start)
-            found = self._lines[start] = SourceLine(self._source.file, line, column, self._source.line(line))
+            found = self._lines[start] = SourceLine(
+                self._source.file_of(start), line, column, self._source.line_at(start)
+            )
         return found
 
     # expressions

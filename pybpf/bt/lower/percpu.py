@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pybpf.bt.state.maps import ScriptMap
     from pybpf.compiler.ir import Operand
 
-__all__ = ["reduced"]
+__all__ = ["reduced", "reduced_under"]
 
 _HELPER = "map_lookup_percpu_elem"
 _WORD = 8
@@ -25,20 +25,22 @@ _WORD = 8
 
 def reduced(gen: Gen, node: tree.Node, found: ScriptMap, access: tree.Map | tree.MapAccess) -> Operand:
     """The integer that an aggregate stands for. :raises CompileError: the target has no such helper."""
-    kind = found.value
+    key: Operand = 0
+    if isinstance(access, tree.MapAccess):
+        key = entry_key(gen, found, access)
+    if found.key is None or found.key.scalar:
+        slot = gen.b.slot(found.spec.key_size, "key")
+        gen.b.emit("store", slot, key, offset=0, size=found.spec.key_size)
+        key = slot
+    return reduced_under(gen, node, found, key)
+
+
+def reduced_under(gen: Gen, node: tree.Node, found: ScriptMap, key: Operand) -> Operand:
+    """The same, of the entry whose key is at an address."""
+    b, kind = gen.b, found.value
     assert isinstance(kind, Aggregate)
     if not gen.target.has_helper(gen.unit.type, _HELPER):
         gen.fail(node, f"reading a {kind.way}() in a probe needs bpf_{_HELPER} (Linux 5.19); print it instead")
-    b = gen.b
-    key = b.slot(found.spec.key_size, "key")
-    if isinstance(access, tree.MapAccess) and found.key is not None:
-        where = entry_key(gen, found, access)
-        if found.key.scalar:
-            b.emit("store", key, where, offset=0, size=found.spec.key_size)
-        else:
-            key = where  # type: ignore[assignment]
-    else:
-        b.emit("store", key, 0, offset=0, size=found.spec.key_size)
     loaded = b.emit("map", map=gen.use_map(found))
     total, count = Choice(b, 0), Choice(b, 0)
 

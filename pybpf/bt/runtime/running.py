@@ -69,7 +69,7 @@ class Running:
         """``"FILE:LINE:COLUMN"`` of a span of the script."""
         source = self.script.source
         line, column = source.position(span[0])
-        return f"{source.file}:{line}:{column}"
+        return f"{source.file_of(span[0])}:{line}:{column}"
 
     # events
 
