@@ -1101,6 +1101,108 @@ entry:
   ret v4
 """,
     ),
+    Case(
+        "outline_loops",
+        "a loop over a map has the key and value of each entry as parameters",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = load v0 offset=0 size=8 signed=0 : int
+  jump -> head
+head:
+  v2 = phi 0, v6 : int
+  v3 = entry map=m
+  branch v3, 0 cond=ne -> body, done
+body:
+  v4 = entrykey v3
+  v5 = load v4 offset=0 size=4 signed=0 : int
+  v6 = add v2, v5 : int
+  v7 = entryvalue v3
+  v8 = load v7 offset=0 size=8 signed=0 : int
+  branch v8, v1 cond=eq -> found, head
+found:
+  ret v2
+done:
+  ret v2
+""",
+        """\
+entry:
+  v0 = slot size=32 align=8 name=loop
+  v1 = param index=0 : ptr
+  v2 = load v1 offset=0 size=8 signed=0 : int
+  jump -> head_start
+found: <- head_exit1
+  ret v10
+done: <- head_exit0
+  ret v10
+head_start: <- entry
+  v3 = call helper=jiffies64 : int
+  v4 = lshr v3, 63
+  v5 = mul v4, v3
+  v6 = mul v5, 3
+  jump -> head_call
+head_call: <- head_start
+  store v0, 0 offset=0 size=8
+  store v0, v6 offset=16 size=8
+  store v0, v2 offset=24 size=8
+  v7 = map map=m
+  v8 = func func=f_loop
+  v9 = call v7, v8, v0, 0 helper=for_each_map_elem : int
+  v10 = load v0 offset=16 size=8 signed=0 : int
+  v11 = load v0 offset=0 size=8 signed=0 : int
+  branch v11, 1 cond=eq -> head_exit1, head_not1
+head_exit1: <- head_call
+  jump -> found
+head_not1: <- head_call
+  jump -> head_exit0
+head_exit0: <- head_not1
+  jump -> done
+func f_loop(ptr, ptr, ptr, ptr):
+head_turn:
+  v0 = param index=3 : ptr
+  v1 = param index=1 : ptr
+  v2 = param index=2 : ptr
+  v3 = load v0 offset=16 size=8 signed=0 : int
+  v4 = load v0 offset=24 size=8 signed=0 : int
+  jump -> head
+head: <- head_turn
+  jump -> body
+body: <- head
+  v5 = load v1 offset=0 size=4 signed=0 : int
+  v6 = add v3, v5
+  v7 = load v2 offset=0 size=8 signed=0 : int
+  branch v7, v4 cond=eq -> body_out0, body_back1
+body_out0: <- body
+  store v0, 1 offset=0 size=8
+  ret 1
+body_back1: <- body
+  store v0, v6 offset=16 size=8
+  ret 0
+""",
+    ),
+    Case(
+        "far_offsets",
+        "what is near each other shares the address of a part",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = load v0 offset=40000 size=8 signed=0 : int
+  v2 = load v0 offset=40008 size=8 signed=0 : int
+  v3 = load v0 offset=8 size=8 signed=0 : int
+  v4 = add v1, v2
+  ret v4
+""",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = add v0, 28672
+  v2 = load v1 offset=11328 size=8 signed=0 : int
+  v3 = load v1 offset=11336 size=8 signed=0 : int
+  v4 = load v0 offset=8 size=8 signed=0 : int
+  v5 = add v2, v3
+  ret v5
+""",
+    ),
 ]
 
 

@@ -160,7 +160,7 @@ from pybpf.sys import features, probes
 from pybpf.sys.bpf import ProgType
 from tests.sys.child import NOBODY, run
 features._RESULTS.clear()
-probes._helper.cache_clear()
+probes._HELPERS.clear()
 print(Target.host().{question})
 """
 
