@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pybpf.asm.code import Code, Item
 from pybpf.asm.decoder import Buffer, decode, decode_slot, unpack_slots
 from pybpf.asm.insn import Insn, SourceLine
-from pybpf.asm.text import describe
+from pybpf.asm.text import describe, printable
 from pybpf.errors import AsmError
 
 __all__ = ["STYLES", "disassemble"]
@@ -64,15 +64,10 @@ def _lines(code: Code, style: str, source: bool) -> Iterator[str]:
             yield f"{name}:"
         if source and insn.line is not None and insn.line != last:
             last = insn.line
-            yield f"; {_printable(last.text.strip())} @ {_printable(last.file)}:{last.line}"
+            yield f"; {printable(last.text.strip())} @ {printable(last.file)}:{last.line}"
         yield _line(style, code.slot(index), insn)
     for name in labels.get(len(code), ()):
         yield f"{name}:"
-
-
-def _printable(text: str) -> str:
-    """Control characters escaped: source text must not drive the terminal, nor break a line."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _lenient(data: Buffer, endian: str, style: str) -> Iterator[str]:

@@ -8,9 +8,15 @@ white space (so that ``call bpf_ktime_get_ns#5`` is whole), to the end of the li
 - maps go by name, ``r1 = map[counts]`` and ``r1 = map[counts][0]+8``, and so do kernel functions,
   ``call kfunc[bpf_rcu_read_lock]``; ``call name#123`` is the one with that BTF id;
 - a helper's number can be left out: ``call bpf_ktime_get_ns``;
-- numbers are decimal or ``0x`` hexadecimal, with an optional sign. In conditional jumps an unsigned 32-bit number
-  stands for its bits, as the kernel prints it: ``if r0 == 0xffffffff`` compares with -1. Into a 64-bit register,
-  ``r1 = 5`` moves a sign-extended 32-bit number, and ``r1 = 0x5`` and ``r1 = 5 ll`` are the two-slot ``ld_imm64``.
+- numbers are decimal or ``0x`` hexadecimal, with an optional sign. In conditional jumps a hexadecimal number stands for
+  32 bits that are sign-extended, as the kernel prints it: ``if r0 == 0xffffffff`` compares with -1. Into a 64-bit
+  register, ``r1 = 5`` moves a sign-extended 32-bit number, and ``r1 = 0x5`` and ``r1 = 5 ll`` are the two-slot
+  ``ld_imm64``.
+
+What the kernel and bpftool print of a loaded program is read too. Names that the kernel gave to functions are left out
+(``call pc+3#bpf_prog_f00d_work``, ``call bpf_ktime_get_ns#269488``), and so are lines that are no instructions:
+headings (``int f(void *ctx):``), states of registers (``3: R0=1``), the count of instructions. What the kernel put in
+the place of a helper's call has no text that it takes back.
 """
 
 from __future__ import annotations
@@ -24,7 +30,7 @@ from pybpf.asm.code import Code, Item, check_label
 from pybpf.asm.helpers import HELPERS
 from pybpf.asm.insn import Insn, KfuncRef, Label, MapRef, Ref, SourceLine, slots
 from pybpf.asm.opcodes import FORMS, Form, places_of
-from pybpf.asm.text import fault, signed32
+from pybpf.asm.text import fault, printable, signed32
 from pybpf.errors import AsmError
 
 __all__ = ["assemble"]
@@ -39,15 +45,30 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE | re.ASCII,
 )
+_UPPER_CASE = re.compile(r"\b[RW](?:10|[0-9])\b")
 _COMMENT = re.compile(r";|//|(?:^|(?<=\s))\#")
 _LABEL = re.compile(r"\s*([A-Za-z_.$][\w.$]*)\s*:", re.ASCII)
 _NUMBERED = re.compile(r"\s*([0-9]{1,9}):\s*(?:\(([0-9a-fA-F]{2})\))?", re.ASCII)
 #: After these a name is a label, whatever else it could mean.
 _JUMPING = ("goto", "gotol", "may_goto", "call")
+#: What dumps have between the instructions: a function's heading, the verifier's states, ways and counts.
+_NO_CODE = re.compile(
+    r"""
+      [\w*][\w\s*]*\([^()]*\):\s*$
+    | \d+:\ (?:R\d+(?:_\w+)?=|frame\d+:)
+    | from\ \d+\ to\ \d+: | func\#\d+\ @\d+ | processed\ \d+\ insns
+    """,
+    re.VERBOSE | re.ASCII,
+)
+#: The name that bpftool gives the target of a local call.
+_CALLED = re.compile(r"(\s*call pc[+-][0-9]+)\#[A-Za-z_][\w.$]*\s*$", re.ASCII)
 _MAX_DIGITS = 40
-_ALU32 = 4
+_ALU32, _JMP32 = 4, 6
+_MOST_SIGNED = 0x7FFFFFFF
 #: What src holds in a call of a kernel function.
 _KFUNC_CALL = 2
+#: No kernel has so many helpers; ids of functions in BTF, and distances between functions, are larger.
+_MOST_HELPERS = 1023
 
 #: Placeholder that is not the whole of a signed immediate -> least and greatest value, and where its bits go.
 _PARTS = {
@@ -75,6 +96,8 @@ class _Token(NamedTuple):
     value: int | str | None = None
     plain: bool = True
     """Of a number: whether it can be the sign-extended operand of ``=``: decimal, or with a sign, and no ``ll``."""
+    wide: bool = False
+    """Of a number: whether it is marked by ``ll`` as one of 64 bits."""
 
 
 class _Pattern(NamedTuple):
@@ -134,7 +157,7 @@ def _number(text: str) -> _Token:
         digits = digits[1:]
     hexadecimal = "x" in digits or "X" in digits
     plain = "l" not in text and (digits[0] in "+-" or not hexadecimal)
-    return _Token("N", int(digits, 16 if hexadecimal else 10), plain)
+    return _Token("N", int(digits, 16 if hexadecimal else 10), plain, "l" in text)
 
 
 class _Grammar(NamedTuple):
@@ -180,7 +203,7 @@ def _instruction(text: str, code: int | None) -> Insn:
     shape = " ".join(token.shape for token in tokens)
     patterns = [p for p in grammar.patterns.get(shape, ()) if code is None or p.form.code == code]
     if not patterns:
-        raise _Refused(_unknown(shape, grammar, code))
+        raise _Refused(_unknown(shape, text, grammar, code))
     values = [token for token in tokens if token.value is not None]
     for pattern in patterns[:-1]:
         try:
@@ -190,9 +213,12 @@ def _instruction(text: str, code: int | None) -> Insn:
     return _read(patterns[-1], values)
 
 
-def _unknown(shape: str, grammar: _Grammar, code: int | None) -> str:
+def _unknown(shape: str, text: str, grammar: _Grammar, code: int | None) -> str:
     if shape in grammar.patterns:
         return f"its opcode is not 0x{code:02x}"
+    upper = _UPPER_CASE.search(text)
+    if upper:
+        return f"not an instruction; registers are written in lower case, {upper.group().lower()}"
     from difflib import get_close_matches
 
     near = get_close_matches(shape[:80], grammar.patterns, 1)
@@ -218,6 +244,13 @@ def _read(pattern: _Pattern, tokens: list[_Token]) -> Insn:
             raise _Refused(f"both registers of `{form.shape}` must be the same")
         elif place == "value" and token.plain:
             raise _Other("a decimal number is a move; for a 64-bit constant write it in hexadecimal, or with ll")
+        elif token.wide and place != "value":
+            raise _Refused(f"`ll` marks a constant of 64 bits, which `{form.shape}` does not take")
+        elif place == "hex" and token.plain and form.code & 7 != _JMP32 and numbers[place] > _MOST_SIGNED:
+            raise _Refused(
+                f"{token.value} does not fit 32 bits signed (at most {_MOST_SIGNED}); put it into a register first "
+                f"(`r1 = {token.value} ll`), or write the bits that are sign-extended in hexadecimal"
+            )
     if "helper" in form.places:
         return _helper_call(form, numbers, names)
     ref: Ref | None = names.get("label")
@@ -252,7 +285,11 @@ def _immediate(form: Form, numbers: dict[str, int]) -> int:
 
 
 def _helper_call(form: Form, numbers: dict[str, int], names: dict[str, str]) -> Insn:
-    """``call bpf_name#id``, ``call bpf_name``; ``call name#id`` of any other name is a kernel function by BTF id."""
+    """``call bpf_name#id``, ``call bpf_name``; ``call name#id`` of another name with ``bpf_`` is a kernel function by
+    its BTF id.
+
+    In a loaded program the number is how far the helper is from another function, which is more than any id.
+    """
     name = names.get("name") or names["label"]
     known = HELPERS.get(name[4:]) if name.startswith("bpf_") else None
     if "imm" not in numbers:
@@ -260,9 +297,26 @@ def _helper_call(form: Form, numbers: dict[str, int], names: dict[str, str]) -> 
             raise _Other("no helper has this name")
         return Insn(form.code, imm=known.id)
     number = numbers["imm"]
-    if known is not None and known.id != number:
-        raise _Refused(f"{name} is helper {known.id}, not {number}; leave the number out, or correct it")
-    return Insn(form.code, src=0 if known is not None or name == "unknown" else _KFUNC_CALL, imm=number)
+    if known is not None:
+        if known.id != number and 0 <= number <= _MOST_HELPERS:
+            raise _Refused(f"{name} is helper {known.id}, not {number}; leave the number out, or correct it")
+        return Insn(form.code, imm=known.id)
+    if name == "unknown":
+        return Insn(form.code, imm=number)
+    if "bpf_" not in name:
+        raise _Refused(
+            f"{name!r:.60} is no helper: the kernel put it in the place of one when it loaded the program. Write the "
+            f"helper; of a kernel function (kfunc), `call kfunc[{name[:60]}]`"
+        )
+    return Insn(form.code, src=_KFUNC_CALL, imm=number)
+
+
+def _nearest_helper(name: str) -> str:
+    """``"did you mean bpf_ktime_get_ns?"``, or ``""`` where no helper is like ``name``."""
+    from difflib import get_close_matches  # only here: most programs have no such error
+
+    near = get_close_matches(name.lower().removeprefix("bpf_"), HELPERS, 1, 0.75)
+    return f"did you mean bpf_{near[0]}?" if near else ""
 
 
 def assemble(text: str, *, file: str | None = None) -> Code:
@@ -294,7 +348,7 @@ class _Reader:
 
     def _refuse(self, number: int, slot: int, line: str, reason: object) -> NoReturn:
         where = f"{self._file}:{number}" if self._file else f"line {number}"
-        raise AsmError(f"{where}, instruction {slot} `{line.strip()[:120]}`: {reason}") from None
+        raise AsmError(f"{where}, instruction {slot} `{printable(line.strip()[:120])}`: {reason}") from None
 
     def read(self, number: int, line: str) -> None:
         """Take one line."""
@@ -317,12 +371,18 @@ class _Reader:
         for name, (number, slot, line) in self._used.items():
             if name not in self._defined:
                 kind = "a helper nor a label" if "call" in line else "a label"
-                self._refuse(number, slot, line, f"{name!r} is not {kind}; write `{name}:` before its target")
+                advice = _nearest_helper(name) if "call" in line else ""
+                self._refuse(
+                    number, slot, line, f"{name!r} is not {kind}; {advice or f'write `{name}:` before its target'}"
+                )
         return Code(self._items)
 
     def _instruction(self, number: int, line: str) -> Insn | None:
         comment = _COMMENT.search(line)
         text = line[: comment.start()] if comment else line
+        if _NO_CODE.match(text.lstrip()):
+            return None
+        text = _CALLED.sub(r"\1", text)
         code = None
         numbered = _NUMBERED.match(text)
         if numbered:

@@ -9,12 +9,17 @@ from pybpf.asm.helpers import HELPERS_BY_ID
 from pybpf.asm.insn import Insn, KfuncRef, MapRef
 from pybpf.asm.opcodes import FORMS_BY_CODE, Form, find_form
 
-__all__ = ["describe", "fault", "form_text", "signed32"]
+__all__ = ["describe", "fault", "form_text", "printable", "signed32"]
 
 #: The name of a map or of a kernel function.
 _NAME = re.compile(r"[A-Za-z0-9_.$]+")
 _U32 = 0xFFFFFFFF
 _U64 = 0xFFFFFFFFFFFFFFFF
+
+
+def printable(text: str) -> str:
+    """Control characters escaped: source text must not drive the terminal, nor break a line."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def signed32(value: int) -> int:

@@ -7,11 +7,17 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from pybpf.asm import disassemble
 from pybpf.cli.files import read_input
 from pybpf.errors import BpfError, NotFoundError
-from pybpf.sys.objects import Kind, open_id, xlated
+from pybpf.report import printable
+from pybpf.sys.fd import Fd
+from pybpf.sys.objects import CodeLine, Kind, code_lines, open_id, prog_info, xlated
+
+if TYPE_CHECKING:
+    from pybpf.btf import Btf
 
 __all__ = ["main"]
 
@@ -19,6 +25,8 @@ __all__ = ["main"]
 MOST_CODE = 8 << 20
 _REWRITTEN = re.compile(r"\bunknown#(-?\d+)$", re.MULTILINE)
 _BASE = "__bpf_call_base"
+_SLOT = re.compile(r" *(\d+): ")
+_LOCAL_CALL = re.compile(r"call pc([+-]\d+)#(\S+)$")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,16 +41,50 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.id is not None:
         with open_id(Kind.PROG, options.id) as fd:
-            code = xlated(fd)
+            code, notes = xlated(fd), _Notes(fd)
         if not code:
             raise NotFoundError(f"the kernel does not show the instructions of program {options.id} to this process")
         # The kernel rewrites some instructions to ones of its own, which no table has.
-        print(_with_functions(disassemble(code, style="bpftool", lenient=True)))
+        for line in _with_functions(disassemble(code, style="bpftool", lenient=True)).split("\n"):
+            print(notes.annotated(line))
         return 0
     code = read_input(options.file, MOST_CODE)
     if code:
         print(disassemble(code, style="bpftool", endian=options.endian))
     return 0
+
+
+class _Notes:
+    """What the program's BTF says of its instructions: functions and source lines, as bpftool shows them."""
+
+    def __init__(self, fd: Fd) -> None:
+        self._before: dict[int, list[str]] = {}
+        self._names: dict[int, str] = {}
+        lines = code_lines(fd)
+        if not lines:
+            return
+        from pybpf.btf import Btf  # many programs have no types
+
+        types = Btf.from_id(prog_info(fd).btf_id)
+        for line in lines:
+            text = self._function(types, line) if line.btf_id else "; " + printable(types.string(line.text).strip())
+            if text != "; ":
+                self._before.setdefault(line.slot, []).append(text)
+
+    def _function(self, types: Btf, line: CodeLine) -> str:
+        self._names[line.slot] = printable(types.name(line.btf_id))
+        return printable(types.c(line.btf_id).rstrip("; ")) + ":"
+
+    def annotated(self, line: str) -> str:
+        """A line of the dump with what stands before it, and the name of the function that it calls."""
+        slot = _SLOT.match(line)
+        if slot is None:
+            return line
+        called = _LOCAL_CALL.search(line)
+        if called:
+            name = self._names.get(int(slot[1]) + 1 + int(called[1]))
+            line = f"{line[: called.start(2)]}{name}" if name else line
+        return "\n".join([*self._before.get(int(slot[1]), ()), line])
 
 
 def _with_functions(text: str) -> str:

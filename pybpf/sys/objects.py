@@ -15,6 +15,7 @@ from pybpf.sys.fd import Fd
 
 __all__ = [
     "BtfInfo",
+    "CodeLine",
     "IterLink",
     "Kind",
     "KprobeMultiLink",
@@ -30,6 +31,7 @@ __all__ = [
     "UprobeMultiLink",
     "btf_data",
     "btf_info",
+    "code_lines",
     "ids",
     "link_info",
     "map_info",
@@ -206,7 +208,9 @@ _PROG = (
     232,
     "type:0:I id:4:I tag:8:8s jited_len:16:I xlated_len:20:I xlated_insns:32:Q load_time:40:Q uid:48:I nr_map_ids:52:I "
     "map_ids:56:Q name:64:16s gpl_compatible:84:I btf_id:128:I run_time_ns:192:Q run_cnt:200:Q recursion_misses:208:Q "
-    "verified_insns:216:I attach_btf_obj_id:220:I attach_btf_id:224:I",
+    "verified_insns:216:I attach_btf_obj_id:220:I attach_btf_id:224:I "
+    "func_info_rec_size:132:I func_info:136:Q nr_func_info:144:I nr_line_info:148:I line_info:152:Q "
+    "line_info_rec_size:172:I",
 )
 _MAP = (
     104,
@@ -348,6 +352,43 @@ def xlated(fd: Fd) -> bytes:
         again.set("xlated_insns", ctypes.addressof(code))
         again.fill(fd.fileno())
     return code.raw if again["xlated_insns"] else b""
+
+
+class CodeLine(NamedTuple):
+    """Where source text, or a function, begins in a program's instructions."""
+
+    slot: int
+    btf_id: int  #: of the function's type; 0: it is a line
+    text: int  #: where the line is in the strings of the program's BTF
+
+
+def code_lines(fd: Fd) -> list[CodeLine]:
+    """The functions and source lines of a program's :func:`xlated` instructions, by slot; empty without BTF."""
+    with explaining(f"read the source lines of {fd.what}", "obj_info"):
+        info = _Info(*_PROG)
+        info.fill(fd.fileno())
+        if info.told("line_info_rec_size") is None or not info["btf_id"]:
+            return []
+        found: list[CodeLine] = []
+        again = _Info(*_PROG)
+        rooms = {}
+        for kind in ("func_info", "line_info"):
+            count, size = info[f"nr_{kind}"], info[f"{kind}_rec_size"]
+            rooms[kind] = ctypes.create_string_buffer(count * size)
+            for field, value in ((f"nr_{kind}", count), (f"{kind}_rec_size", size)):
+                again.set(field, value)
+            again.set(kind, ctypes.addressof(rooms[kind]))
+        again.fill(fd.fileno())
+        funcs, lines = rooms["func_info"], rooms["line_info"]
+        size = again["func_info_rec_size"]
+        for at in range(0, again["nr_func_info"] * size, size):
+            slot, type_id = struct.unpack_from("=II", funcs, at)  # struct bpf_func_info
+            found.append(CodeLine(slot, type_id, 0))
+        size = again["line_info_rec_size"]
+        for at in range(0, again["nr_line_info"] * size, size):
+            slot, text = struct.unpack_from("=I4xI", lines, at)  # struct bpf_line_info
+            found.append(CodeLine(slot, 0, text))
+    return sorted(found, key=lambda line: (line.slot, not line.btf_id))
 
 
 def map_info(fd: Fd) -> MapInfo:

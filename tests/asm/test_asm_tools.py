@@ -36,8 +36,12 @@ from pybpf.asm import (
     mov,
     st,
 )  # fmt: skip
-from pybpf.sys.bpf import Attr, Cmd
+from pybpf.errors import AsmError
+from pybpf.maps import HashMap
+from pybpf.prog import Program, ProgramSpec
+from pybpf.sys.bpf import Attr, Cmd, ProgType
 from pybpf.sys.fd import Fd
+from pybpf.types import u32, u64
 from tests.asm.machine import array, load, needs
 from tests.asm.rows import make, samples
 
@@ -94,8 +98,8 @@ def _dump(number: int) -> str:
     return run.stdout
 
 
-def _without_names(text: str) -> list[str]:
-    """The instructions of a dump; of calls without what follows the target: a symbol, where bpftool knows one."""
+def _instructions(text: str) -> list[str]:
+    """The instructions of a dump; of local calls without the symbol that bpftool found for the target."""
     lines = [re.sub(r"(call pc[+-]\d+)#\S+", r"\1", line.rstrip()) for line in text.split("\n")]
     return [line for line in lines if re.match(r" *\d+: \(", line)]
 
@@ -108,8 +112,105 @@ def test_text_is_that_of_bpftool() -> None:
     with array(24) as counts, load(code, {"counts": counts.fileno()}) as program:
         number, xlated = _xlated(program)
         ours = disassemble(xlated, style="bpftool", endian=sys.byteorder)
-        assert _without_names(ours) == _without_names(_dump(number))
-        assert len(_without_names(ours)) > 500
+        theirs = _dump(number)
+    assert _instructions(ours) == _instructions(theirs)
+    assert len(_instructions(ours)) > 500
+    # what bpftool prints is taken back, with the names that it gives to what is called
+    again = assemble(theirs)
+    assert [str(insn) for insn in again] == [
+        re.sub(r"(call pc[+-]\d+)#\S+", r"\1", str(insn)) for insn in assemble(ours)
+    ]
+
+
+#: calls of helpers, of which the kernel leaves some and puts functions of its own in the place of others
+_CALLS = """
+    r6 = r1
+    call work
+    call bpf_get_smp_processor_id
+    call bpf_ktime_get_ns
+    *(u32 *)(r10 -4) = 1
+    r2 = r10
+    r2 += -4
+    r1 = map[counts]
+    call bpf_map_delete_elem
+    r0 = 0
+    exit
+work:
+    call bpf_ktime_get_ns
+    exit
+"""
+
+
+def _shown(number: int) -> str:
+    run = subprocess.run([sys.executable, "-m", "pybpf", "disasm", "--id", str(number)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.mark.root
+def test_a_dump_of_calls_is_taken_back_or_refused() -> None:
+    needs("btf_func")
+    with HashMap(u32, u64, name="counts") as counts:
+        spec = ProgramSpec(ProgType.SOCKET_FILTER, assemble(_CALLS, file="calls.s"), "shown")
+        with Program.load(spec, {"counts": counts}) as program:
+            ours = _shown(program.id)
+            texts = [ours] if _BPFTOOL is None else [ours, _dump(program.id)]
+    lines = ours.splitlines()
+    headings = [line for line in lines if line.endswith("):")]
+    assert headings == ["int shown(void *ctx):", "int work(void *ctx):"]
+    assert "; call bpf_ktime_get_ns" in lines and any(re.search(r"call pc\+\d+#work$", line) for line in lines)
+    for text in texts:
+        kept = [line for line in text.splitlines() if "delete_elem" not in line and "smp_processor" not in line]
+        for name in re.findall(r"call (\w+)#\d+", text):
+            if not name.startswith("bpf_"):
+                with pytest.raises(AsmError, match=f"{name!r} is no helper: the kernel put it in the place of one"):
+                    assemble(text)
+        # without those, every call is a helper's or a local one
+        code = assemble("\n".join(re.sub(r"^ *\d+: \(..\)|call pc.*", "", line) for line in kept))
+        calls = [str(insn) for insn in code if insn.code == 0x85]
+        assert calls.count("call bpf_ktime_get_ns#5") == 2 and not any("kernel-function" in each for each in calls)
+
+
+#: rows that newer kernels know, each as text that the verifier takes
+_NEWER = {
+    "cpu_v4": """
+        r1 = 7
+        r1 s/= 2
+        w1 s%= 3
+        r2 = (s8)r1
+        r3 = (s32)r1
+        w4 = (s16)w1
+        r1 = bswap64 r1
+        r2 = bswap16 r2
+        *(u64 *)(r10 -8) = r1
+        r3 = *(s8 *)(r10 -8)
+        r3 = *(s32 *)(r10 -8)
+        gotol pc+0
+    """,
+    "acquire_release": """
+        r1 = 7
+        *(u64 *)(r10 -8) = r1
+        r1 = load_acquire((u64 *)(r10 -8))
+        store_release((u32 *)(r10 -8), r1)
+    """,
+    "may_goto": """
+        may_goto pc+1
+        goto pc-2
+    """,
+}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("feature", _NEWER)
+def test_text_of_newer_rows_is_that_of_the_verifier(feature: str) -> None:
+    needs(feature)
+    code = assemble(_NEWER[feature] + "\nr0 = 0\nexit")
+    with Program.load(ProgramSpec(ProgType.SOCKET_FILTER, code, "newer"), log=2) as program:
+        found = dict(re.findall(r"^(\d+): \([0-9a-f]{2}\) (.*?) *(?:;.*)?$", program.log, re.MULTILINE))
+    ours = disassemble(code, style="verifier").split("\n")
+    assert [f"{code.slot(index)}: " + found[str(code.slot(index))] for index in range(len(code))] == [
+        re.sub(r" \([0-9a-f]{2}\) ", " ", line) for line in ours
+    ]
 
 
 # llvm-mc: its syntax differs from the kernel's in spaces, signs and names. LLVM 14 knows neither `%`, nor jumps by `&`,
