@@ -9,7 +9,20 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 
-__all__ = ["command_line", "error_number", "pid", "positive", "regex", "seconds", "syscall", "tid", "user", "wrong"]
+__all__ = [
+    "command_line",
+    "error_number",
+    "netns",
+    "pid",
+    "ports",
+    "positive",
+    "regex",
+    "seconds",
+    "syscall",
+    "tid",
+    "user",
+    "wrong",
+]
 
 #: the highest number that a system call could have
 _MOST_NUMBER = (1 << 31) - 1
@@ -81,6 +94,24 @@ def error_number(text: str) -> int:
     if not isinstance(number, int) or not 0 < number < 4096:
         raise argparse.ArgumentTypeError(f"no error {text!r}; write a name such as ENOENT, or its number")
     return number
+
+
+def ports(text: str) -> list[int]:
+    """Port numbers between commas: ``"80,443"``."""
+    found = [int(each) if each.isdecimal() else -1 for each in text.split(",")]
+    if not all(0 < each < 1 << 16 for each in found):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, or ports between commas: numbers from 1 to 65535")
+    return found
+
+
+def netns(text: str) -> int:
+    """A network namespace: by a process in it, by its name (``ip netns``) or by a file. Its inode number."""
+    path = f"/proc/{text}/ns/net" if text.isdecimal() else text if "/" in text else f"/run/netns/{text}"
+    try:
+        return os.stat(path).st_ino
+    except OSError as error:
+        why = f"no network namespace {text!r}: {path}: {error.strerror}"
+        raise argparse.ArgumentTypeError(f"{why}; give a process, a name, or a file") from None
 
 
 def command_line(text: str) -> list[str]:

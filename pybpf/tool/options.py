@@ -32,6 +32,10 @@ SHARED: Mapping[str, Option] = MappingProxyType({
                       help="only this control group (version 2) and those below it"),
     "container": _shared(_WHOM, "--container", metavar="NAME",
                          help="only this container, by name, id or the start of its id"),
+    "ipv4": _shared(_WHOM, "-4", "--ipv4", action="store_true", help="only IPv4"),
+    "ipv6": _shared(_WHOM, "-6", "--ipv6", action="store_true", help="only IPv6"),
+    "netns": _shared(_WHOM, "--netns", type=arguments.netns, metavar="NAMESPACE",
+                     help="only this network namespace: of a process, by name, or a file"),
     "top": _shared(_WHEN, "--top", type=arguments.positive, metavar="N", help="print the first N rows"),
     "interval": _shared(_WHEN, "-i", "--interval", type=arguments.seconds, metavar="S",
                         help="print, and start from zero, every S seconds"),
@@ -51,9 +55,9 @@ SHARED: Mapping[str, Option] = MappingProxyType({
 def shared(names: str, **settings: Any) -> tuple[Option, ...]:
     """Options that tools share, by name: ``shared("pid tid top=-T interval")``.
 
-    ``NAME=-X`` gives it the short flag -X, ``NAME=`` none. ``who`` stands for all filters, ``ends`` for all ways to
-    end, ``rows`` for the forms in which rows can be printed. A short flag that an own option of the tool wants is the
-    tool's.
+    ``NAME=-X`` gives it the short flag -X, ``NAME=`` none. ``who`` stands for all filters, ``net`` for those of
+    sockets, ``ends`` for all ways to end, ``rows`` for the forms in which rows can be printed. A short flag that an own
+    option of the tool wants is the tool's.
 
     :param settings: what is different for these options in this tool, as ``help`` or ``default``.
     """
@@ -61,7 +65,10 @@ def shared(names: str, **settings: Any) -> tuple[Option, ...]:
     return tuple(_named(word, settings) for word in words)
 
 
-_SETS = {"who": "pid follow tid uid comm cgroup container", "ends": "duration command exec", "rows": "json csv"}
+_SETS = {
+    "net": "ipv4 ipv6 netns", "who": "pid follow tid uid comm cgroup container", "ends": "duration command exec",
+    "rows": "json csv",
+}  # fmt: skip
 
 
 def _named(word: str, settings: Mapping[str, Any]) -> Option:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import ipaddress
 from typing import TYPE_CHECKING, Any
 
 from pybpf.lang.builtins.builtin import builtin, meant_for_probes
@@ -12,6 +11,8 @@ from pybpf.lang.values.memory import Ref, Written, name_of
 from pybpf.types import Struct, array_of, sizeof, u8, u32
 
 if TYPE_CHECKING:
+    import ipaddress
+
     from pybpf.compiler.ir import Operand
     from pybpf.lang.front.gen import Gen
     from pybpf.lang.values.val import Val
@@ -42,10 +43,16 @@ class IpAddress(Struct):
         size = {version: size for size, version in _VERSIONS.items()}.get(self.version)
         if size is None:
             raise ValueError(f"there is no IP address of version {self.version}")
-        return ipaddress.ip_address(self.packed[:size])
+        from ipaddress import ip_address
+
+        return ip_address(self.packed[:size])
 
     def __str__(self) -> str:
-        return str(self.address) if self.version else ""
+        if not self.version:
+            return ""
+        from socket import AF_INET, AF_INET6, inet_ntop  # which writes ::ffff:127.0.0.1 as people do, ipaddress may not
+
+        return inet_ntop(AF_INET, self.packed[:4]) if self.version == 4 else inet_ntop(AF_INET6, self.packed)
 
     def __format__(self, spec: str) -> str:
         return format(str(self), spec)

@@ -1,0 +1,107 @@
+"""Processes in network namespaces of their own, which do what a test tells them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tests.programs.cases import Running
+
+__all__ = ["Host", "talk", "wait_until_attached"]
+
+# Runs the Python that comes as JSON strings, a line each; `result` is sent back.
+AGENT = r"""
+import fcntl, json, os, socket, struct, sys, time
+AF_INET, AF_INET6 = socket.AF_INET, socket.AF_INET6
+lo = struct.pack("16sH14x", b"lo", 0)
+with socket.socket() as s:
+    flags = struct.unpack_from("H", fcntl.ioctl(s, 0x8913, lo), 16)[0]
+    if not flags & 1:
+        fcntl.ioctl(s, 0x8914, struct.pack("16sH14x", b"lo", flags | 1))
+scope = dict(globals())
+print("ready", flush=True)
+for line in sys.stdin:
+    scope["result"] = None
+    exec(json.loads(line), scope)
+    print(json.dumps(scope["result"]), flush=True)
+"""
+
+
+class Host:
+    """A process in a new network namespace, with its loopback up; or in that of another host.
+
+    :param beside: a host whose namespace it shares.
+    """
+
+    def __init__(self, beside: Host | None = None) -> None:
+        into = ["unshare", "-n"] if beside is None else ["nsenter", "-t", str(beside.pid), "-n"]
+        words = [*into, sys.executable, "-u", "-c", AGENT]
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pid = self.process.pid
+        self._expect("ready\n")
+        self.comm = Path(f"/proc/{self.pid}/comm").read_text().strip()
+
+    def _expect(self, line: str) -> None:
+        assert self.process.stdout
+        found = self.process.stdout.readline()
+        assert found == line, found
+
+    def do(self, code: str) -> Any:
+        """Run some Python in it; returns what that assigns to ``result``."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps(code) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def listen(self, address: str, port: int) -> None:
+        """Make it a server; ``accept`` and ``connect`` leave ``c`` and ``s`` in its scope."""
+        self.do(f"l = socket.socket(AF_INET6 if ':' in {address!r} else AF_INET)\n"
+                "l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
+                f"l.bind(({address!r}, {port})); l.listen()")  # fmt: skip
+
+    def connect(self, address: str, port: int, name: str = "c") -> int:
+        """Connect; the local port."""
+        found = self.do(
+            f"{name} = socket.socket(AF_INET6 if ':' in {address!r} else AF_INET)\n{name}.settimeout(20)\n"
+            f"{name}.connect(({address!r}, {port}))\nresult = {name}.getsockname()[1]"
+        )
+        assert isinstance(found, int)
+        return found
+
+    def accept(self, name: str = "s") -> None:
+        self.do(f"{name} = l.accept()[0]\n{name}.settimeout(20)")
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with suppress(BrokenPipeError):
+            self.process.communicate(timeout=60)
+
+
+def talk(server: Host, client: Host, address: str = "127.0.0.1", port: int = 5000, first: str = "client") -> int:
+    """A connection over which 5000 bytes go to the server and 3000 come back; ``first`` ends it. The client's port."""
+    server.listen(address, port)
+    source = client.connect(address, port)
+    server.accept()
+    client.do("c.sendall(b'x' * 5000)")
+    server.do("n = 0\nwhile n < 5000: n += len(s.recv(9000))\ns.sendall(b'y' * 3000)")
+    client.do("n = 0\nwhile n < 3000: n += len(c.recv(9000))")
+    ends = [client, server] if first == "client" else [server, client]
+    for host in ends:
+        host.do("x = c if 'c' in globals() else s\nx.shutdown(1)")
+    for host in ends:
+        host.do("x.recv(1); x.close()")
+    return source
+
+
+def wait_until_attached(tool: Running) -> None:
+    """Of a tool that prints no header: it says on stderr what it is attached to."""
+    assert tool.process.stderr
+    for line in tool.process.stderr:
+        if "attached to" in line:
+            return
