@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pybpf.lang import IpAddress, cast, comm, current_task, ntoh16, ntop, pid, uid
+from pybpf.lang import IpAddress, cast, comm, current_task, ntoh16, ntop, pid, tid, uid
 from pybpf.tool.columns import Column
 from pybpf.tool.places import FirstOf
 from pybpf.tool.syscalls import SyscallProbes
@@ -23,10 +23,13 @@ else:
 
 __all__ = [
     "ACCEPTS",
+    "AF_INET",
+    "AF_INET6",
     "STATES",
     "Endpoints",
     "Owner",
     "Owners",
+    "SocketCalls",
     "SocketFilter",
     "chooses_processes",
     "endpoint",
@@ -65,29 +68,29 @@ class SocketFilter:
 
     :param lports: local ports; none: all of them.
     :param rports: ports of the other end.
-    :ivar passes: for probes: ``if not wanted.passes(sk): return``, of a ``struct sock``: family, namespace, TCP.
+    :ivar inside: for probes, of a ``struct sock``: whether it is in the namespace.
+    :ivar passes: likewise: family, namespace, and TCP. ``if not wanted.passes(sk): return``.
     :ivar port_passes: likewise, by local and remote port, which a socket does not have from its beginning.
     """
 
     def __init__(
-        self, options: argparse.Namespace, lports: Sequence[int] | None = None, rports: Sequence[int] | None = None,
-        protocol: int = IPPROTO_TCP,
-    ) -> None:  # fmt: skip
+        self, options: argparse.Namespace, lports: Sequence[int] | None = None, rports: Sequence[int] | None = None
+    ) -> None:
         netns: int | None = options.netns
         chosen = [number for number, asked in ((AF_INET, options.ipv4), (AF_INET6, options.ipv6)) if asked]
         families = tuple(chosen or (AF_INET, AF_INET6))
         local, remote = tuple(lports or ()), tuple(rports or ())
 
+        def inside(sk: Any) -> bool:
+            return netns is None or bool(sk.__sk_common.skc_net.net.ns.inum == netns)
+
         def passes(sk: Any) -> bool:
-            return (
-                sk.__sk_common.skc_family in families
-                and sk.sk_protocol == protocol
-                and (netns is None or sk.__sk_common.skc_net.net.ns.inum == netns)
-            )
+            return sk.__sk_common.skc_family in families and sk.sk_protocol == IPPROTO_TCP and inside(sk)
 
         def port_passes(lport: int, rport: int) -> bool:
             return (not local or lport in local) and (not remote or rport in remote)
 
+        self.inside: Callable[[Any], bool] = inside
         self.passes: Callable[[Any], bool] = passes
         self.port_passes: Callable[[int, int], bool] = port_passes
 
@@ -162,6 +165,46 @@ def chooses_processes(run: Run) -> bool:
     """Whether the options say which processes are wanted."""
     given = ("pid", "tid", "uid", "comm", "cgroup", "container", "ppid")
     return run.child.pid is not None or any(getattr(run.options, name, None) is not None for name in given)
+
+
+class SocketCalls(FirstOf):
+    """A function of the kernel that is given a socket first, seen at its return.
+
+    :param function: its name; its first parameter is ``struct sock *sk``.
+    :param others: where else the same can be seen, for kernels that do not let their functions be traced.
+    """
+
+    def __init__(self, function: str, *others: str, what: str = "", optional: bool = False) -> None:
+        super().__init__(f"fexit:{function}", f"kretprobe:{function}", *others, what=what, optional=optional)
+        self.function = function
+
+    def returns(self, tracer: Tracer, done: Callable[[Any, Any], object]) -> bool:
+        """Call ``done(sk, ret)`` in the kernel; returns whether the function can be traced, if not nothing is attached.
+
+        :raises UnsupportedError: as :meth:`choose`, if it is not optional.
+        """
+        found = self.find() if self.optional else self.choose()
+        if found not in self.places[:2]:
+            return False
+        begun = tracer.hash(u32, u64)
+
+        @self.on(tracer, "fexit")
+        def leaves(sk: Any, ret: Any) -> None:
+            done(sk, ret)
+
+        if found == self.places[1]:
+
+            @tracer.kprobe(self.function)
+            def enters(sk: Any) -> None:
+                begun[tid()] = u64(sk)
+
+        @self.on(tracer, "kretprobe")
+        def returned(ret: Any) -> None:
+            address = begun.pop(tid())
+            if address is not None:
+                done(cast("struct sock", address), ret)
+
+        return True
 
 
 class Owner(Struct):

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.programs.cases import Running
 
-__all__ = ["Host", "talk", "wait_until_attached"]
+__all__ = ["ADDRESSES", "NAME_SERVER", "Host", "talk", "wait_until_attached"]
 
 # Runs the Python that comes as JSON strings, a line each; `result` is sent back.
 AGENT = r"""
@@ -31,6 +31,47 @@ for line in sys.stdin:
 """
 
 
+#: What the name server of a host answers: name -> addresses, before them an alias. Other names do not exist.
+ADDRESSES = {
+    "one.example": ["127.0.0.1"], "two.example": ["127.0.0.2", "::1"], "alias.example": ["real.example", "127.0.0.3"],
+}  # fmt: skip
+
+# A name server at 127.0.0.1, and a resolver that asks it alone.
+NAME_SERVER = r"""
+import subprocess, tempfile, threading
+if os.path.exists("/etc/resolv.conf"):
+    with tempfile.NamedTemporaryFile() as empty:
+        subprocess.run(["mount", "--bind", empty.name, "/etc/resolv.conf"], check=True)
+
+def label(name):
+    return b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
+
+def answer(kind, text):
+    if not (":" in text or text[0].isdigit()):
+        return 5, label(text)
+    return (28, socket.inet_pton(AF_INET6, text)) if ":" in text else (1, socket.inet_pton(AF_INET, text))
+
+def serve(s):
+    while True:
+        data, who = s.recvfrom(2000)
+        end, name = 12, []
+        while data[end]:
+            name.append(data[end + 1 : end + 1 + data[end]].decode())
+            end += 1 + data[end]
+        kind, = struct.unpack_from(">H", data, end + 1)
+        known = addresses.get(".".join(name))
+        records = [answer(kind, each) for each in known or ()]
+        records = [each for each in records if each[0] in (5, kind)]
+        head = data[:2] + struct.pack(">HHHHH", 0x8180 if known else 0x8183, 1, len(records), 0, 0)
+        body = b"".join(b"\xc0\x0c" + struct.pack(">HHIH", t, 1, 60, len(d)) + d for t, d in records)
+        s.sendto(head + data[12 : end + 5] + body, who)
+
+names = socket.socket(AF_INET, socket.SOCK_DGRAM)
+names.bind(("127.0.0.1", 53))
+threading.Thread(target=serve, args=(names,), daemon=True).start()
+"""
+
+
 class Host:
     """A process in a new network namespace, with its loopback up; or in that of another host.
 
@@ -38,7 +79,7 @@ class Host:
     """
 
     def __init__(self, beside: Host | None = None) -> None:
-        into = ["unshare", "-n"] if beside is None else ["nsenter", "-t", str(beside.pid), "-n"]
+        into = ["unshare", "-n", "-m"] if beside is None else ["nsenter", "-t", str(beside.pid), "-n", "-m"]
         words = [*into, sys.executable, "-u", "-c", AGENT]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.pid = self.process.pid
@@ -56,6 +97,10 @@ class Host:
         self.process.stdin.write(json.dumps(code) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
+
+    def serve_names(self) -> None:
+        """Be the name server of the namespace, for this process's own resolver too."""
+        self.do(f"addresses = {ADDRESSES!r}\n{NAME_SERVER}")
 
     def listen(self, address: str, port: int) -> None:
         """Make it a server; ``accept`` and ``connect`` leave ``c`` and ``s`` in its scope."""
