@@ -231,7 +231,7 @@ def test_without_its_probes_it_says_so(tool: Tool, monkeypatch: pytest.MonkeyPat
 @pytest.mark.root
 @of_a_process
 def test_verbose_says_what_was_attached(tool: Tool, quiet: int) -> None:
-    found = run(tool.name, *arguments(tool, quiet), "-d", "0.1", "--verbose")
+    found = run(tool.name, *arguments(tool, quiet), "--duration", "0.1", "--verbose")
     assert found.returncode == 0 and f"{tool.name}: attached to " in found.stderr
 
 
@@ -299,7 +299,7 @@ def test_a_closed_pipe_ends_it_quietly(tool: Tool, quiet: int) -> None:
 def test_json_is_json(tool: Tool, quiet: int) -> None:
     if not has(tool, "json"):
         pytest.skip("has no JSON")
-    found = run(tool.name, *arguments(tool, quiet), "-d", "0.1", "--json")
+    found = run(tool.name, *arguments(tool, quiet), "--duration", "0.1", "--json")
     assert found.returncode == 0, found.stderr
     for line in found.stdout.splitlines():
         assert isinstance(json.loads(line), dict)
