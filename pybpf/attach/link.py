@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Protocol, TypeVar, Union
 
@@ -28,6 +29,10 @@ __all__ = ["AnyLink", "Closeable", "Link", "MultiLink"]
 
 
 L = TypeVar("L", bound="Link")
+
+
+#: links; fewer are closed faster than a thread is worth
+_WORTH_A_THREAD = 4
 
 
 class Closeable(Protocol):
@@ -64,6 +69,35 @@ def _close_all(things: Sequence[Closeable]) -> None:
     with ExitStack() as stack:
         for thing in things:
             stack.callback(thing.close)
+
+
+def _close_at_once(things: Sequence[Closeable]) -> None:
+    """Close all in some threads, in any order, whatever happens to the others; then the first error is raised.
+
+    The kernel waits when it detaches a perf event, some 70 ms each time, and in part does so for several together: two
+    threads take half of the time of one, and more threads not less.
+    """
+    left, errors = list(things), []
+
+    def work() -> None:
+        while left:
+            try:
+                thing = left.pop()
+            except IndexError:  # another thread took the last one
+                return
+            try:
+                thing.close()
+            except BaseException as error:
+                errors.append(error)
+
+    helper = threading.Thread(target=work)
+    with suppress(RuntimeError):  # no more threads: it takes longer
+        helper.start()
+    work()
+    if helper.ident is not None:
+        helper.join()
+    if errors:
+        raise errors[0]
 
 
 class Link:
@@ -246,7 +280,10 @@ class MultiLink:
         """Detach all; a second call does nothing."""
         self._closed = True
         owned, self._owned = self._owned, []
-        _close_all(owned)
+        with ExitStack() as behind:
+            behind.callback(_close_all, owned)
+            if len(self.links) >= _WORTH_A_THREAD:
+                _close_at_once(self.links)
 
     @property
     def missed(self) -> int | None:

@@ -39,6 +39,7 @@ class Target:
     :param types: gives the kernel's type information, or ``None`` when it has none.
     :param module_types: gives the types of a module, which extend the kernel's, or ``None`` when it has none.
     :param tracepoint_fields: gives the fields of the record of tracepoint ``"system:event"``.
+    :param tracepoints: gives the names of all tracepoints that are known, for patterns.
     :raises NotFoundError: (from ``has`` and ``tracepoint_fields``) there is no such feature or tracepoint.
     :raises PermissionDenied, KernelError: (from ``has`` and ``has_helper`` of the running kernel) it may not be asked:
         "not allowed" is never taken for "has it not", which would silently choose the code for older kernels.
@@ -50,6 +51,7 @@ class Target:
     types: Callable[[], Btf | None] = field(default=lambda: None)
     module_types: Callable[[str], Btf | None] = field(default=lambda name: None)
     tracepoint_fields: Callable[[str], list[TracepointField]] | None = None
+    tracepoints: Callable[[], list[str]] = list
 
     @staticmethod
     def host() -> Target:
@@ -66,6 +68,7 @@ class Target:
             _host_types,
             _host_module_types,
             cache(_host_fields),
+            cache(_host_tracepoints),
         )
 
     @staticmethod
@@ -111,7 +114,10 @@ class Target:
 
         known = _read_types(types) if isinstance(types, str) else types
         arch = arch_named(arch_name) if arch_name else host_arch()
-        return Target(arch, has, has_helper, lambda: known, tracepoint_fields=described_fields)
+        return Target(
+            arch, has, has_helper, lambda: known, tracepoint_fields=described_fields,
+            tracepoints=lambda: list(fields or ()),
+        )  # fmt: skip
 
 
 def _version(text: str) -> _Version:
@@ -175,6 +181,12 @@ def _host_fields(name: str) -> list[TracepointField]:
     from pybpf.attach import tracepoint_fields
 
     return tracepoint_fields(name)
+
+
+def _host_tracepoints() -> list[str]:
+    from pybpf.attach.listing import list_probes
+
+    return [probe.name for probe in list_probes("tracepoint:*")]
 
 
 def _read_types(path: str) -> Btf:

@@ -33,6 +33,7 @@ from tests.attach.targets import (
     native_program,
     waiting,
 )
+from tests.symbols.elfmaker import BASE, CODE, Elf, Sym
 from tests.sys.child import NOBODY, run
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("uprobe")]
@@ -520,3 +521,18 @@ def test_what_pid_means_to_multi_links() -> None:
     release = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
     if release >= (6, 10):
         assert _pid_is_process()
+
+
+def test_names_with_wildcards_in_them_mean_themselves(tmp_path: Path) -> None:
+    """Those of Go: methods of pointers, and generic functions. Where there is none of that name it is a pattern."""
+    names = ["main.(*T).Run", "main.(xT).Run", "main.Map[go.shape.int]", "main.Mapg"]
+    symbols = [Sym(name, BASE + CODE + 8 * index, 8) for index, name in enumerate(names)]
+    path = Elf(symbols=symbols).write(tmp_path / "program")
+
+    def found(name: str) -> list[str]:
+        return [place.name.partition("program:")[2] for place in find_places(path, [name])[0]]
+
+    assert found("main.(*T).Run") == ["main.(*T).Run"]
+    assert found("main.Map[go.shape.int]") == ["main.Map[go.shape.int]"]
+    assert found("main.(?T).Run") == names[:2]
+    assert found("main.Map[go]") == ["main.Mapg"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from errno import EINVAL, EMFILE, ENFILE, ENOMEM, ENOSPC
 
@@ -53,6 +54,28 @@ def test_every_thing_is_closed_whatever_fails() -> None:
     assert one.closed and two.closed and multi.closed
     assert record == ["b", "a", "c"]
     multi.close()
+
+
+def test_many_links_are_closed_by_two_threads_whatever_fails() -> None:
+    record: list[str] = []
+    threads: set[int] = set()
+    both = threading.Barrier(2, timeout=10)
+
+    class Meeting(Thing):
+        def close(self) -> None:
+            threads.add(threading.get_ident())
+            super().close()
+            both.wait()
+
+    links = [bare(str(number), [Meeting(str(number), record)]) for number in range(20)]
+    links[7].own(Thing("fails", record, ValueError("fails")))
+    multi = MultiLink(links, "all", owned=[Thing("program", record)])
+    with pytest.raises(ValueError, match="fails"):
+        multi.close()
+    assert len(threads) == 2 and all(link.closed for link in links)
+    assert sorted(record[:-1]) == sorted([*map(str, range(20)), "fails"]) and record[-1] == "program"
+    multi.close()
+    assert len(record) == 22
 
 
 def test_closed_link_is_refused() -> None:

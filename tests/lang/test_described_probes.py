@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from pybpf import Tracer
 from pybpf.compiler.pipeline import compile_unit
+from pybpf.compiler.target import Target
 from pybpf.compiler.text import format_unit
 from pybpf.errors import CompileError
 from pybpf.lang import (
@@ -430,3 +432,35 @@ def test_without_types() -> None:
 def test_no_such_kind() -> None:
     with pytest.raises(KeyError):
         Probe("kprob", "f").row  # noqa: B018
+
+
+def test_patterns_mean_the_tracepoints_of_the_target() -> None:
+    """Those of which the description has the format, wherever it is compiled."""
+    head = "format:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n"
+    both = "\tfield:int shared;\toffset:8;\tsize:4;\tsigned:1;\n"
+    fields = {
+        "made:up_one": head + both,
+        "made:up_two": head + both + "\tfield:int own;\toffset:12;\tsize:4;\tsigned:1;\n",
+        "made:other": head,
+    }
+    target = Target.described("6.1", fields=fields)
+    tracer = Tracer()
+    seen = tracer.sum()
+
+    @tracer.tracepoint("made:up_*")
+    def on_event(args: Any) -> None:
+        seen.add(args.shared)
+
+    (built,) = tracer.compile(target)
+    assert any("(r1 +8)" in str(insn) or "+8)" in str(insn) for insn in built.compiled.spec.code.insns)
+
+    other = Tracer()
+
+    @other.tracepoint("made:*")
+    def on_other(args: Any) -> None:
+        seen.add(args.shared)
+
+    with pytest.raises(CompileError, match="all tracepoints of made:\\* have the same field 'shared': made:other does"):
+        other.compile(target)
+    with pytest.raises(CompileError, match="no tracepoint matches 'made:up_\\*'"):
+        tracer.compile(Target.described("6.1"))

@@ -239,5 +239,6 @@ def test_fields_that_not_all_tracepoints_have() -> None:
         "syscalls:sys_enter_getsid does not; all have __syscall_nr"
     )
     assert refused("syscalls:nothing_*", lambda args: args.fd) == (
-        "no tracepoint matches 'syscalls:nothing_*'; 'pybpf list' shows which there are"
+        "no tracepoint matches 'syscalls:nothing_*'; 'pybpf list' shows which there are; those of a described kernel "
+        "are given as fields="
     )

@@ -91,7 +91,9 @@ def find_places(
     with ElfFile(found.path, found.name) as elf:
         for index, name in enumerate(names):
             try:
-                functions = elf.functions(name) if is_pattern(name) else [elf.function(name)]
+                # names of Go have wildcards in them: main.(*T).Method, main.Map[go.shape.int]
+                pattern = is_pattern(name) and not elf.symbols_named(name)
+                functions = elf.functions(name) if pattern else [elf.function(name)]
                 if not functions:
                     raise NotFoundError(f"no function of {elf.name} matches {show(name)}")
                 for function in functions:

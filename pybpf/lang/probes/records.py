@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from pybpf.attach.fields import TracepointField
     from pybpf.btf import Btf
+    from pybpf.compiler.target import Target
     from pybpf.lang.front.gen import Gen
 
 __all__ = ["DYNAMIC", "SYSCALLS", "Fields", "SharedFields", "field_shape", "tracepoints_named"]
@@ -170,7 +172,7 @@ class SharedFields(Fields):
     def of_all(gen: Gen, title: str, names: str | Sequence[str], at: ast.AST) -> SharedFields:
         """The record that is the program's context. :raises CompileError: a tracepoint is not known."""
         try:
-            found = tracepoints_named(names)
+            found = tracepoints_named(names, gen.target)
         except BpfError as error:
             gen.fail(at, str(error))
         shared: dict[str, TracepointField] = {}
@@ -193,8 +195,8 @@ class SharedFields(Fields):
         return super().attr(gen, name, at)
 
 
-def tracepoints_named(names: str | Sequence[str]) -> list[str]:
-    """The tracepoints of the running kernel that patterns match; names without wildcards as they are.
+def tracepoints_named(names: str | Sequence[str], target: Target) -> list[str]:
+    """The tracepoints of a target that patterns match; names without wildcards as they are.
 
     :raises NotFoundError: nothing matches a pattern.
     """
@@ -203,10 +205,9 @@ def tracepoints_named(names: str | Sequence[str]) -> list[str]:
         if not is_pattern(pattern):
             found[pattern] = None
             continue
-        from pybpf.attach.listing import list_probes  # only here: few probes have patterns
-
-        matching = [probe.name for probe in list_probes(f"tracepoint:{pattern}")]
+        matching = [name for name in target.tracepoints() if fnmatchcase(name, pattern)]
         if not matching:
-            raise NotFoundError(f"no tracepoint matches {pattern!r}; 'pybpf list' shows which there are")
+            advice = "'pybpf list' shows which there are; those of a described kernel are given as fields="
+            raise NotFoundError(f"no tracepoint matches {pattern!r}; {advice}")
         found.update(dict.fromkeys(matching))
     return list(found)
