@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pybpf.btf.btf import Btf
     from pybpf.btf.function import Function
     from pybpf.btf.info import FUNC_INFO_SIZE, LINE_INFO_SIZE, FuncInfo, LineInfo, pack_func_info, pack_line_info
-    from pybpf.btf.kernel import BtfInfo, btf_info, load_btf, module_fd
+    from pybpf.btf.kernel import BtfInfo, btf_info, load_btf, load_btf_where_taken, module_fd
     from pybpf.btf.kinds import Encoding, Kind, Linkage
     from pybpf.btf.member import BitLoad, Hop, Member
     from pybpf.btf.view import EnumValue, View
@@ -33,6 +33,7 @@ __all__ = [
     "View",
     "btf_info",
     "load_btf",
+    "load_btf_where_taken",
     "module_fd",
     "pack_func_info",
     "pack_line_info",
@@ -44,7 +45,7 @@ __getattr__ = lazy_names(
         "btf": "Btf",
         "function": "Function",
         "info": "FUNC_INFO_SIZE LINE_INFO_SIZE FuncInfo LineInfo pack_func_info pack_line_info",
-        "kernel": "BtfInfo btf_info load_btf module_fd",
+        "kernel": "BtfInfo btf_info load_btf load_btf_where_taken module_fd",
         "kinds": "Encoding Kind Linkage",
         "member": "BitLoad Hop Member",
         "view": "EnumValue View",

@@ -20,7 +20,7 @@ __all__ = [
     "BtfInfo",
     "btf_data",
     "btf_info",
-    "load_btf",
+    "load_btf", "load_btf_where_taken",
     "module_data",
     "module_fd",
     "modules",
@@ -163,6 +163,25 @@ def load_btf(data: bytes) -> Fd:
     if not log:
         raise explain(action, refused, "btf_load")
     raise KernelError(action, refused.errno or 0, f"the kernel's log ends with {log!r}")
+
+
+def load_btf_where_taken(data: bytes, feature: str) -> Fd | None:
+    """:func:`load_btf`; None where the kernel takes no such BTF, or does not let this process load any.
+
+    :param feature: of :mod:`pybpf.sys.features`, that the blob needs: ``"btf"`` or ``"btf_func"``.
+    :raises KernelError: it is refused for another reason, such as a limit of the process.
+    """
+    try:
+        return load_btf(data)
+    except KernelError as error:
+        if error.errno in (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.E2BIG):  # E2BIG: 16 MiB is the most
+            return None
+        if error.errno == errno.EINVAL:
+            from pybpf.sys.features import Support, probe  # only a failure needs all that it loads
+
+            if probe(feature).support is not Support.YES:
+                return None
+        raise
 
 
 def _load_log(data: bytes) -> str:

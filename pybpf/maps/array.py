@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from pybpf.errors import KernelError
@@ -76,10 +76,9 @@ class IndexedMap(Indexed, DictMap):
     def _no_element(self, key: Any) -> Exception:
         return IndexError(f"{self.spec} has elements 0 to {self.max_entries - 1}, not {key!r}")
 
-    def _failed(self, action: str, number: int) -> Exception:
-        if number == errno.EINVAL:
-            return KernelError(f"{action} {self.spec}", number, "its elements are always there", "store zero instead")
-        return super()._failed(action, number)
+    _causes: ClassVar[Mapping[int, tuple[str, str]]] = {
+        errno.EINVAL: ("its elements are always there", "store zero instead")
+    }
 
 
 class Array(IndexedMap):

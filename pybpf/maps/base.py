@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
@@ -38,6 +39,8 @@ class Map:
     map_type: ClassVar[MapType]
     #: advice when an element does not fit
     _when_full: ClassVar[str] = "raise max_entries"
+    #: errno of an operation on an element -> what it means for maps of this class, and advice
+    _causes: ClassVar[Mapping[int, tuple[str, str]]] = {}
     spec: MapSpec
     fd: Fd
 
@@ -174,4 +177,6 @@ class Map:
         action = f"{action} {self.spec}"
         if number == errno.E2BIG:
             return KernelError(action, number, f"the map is full (max_entries {self.max_entries})", self._when_full)
+        if number in self._causes:
+            return KernelError(action, number, *self._causes[number])
         return explain(action, OSError(number, os.strerror(number)), "map_elem")

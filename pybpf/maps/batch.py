@@ -11,7 +11,17 @@ from typing import Union
 from pybpf.sys.bpf import Attr, Cmd, bpf_raw
 from pybpf.sys.fd import Fd
 
-__all__ = ["CHUNK", "BatchError", "BatchInterrupted", "KeyCursor", "Run", "batched", "store_batch", "walk"]
+__all__ = [
+    "CHUNK",
+    "BatchError",
+    "BatchInterrupted",
+    "KeyCursor",
+    "Run",
+    "batched",
+    "delete_batch",
+    "store_batch",
+    "walk",
+]
 
 _Raw = Union[bytes, "memoryview[int]"]
 #: keys and values, each one after the other as raw bytes
@@ -164,7 +174,16 @@ class BatchError(OSError):
 
 def store_batch(fd: Fd, keys: bytes, values: bytes, count: int) -> None:
     """UPDATE_BATCH: write ``count`` elements. :raises BatchError: the kernel refused one, or all."""
-    attr = Attr(Cmd.MAP_UPDATE_BATCH, map_fd=fd.fileno(), keys=keys, values=values, count=count)
+    _call(Attr(Cmd.MAP_UPDATE_BATCH, map_fd=fd.fileno(), keys=keys, values=values, count=count))
+
+
+def delete_batch(fd: Fd, keys: bytes, count: int) -> None:
+    """DELETE_BATCH: delete the elements under ``count`` keys. :raises BatchError: there is none, or all are refused."""
+    _call(Attr(Cmd.MAP_DELETE_BATCH, map_fd=fd.fileno(), keys=keys, count=count))
+
+
+def _call(attr: Attr) -> None:
+    count = attr["count"]
     try:
         attr.call()
     except OSError as error:

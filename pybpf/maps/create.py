@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from pybpf.errors import BpfError
+from pybpf.errors import BtfError
 from pybpf.maps.spec import NAME_SIZE, MapSpec
 from pybpf.sys.bpf import Cmd, MapFlags, MapType
 from pybpf.sys.explain import explaining
@@ -45,10 +45,12 @@ def create(spec: MapSpec) -> Fd:
         if spec.type in _MUST_BE_TYPED:
             fields.update(_types(spec, stack))
         elif spec.type in _TYPED:
+            types = _types_where_taken(spec, stack)
             try:
-                return Fd(bpf_charged(Cmd.MAP_CREATE, **fields, **_types(spec, stack)), str(spec))
-            except (BpfError, OSError):
-                pass  # without them, whatever the reason: if it was another one, it comes again
+                if types:
+                    return Fd(bpf_charged(Cmd.MAP_CREATE, **fields, **types), str(spec))
+            except OSError:
+                pass  # older kernels take them of fewer map types; if it was for another reason, that comes again
         with explaining(f"create {spec}", "map_create"):
             return Fd(bpf_charged(Cmd.MAP_CREATE, **fields), str(spec))
 
@@ -76,4 +78,20 @@ def _types(spec: MapSpec, stack: ExitStack) -> dict[str, int]:
     builder = BtfBuilder()
     key, value = builder.add(spec.key), builder.add(spec.value)
     fd = stack.enter_context(load_btf(builder.bytes()))
+    return {"btf_fd": fd.fileno(), "btf_key_type_id": key, "btf_value_type_id": value}
+
+
+def _types_where_taken(spec: MapSpec, stack: ExitStack) -> dict[str, int]:
+    """As :func:`_types`; empty where there is no BTF of them: the kernel takes none, or names are no C identifiers."""
+    from pybpf.btf import BtfBuilder, load_btf_where_taken
+
+    builder = BtfBuilder()
+    try:
+        key, value = builder.add(spec.key), builder.add(spec.value)
+    except BtfError:
+        return {}
+    fd = load_btf_where_taken(builder.bytes(), "btf")
+    if fd is None:
+        return {}
+    stack.enter_context(fd)
     return {"btf_fd": fd.fileno(), "btf_key_type_id": key, "btf_value_type_id": value}

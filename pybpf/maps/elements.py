@@ -125,6 +125,9 @@ class KeyedMap(ElementMap):
     :raises KernelError: (by everything) the kernel refuses, for example because the map is full.
     """
 
+    #: Not by Python's protocol of sequences, which would look up 0, 1, 2, ...
+    __iter__: Any = None
+
     def __getitem__(self, key: Any) -> Any:
         value = self._find(key)
         if value is MISSING:

@@ -7,7 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, Union
 
-from pybpf.maps.batch import CHUNK, BatchError, BatchInterrupted, KeyCursor, Run, batched, store_batch, walk
+from pybpf.maps.batch import (
+    CHUNK,
+    BatchError,
+    BatchInterrupted,
+    KeyCursor,
+    Run,
+    batched,
+    delete_batch,
+    store_batch,
+    walk,
+)
 from pybpf.maps.elements import MISSING, UNSUPPORTED, KeyedMap
 from pybpf.maps.spec import MapSpec
 from pybpf.sys.bpf import Cmd
@@ -89,7 +99,8 @@ class DictMap(KeyedMap):
     def update(self, *others: Pairs) -> None:
         """Store the items of mappings, or pairs of key and value.
 
-        What came before an item that fails is stored.
+        Items go to the kernel in chunks of a megabyte. When one does not fit its type, the chunks before its own are
+        stored; when the kernel refuses one, so are all items before it.
         """
         for other in others:
             pairs: Any = iter(other.items() if isinstance(other, (Mapping, DictMap)) else other)
@@ -98,6 +109,14 @@ class DictMap(KeyedMap):
             while chunk:
                 self._update(chunk)
                 chunk = list(islice(pairs, most))
+
+    def discard(self, keys: Iterable[Any]) -> int:
+        """Delete the elements under many keys (in batches since Linux 5.6); says how many there were."""
+        wanted = iter(keys)
+        deleted = 0
+        while chunk := list(islice(wanted, max(CHUNK // self._keys.size, 1))):
+            deleted += self._discard(chunk)
+        return deleted
 
     def clear(self) -> None:
         """Delete all elements."""
@@ -163,3 +182,27 @@ class DictMap(KeyedMap):
                 return
         for key, value in pairs:
             self[key] = value
+
+    def _discard(self, keys: list[Any]) -> int:
+        """Delete one chunk of keys, going on behind each that there is no element under."""
+        cmd, width, start, deleted = Cmd.MAP_DELETE_BATCH, self._keys.size, 0, 0
+        packed = self._keys.pack_run(keys)
+        while start < len(keys) and self._batches.get(cmd, True):
+            try:
+                delete_batch(self.fd, packed[start * width :], len(keys) - start)
+                self._batches[cmd] = True
+                return deleted + len(keys) - start
+            except BatchError as error:
+                if error.errno == errno.ENOENT and error.done is not None:
+                    self._batches[cmd] = True
+                    deleted, start = deleted + error.done, start + error.done + 1
+                elif error.errno in UNSUPPORTED and not self._batches.get(cmd):
+                    self._batches[cmd] = False
+                else:
+                    raise self._failed(f"delete {len(keys)} elements from", error.errno or 0) from None
+        for key in keys[start:]:
+            result = self._remove(key)
+            if result < 0 and result != -errno.ENOENT:
+                raise self._failed(f"delete {key!r} from", -result)
+            deleted += result == 0
+        return deleted

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pybpf.maps.array import Indexed
@@ -22,6 +24,15 @@ class _Outer(DictMap):
     Storing a map keeps its kernel object alive as long as it is in there; the Python object may be closed. Reading
     (``m[k]``, ``items()``, ...) gives the ids of the inner maps, as the kernel does; :meth:`inner` opens one.
     """
+
+    _causes: ClassVar[Mapping[int, tuple[str, str]]] = {
+        errno.EINVAL: (
+            "what is stored is no map, or its type, flags, or sizes of keys and values (of arrays also max_entries) "
+            "are not those that inner maps were declared to have",
+            "create it from the map's spec.inner",
+        ),
+        errno.EBADF: ("what is stored is no open descriptor", "store maps"),
+    }
 
     def _value_codec(self) -> Codec:
         return FdCodec()

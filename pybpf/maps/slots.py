@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -37,6 +39,14 @@ class ProgArray(_Slots, DictMap):
     """
 
     map_type: ClassVar[MapType] = MapType.PROG_ARRAY
+    _causes: ClassVar[Mapping[int, tuple[str, str]]] = {
+        errno.EINVAL: (
+            "what is stored is no program, or one that differs from the others of this map, or its users, in type or "
+            "attachment",
+            "store loaded programs of one type",
+        ),
+        errno.EBADF: ("what is stored is no open descriptor", "store loaded programs of one type"),
+    }
 
 
 class PerfEventArray(_Slots):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from pybpf.maps.codec import Codec
@@ -56,6 +57,9 @@ class StackTrace(DictMap):
     """
 
     map_type: ClassVar[MapType] = MapType.STACK_TRACE
+    _causes: ClassVar[Mapping[int, tuple[str, str]]] = {
+        errno.EINVAL: ("only programs put stacks into it, by bpf_get_stackid", "take stacks out by pop and del")
+    }
 
     def __init__(
         self,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pybpf.errors import KernelError
 from pybpf.maps.codec import Codec, FdCodec
 from pybpf.maps.elements import KeyedMap
 from pybpf.maps.spec import NO_FLAGS, MapSpec
@@ -45,12 +45,13 @@ class InodeStorage(_Storage):
 
     map_type: ClassVar[MapType] = MapType.INODE_STORAGE
 
-    def _failed(self, action: str, number: int) -> Exception:
-        if number == errno.EBADF:
-            # Linux 5.10: inodes have room for values only while the BPF LSM runs.
-            cause = "the descriptor is not open, or the kernel does not run the BPF LSM"
-            return KernelError(f"{action} {self.spec}", number, cause, "boot the kernel with bpf in its lsm= parameter")
-        return super()._failed(action, number)
+    #: Linux 5.10: inodes have room for values only while the BPF LSM runs.
+    _causes: ClassVar[Mapping[int, tuple[str, str]]] = {
+        errno.EBADF: (
+            "the descriptor is not open, or the kernel does not run the BPF LSM",
+            "boot the kernel with bpf in its lsm= parameter",
+        )
+    }
 
 
 class CgroupStorage(_Storage):

@@ -68,7 +68,7 @@ class UserRingBuffer(Map):
         :raises KernelError: there is no room (ENOSPC). ``fileno()`` polls writable when a program has made some.
         :raises PackError: it is neither, or larger than the buffer.
         """
-        data = record if isinstance(record, (bytes, bytearray, memoryview)) else _packed(record)
+        data = record if isinstance(record, (bytes, bytearray)) else _packed(record)
         size = len(data)
         total = _HEADER.size + size + -size % 8
         if total > self.max_entries:
@@ -95,6 +95,8 @@ class UserRingBuffer(Map):
 
 
 def _packed(value: Any) -> bytes:
+    if isinstance(value, memoryview):  # of any items: what counts are its bytes
+        return value.tobytes()
     try:
         kind = layout(type(value))
     except TypeError:

@@ -7,10 +7,17 @@ from contextlib import ExitStack
 from typing import Any
 
 from pybpf.asm import Code
-from pybpf.btf import FUNC_INFO_SIZE, LINE_INFO_SIZE, BtfBuilder, FuncInfo, LineInfo, pack_func_info, pack_line_info
+from pybpf.btf import (
+    FUNC_INFO_SIZE,
+    LINE_INFO_SIZE,
+    BtfBuilder,
+    FuncInfo,
+    LineInfo,
+    load_btf_where_taken,
+    pack_func_info,
+    pack_line_info,
+)
 from pybpf.prog.debug import functions, line_rows
-from pybpf.sys.bpf import Cmd, bpf
-from pybpf.sys.fd import Fd
 
 __all__ = ["debug_fields"]
 
@@ -23,6 +30,7 @@ def debug_fields(code: Code, name: str, owned: ExitStack) -> dict[str, Any]:
     :param name: of the program's own function.
     :param owned: closes the descriptor of the BTF, which is needed until the program is loaded.
     :returns: empty where the kernel takes no such BTF (before Linux 5.0) or does not let this process load any.
+    :raises KernelError: it is refused for another reason, such as a limit of the process.
     """
     builder = BtfBuilder()
     parts = functions(code, name)
@@ -35,10 +43,10 @@ def debug_fields(code: Code, name: str, owned: ExitStack) -> dict[str, Any]:
         for slot, line in line_rows(code, parts)
     ]
     data = builder.bytes()
-    try:
-        btf = owned.enter_context(Fd(bpf(Cmd.BTF_LOAD, btf=data, btf_size=len(data)), f"BTF of program {name}"))
-    except OSError:
+    btf = load_btf_where_taken(data, "btf_func")
+    if btf is None:
         return {}
+    owned.enter_context(btf)
     fields: dict[str, Any] = {
         "prog_btf_fd": btf.fileno(),
         "func_info_rec_size": FUNC_INFO_SIZE,

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, Optional
 from pybpf.arch import host_arch
 from pybpf.errors import KernelError, PermissionDenied, UnsupportedError
 from pybpf.sys.bpf import AttachType, Attr, Cmd, MapFlags, MapType, ProgFlags, ProgType, bpf_raw
-from pybpf.sys.cpus import nr_cpu_ids, online_cpus
+from pybpf.sys.cpus import nr_cpu_ids, online_cpus, parse_cpu_list
 from pybpf.sys.libc import syscall
+from pybpf.sys.memlock import call_charged
 from pybpf.sys.perf import PerfType
 from pybpf.sys.privilege import Privileges, and_list, sysctl
 
@@ -341,6 +342,8 @@ _COUNTED = _ARRAYS | _PERCPU | {
 }  # fmt: skip
 _KEY_MOST = 512  # MAX_BPF_STACK of include/linux/filter.h
 _VALUE_MOST = 1 << 20  # every kernel takes values of so many bytes; the limit is KMALLOC_MAX_SIZE, 4 MiB or more
+_TRIE_LEAST, _TRIE_MOST = 5, 260  # LPM_KEY_SIZE_MIN and _MAX of kernel/bpf/lpm_trie.c
+_HASHES_MOST = 15
 _PERCPU_MOST = 32 << 10  # PCPU_MIN_UNIT_SIZE of include/linux/percpu.h
 
 
@@ -354,12 +357,52 @@ def map_sizes(failure: Failure) -> Cause | None:
         return Cause("a ring buffer has neither keys nor values")
     if kind in _ARRAYS and key != 4:
         return Cause(f"an array's key has 4 bytes, not {key}")
+    if kind == MapType.LPM_TRIE and not _TRIE_LEAST <= key <= _TRIE_MOST:
+        return Cause(
+            f"a trie's key has {_TRIE_LEAST} to {_TRIE_MOST} bytes, not {key}: a u32, how many leading bits count, and "
+            "what they are bits of",
+            "take Ipv4Prefix, Ipv6Prefix, or a Struct whose first field is a u32",
+        )
+    if kind == MapType.BLOOM_FILTER and attr["map_extra"] > _HASHES_MOST:
+        return Cause(f"a bloom filter has 1 to {_HASHES_MOST} hash functions, not {attr['map_extra']}")
     if kind in _COUNTED and not entries:
         return Cause("max_entries is 0: it needs room for one element at least")
     if kind in _PERCPU and value > _PERCPU_MOST:
         return Cause(f"a per-CPU value has at most {_PERCPU_MOST} bytes, not {value}")
     if kind == MapType.STACK_TRACE and value > 8 * (sysctl("perf_event_max_stack") or value):
         return Cause(f"the stacks are deeper than kernel.perf_event_max_stack ({sysctl('perf_event_max_stack')})")
+    return None
+
+
+def no_numa_node(failure: Failure) -> Cause | None:
+    """A NUMA node that the machine does not have, or that is offline."""
+    if not failure.attr["map_flags"] & MapFlags.NUMA_NODE:
+        return None
+    with open("/sys/devices/system/node/online", encoding="ascii") as file:
+        online = file.read().strip()
+    node = failure.attr["numa_node"]
+    if node in parse_cpu_list(online):
+        return None
+    return Cause(f"NUMA node {node} is not online; those that are: {online}")
+
+
+def map_flags(failure: Failure) -> Cause | None:
+    """A flag without which the kernel makes the map; it is made, for a moment."""
+    attr = failure.attr
+    bits = attr["map_flags"]
+    each = [1 << bit for bit in range(32) if bits >> bit & 1]
+    for wrong in [*each, bits] if len(each) > 1 else each:
+        attr["map_flags"] = bits & ~wrong
+        try:
+            os.close(call_charged(attr))
+        except OSError:
+            continue
+        finally:
+            attr["map_flags"] = bits
+        names = [str(flag.name) for flag in MapFlags if wrong & flag]
+        rest = wrong & ~sum(flag.value for flag in MapFlags)
+        what = and_list([*names, *([hex(rest)] if rest else [])])
+        return Cause(f"this kernel makes no {_member_name(MapType, attr['map_type'])} map with the flag {what}")
     return None
 
 

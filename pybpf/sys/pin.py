@@ -110,4 +110,15 @@ def _failed(action: str, error: OSError, name: bytes) -> Exception:
         return KernelError(action, number, "that name is taken", "unpin it first, or choose another name")
     if os.path.isdir(parent) and not _on_bpffs(parent):
         return KernelError(action, number, f"{os.fsdecode(parent)} is not in a bpf file system", _MOUNT_ADVICE)
+    if number == errno.EPERM and b"." in _first_missing(name):
+        return KernelError(action, number, "names in a bpf file system have no dots", "leave the dot out")
     return explain(action, error, "pin")
+
+
+def _first_missing(path: bytes) -> bytes:
+    """The first part of a path that is not there."""
+    while True:
+        parent, part = os.path.split(path)
+        if os.path.isdir(parent or b".") or parent == path:
+            return part
+        path = parent

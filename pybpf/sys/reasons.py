@@ -31,7 +31,9 @@ _UNSUPPORTED: tuple[Check, ...] = (causes.features, causes.unknown_field)
 #: (kind of operation, errno) -> checks, tried in order; the first cause found is told
 _CHECKS: Mapping[tuple[str, int], tuple[Check, ...]] = {
     ("map_create", e.EPERM): _CHARGED,
-    ("map_create", e.EINVAL): (causes.map_sizes, causes.object_name, *_UNSUPPORTED),
+    ("map_create", e.EINVAL): (
+        causes.map_sizes, causes.no_numa_node, causes.object_name, *_UNSUPPORTED, causes.map_flags,
+    ),
     ("map_create", e.E2BIG): (causes.map_sizes, causes.unknown_field, causes.too_large),
     ("map_create", e.ENOMEM): (causes.map_memory,),
     ("map_create", ENOTSUPP): (causes.features, _means("this kind of map does not take the flags or types given")),

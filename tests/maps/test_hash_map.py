@@ -22,7 +22,9 @@ from pybpf.types import Struct, char, s8, s64, u8, u16, u32, u64
 
 pytestmark = pytest.mark.root
 
-BATCHES = (Cmd.MAP_LOOKUP_BATCH, Cmd.MAP_LOOKUP_AND_DELETE_BATCH, Cmd.MAP_UPDATE_BATCH)
+BATCHES = (
+    Cmd.MAP_LOOKUP_BATCH, Cmd.MAP_LOOKUP_AND_DELETE_BATCH, Cmd.MAP_UPDATE_BATCH, Cmd.MAP_DELETE_BATCH,
+)  # fmt: skip
 
 
 def one_by_one(found: Any) -> None:
@@ -103,6 +105,18 @@ def test_drain(counts: HashMap) -> None:
     counts.update(model)
     assert dict(counts.drain()) == model
     assert len(counts) == 0
+
+
+def test_discard_deletes_many_and_says_how_many_there_were(counts: HashMap) -> None:
+    counts.update((key, key) for key in range(300))
+    assert counts.discard([]) == 0
+    assert counts.discard(iter(range(10))) == 10
+    assert counts.discard([5, 10, 1000, 11, 11, 2000, 12]) == 3  # some are gone, never were, or come twice
+    assert counts.discard(range(400, 500)) == 0
+    assert sorted(counts) == list(range(13, 300))
+    assert counts.discard(range(1000)) == 287 and not counts
+    with pytest.raises(PackError):
+        counts.discard(["x"])
 
 
 def test_full(counts: HashMap) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pybpf.btf import Btf
+from pybpf.btf import kernel as kernel_btf
 from pybpf.errors import KernelError, NotFoundError, PackError, UnsupportedError
 from pybpf.maps import (
     CLASSES,
@@ -46,6 +47,7 @@ from pybpf.maps import (
 from pybpf.sys.bpf import Cmd, MapFlags, MapType
 from pybpf.sys.cpus import nr_cpu_ids, num_possible_cpus
 from pybpf.sys.fd import Fd
+from pybpf.sys.features import has
 from pybpf.types import Struct, char, s64, u8, u16, u32, u64
 
 pytestmark = pytest.mark.root
@@ -340,3 +342,75 @@ def test_refusals_say_which_map() -> None:
 def test_numa_node() -> None:
     with HashMap(u32, u64, numa_node=0) as found:
         assert found.info().flags & MapFlags.NUMA_NODE
+
+
+def test_maps_without_iteration_refuse_it() -> None:
+    """Python would look up 0, 1, 2, ...: of a storage, whatever these descriptors are."""
+    for made in (PerfEventArray(4), TaskStorage(u64) if has("task_storage") else CgroupArray(1)):
+        with made, pytest.raises(TypeError, match="not iterable"):
+            list(made)
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        (MapSpec(MapType.LPM_TRIE, u32, u64, 4), "a trie's key has 5 to 260 bytes, not 4: a u32, .*Ipv4Prefix"),
+        (MapSpec(MapType.BLOOM_FILTER, None, u64, 4, extra=16), "a bloom filter has 1 to 15 hash functions, not 16"),
+        (MapSpec(MapType.HASH, u32, u64, 4, numa_node=99), "NUMA node 99 is not online; those that are: 0"),
+        (MapSpec(MapType.HASH, u32, u64, 4, flags=MapFlags(1 << 30)), "no hash map with the flag 0x40000000"),
+        (MapSpec(MapType.ARRAY, u32, u64, 4, flags=MapFlags.NO_PREALLOC), "no array map with the flag NO_PREALLOC"),
+        (
+            MapSpec(MapType.ARRAY, u32, u64, 4, flags=MapFlags.NO_PREALLOC | MapFlags.STACK_BUILD_ID),
+            "no array map with the flag NO_PREALLOC and STACK_BUILD_ID",
+        ),
+    ],
+)
+def test_what_the_kernel_makes_no_map_of_is_named(spec: MapSpec, says: str) -> None:
+    if not has(spec.type.name.lower()):
+        pytest.skip(f"kernel lacks {spec.type.name.lower()}")
+    if spec.numa_node is not None and not Path("/sys/devices/system/node/online").exists():
+        pytest.skip("the kernel has no NUMA nodes")
+    with pytest.raises(KernelError, match=says):
+        spec.create()
+
+
+def test_what_maps_do_not_take_is_named() -> None:
+    inner = MapSpec(MapType.HASH, u32, u64, 4)
+    with HashOfMaps(u32, inner) as outer, HashMap(u32, u32) as other, ProgArray(2) as programs, StackTrace() as stacks:
+        with pytest.raises(KernelError, match=r"is no map, or its type.*create it from the map's spec\.inner"):
+            outer[1] = other
+        with pytest.raises(KernelError, match="what is stored is no program"):
+            programs[0] = other
+        with pytest.raises(KernelError, match="only programs put stacks into it"):
+            stacks[0] = (1,) * 127
+
+
+def test_a_pin_with_a_dot(bpffs: Path) -> None:
+    with Array(u64) as values:
+        for path in ("a.b", "a.b/c", "a/c.d"):
+            (bpffs / "a").mkdir(exist_ok=True)
+            with pytest.raises(KernelError, match=r"names in a bpf file system have no dots .*leave the dot out"):
+                values.pin(bpffs / path)
+
+
+def test_types_are_left_out_only_where_the_kernel_does_not_take_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails for want of descriptors, or because what was written is wrong, must not go on without types."""
+    real = kernel_btf.bpf
+    answers: list[int] = []
+
+    def refuse(cmd: Cmd, **fields: Any) -> int:
+        if cmd is Cmd.BTF_LOAD and answers:
+            raise OSError(answers[0], "")
+        return real(cmd, **fields)
+
+    monkeypatch.setattr(kernel_btf, "bpf", refuse)
+    spec = MapSpec(MapType.HASH, u32, u64, 4)
+    for number in (errno.EPERM, errno.E2BIG):
+        answers[:] = [number]
+        with spec.create() as made:
+            assert made.info().btf_id == 0
+    for number in (errno.EMFILE, errno.ENOMEM, errno.EINVAL):
+        answers[:] = [number]
+        with pytest.raises(KernelError) as caught:
+            spec.create()
+        assert caught.value.errno == number

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -431,5 +432,10 @@ def test_user_ring_buffer() -> None:
         for wrong in (1, "text", None):
             with pytest.raises(PackError):
                 ring.send(wrong)
+        run(program)
+        before = total[0]
+        for view in (memoryview(array("I", [5, 0, 7])), memoryview(bytes([9, 9] + [0] * 14))[::2]):
+            ring.send(view)
+        assert run(program) == 2 and total[0] == before + 5 + 9
     with pytest.raises(ClosedError):
         ring.send(b"")

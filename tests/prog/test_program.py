@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,11 +39,13 @@ from pybpf.asm import (
     st,
     stx,
 )  # fmt: skip
+from pybpf.btf import kernel as kernel_btf
 from pybpf.errors import AsmError, ClosedError, KernelError, NotFoundError, UnsupportedError
 from pybpf.maps import Array, HashMap
 from pybpf.prog import Program, ProgramSpec, load, run_time_stats
 from pybpf.prog.load import sanitized
-from pybpf.sys.bpf import ProgType
+from pybpf.sys.bpf import Cmd, ProgType
+from pybpf.sys.features import has
 from pybpf.types import u32, u64
 
 pytestmark = pytest.mark.root
@@ -306,3 +310,28 @@ def test_source_lines_in_a_dump() -> None:
     assert "; return x [file:dir/probe.py line_num:30 line_col:9]" in dump
     assert "int test(void * ctx):" in dump
     assert "int helper(void * ctx):" in dump
+
+
+def test_types_are_left_out_only_where_the_kernel_does_not_take_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails for want of descriptors, or because what was written is wrong, must not go on without lines."""
+    real = kernel_btf.bpf
+    answers: list[int] = []
+
+    def refuse(cmd: Cmd, **fields: Any) -> int:
+        if cmd is Cmd.BTF_LOAD and answers:
+            raise OSError(answers[0], "")
+        return real(cmd, **fields)
+
+    monkeypatch.setattr(kernel_btf, "bpf", refuse)
+    spec = ProgramSpec(ProgType.SOCKET_FILTER, Code([mov(R0, 0), exit_()]), "plain")
+    for number in (errno.EPERM, errno.E2BIG):
+        answers[:] = [number]
+        with Program.load(spec) as made:
+            assert made.info().btf_id == 0
+    for number in (errno.EMFILE, errno.ENOMEM, errno.EINVAL):
+        answers[:] = [number]
+        if number == errno.EINVAL and not has("btf_func"):
+            continue
+        with pytest.raises(KernelError) as caught:
+            Program.load(spec)
+        assert caught.value.errno == number
