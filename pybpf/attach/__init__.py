@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pybpf.attach.kinds.uprobe import uprobe, uretprobe
     from pybpf.attach.kinds.uprobe_multi import uprobes
     from pybpf.attach.kinds.usdt import usdt
+    from pybpf.attach.kinds.watchpoint import watchpoint
     from pybpf.attach.link import Link, MultiLink
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "uprobes",
     "uretprobe",
     "usdt",
+    "watchpoint",
 ]
 
 __getattr__ = lazy_names(
@@ -59,6 +61,7 @@ __getattr__ = lazy_names(
         "kinds.uprobe": "uprobe uretprobe",
         "kinds.uprobe_multi": "uprobes",
         "kinds.usdt": "usdt",
+        "kinds.watchpoint": "watchpoint",
         "link": "Link MultiLink",
     },
 )

@@ -37,6 +37,7 @@ _MACROS = {"BPFTRACE_HAVE_BTF": "1"}
 class CompiledScript:
     """A script, compiled.
 
+    :ivar pid: the one process that is traced, or None.
     :ivar warnings: what the user should know, each pointing into the script.
     """
 
@@ -45,6 +46,7 @@ class CompiledScript:
     target: Target
     shared: Shared
     built: list[Built]
+    pid: int | None
     warnings: list[CompileError]
 
 
@@ -85,7 +87,7 @@ def compile_script(
     for probe in checked.probes:
         unit = lower(facts, probe, shared, chosen, pid)
         built.append(Built(probe, compile_unit(unit, chosen, stages=stages), dict(unit.owners)))
-    return CompiledScript(script.source, found, chosen, shared, built, list(facts.warnings.values()))
+    return CompiledScript(script.source, found, chosen, shared, built, pid, list(facts.warnings.values()))
 
 
 def _shared(checked: CheckedScript, settings: Settings) -> Shared:

@@ -22,7 +22,7 @@ from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
 from pybpf.sys.perf import AttrFlag, PerfType, perf_event_open
 
-__all__ = ["perf_event"]
+__all__ = ["attach_counter", "perf_event"]
 
 _HARDWARE = (PerfType.HARDWARE, PerfType.HW_CACHE, PerfType.RAW)
 #: what the lack of a counter gives
@@ -71,11 +71,12 @@ def perf_event(
     if user_only:
         fields["flags"] |= AttrFlag.EXCLUDE_KERNEL
     try:
-        return _attach(program, wanted, target, fields, pid, cpu, cookie)
+        return attach_counter(program, wanted, target, fields, pid, cpu, cookie)
     except KernelError as error:
         if not (or_clock and frequency and wanted.type in _HARDWARE and error.errno in _NO_COUNTER):
             raise
-    return _attach(program, find_event(_CLOCK), f"perf event {_CLOCK} for {wanted.name}", fields, pid, cpu, cookie)
+    target = f"perf event {_CLOCK} for {wanted.name}"
+    return attach_counter(program, find_event(_CLOCK), target, fields, pid, cpu, cookie)
 
 
 def _sampling(action: str, period: int | None, frequency: int | None) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def _sampling(action: str, period: int | None, frequency: int | None) -> dict[st
     return {"sample_period": value, "flags": AttrFlag.FREQ if frequency else 0}
 
 
-def _attach(
+def attach_counter(
     program: Program,
     event: PerfEvent,
     target: str,
@@ -97,6 +98,10 @@ def _attach(
     cpu: int | None,
     cookie: int | None,
 ) -> MultiLink:
+    """Run a program at each overflow of a counter, on CPUs or in the threads of a process; see :func:`perf_event`.
+
+    :param fields: what the attribute block has beside the event: the period, ``flags``, ...
+    """
     fields = {**fields, "type": event.type, "config": event.config}
     if pid is None:
         places = [(-1, number) for number in (online_cpus() if cpu is None else [cpu])]

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pybpf.bt.functions.function import Arguments, Function, Lowering
 from pybpf.bt.lower.values import Known, Scalar, Value
+from pybpf.bt.probes.arguments import Context
 from pybpf.bt.syntax import tree
-from pybpf.bt.types import UINT64, Special, String, Type
+from pybpf.bt.types import NONE, UINT64, Pointer, Special, String, Type
+from pybpf.lang.values.reading import KERNEL
+from pybpf.sys.bpf import ProgType
 from pybpf.sys.near import did_you_mean
 from pybpf.types import u64
 
@@ -19,6 +22,7 @@ __all__ = ["ROWS"]
 
 _MOST_ARGUMENTS = 10
 _USER_KINDS = frozenset({"uprobe", "uretprobe", "usdt"})
+_CONTEXTS = {ProgType.KPROBE: "struct pt_regs", ProgType.PERF_EVENT: "struct bpf_perf_event_data"}
 _FUNCTION_KINDS = frozenset({"kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe"})
 
 
@@ -55,6 +59,21 @@ def _args(check: Checker, node: tree.Node, arguments: Arguments) -> NoReturn:
 
 def _no_args(gen: Gen, node: tree.Node, arguments: Arguments) -> NoReturn:
     raise AssertionError("args alone is refused")
+
+
+def _check_context(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
+    from pybpf.bt.check.sizes import of_kernel
+
+    found = check.place.arguments
+    if isinstance(found, Context):
+        return Pointer(found.type, KERNEL)
+    name = _CONTEXTS.get(check.place.type)
+    known = None if name is None else of_kernel(check, name)
+    return Pointer(NONE, KERNEL) if known is None else Pointer(known, KERNEL)
+
+
+def _context(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
+    return Scalar(gen.type(node), gen.ctx, gen.ctx)
 
 
 def _text(value: str) -> Known:
@@ -111,5 +130,6 @@ ROWS = (
     _row("retval()", "what the function returns", _check_retval, _retval),
     _row("probe()", "the probe's full name", _check_probe, _probe),
     _row("func()", "the name of the function that is probed", _check_func, _func, _FUNCTION_KINDS),
+    _row("ctx()", "the context of the program, a pointer", _check_context, _context),
     _row("reg(name)", "a register of the processor", _check_register, _register),
 )

@@ -116,10 +116,6 @@ def _cgroup(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
     return helper_value("get_current_cgroup_id", UINT64)(gen, node, arguments)
 
 
-def _context(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
-    return Scalar(UINT64, gen.ctx)
-
-
 def _row(signature: str, text: str, kind: Type, lower: Lowering) -> Function:
     return Function(signature, text, lambda check, node, arguments: kind, lower)
 
@@ -139,5 +135,4 @@ ROWS = (
     _row("numaid()", "the NUMA node of the processor", UINT32, helper_value("get_numa_node_id", UINT32)),
     Function("nsecs([clock])", "nanoseconds of a clock: boot (if nothing is said), monotonic or tai", _clock, _nsecs),
     Function("curtask()", "the running task, a struct task_struct *", _task_type, current_task),
-    _row("ctx()", "the context of the program", UINT64, _context),
 )

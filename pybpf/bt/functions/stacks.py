@@ -54,6 +54,7 @@ def _lower(user: bool) -> Any:
     def lower(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
         kind = gen.type(node)
         assert isinstance(kind, Special)
+        gen.shared.user_addresses = gen.shared.user_addresses or user
         stacks = gen.b.emit("map", map=gen.use_map(gen.shared.stacks_of(kind.options[1])))
         number = gen.b.emit("call", gen.ctx, stacks, _USER_STACK if user else 0, helper="get_stackid")
         process = gen.b.emit("lshr", gen.b.emit("call", helper="get_current_pid_tgid"), 32) if user else None

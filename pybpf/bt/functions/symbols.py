@@ -52,6 +52,7 @@ def _usym(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
 
 def user_address(gen: Gen, address: Operand) -> Value:
     """An address of the running process that is printed by its name."""
+    gen.shared.user_addresses = True
     process = gen.b.emit("lshr", gen.b.emit("call", helper="get_current_pid_tgid"), 32)
 
     def write(to: Operand, offset: int) -> None:

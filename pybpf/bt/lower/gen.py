@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -10,7 +10,9 @@ from pybpf.asm import SourceLine
 from pybpf.bt.lower.values import Known, Scalar, Value, converted
 from pybpf.bt.syntax import tree
 from pybpf.bt.types import BOOL, Type
+from pybpf.compiler.ops import PTR
 from pybpf.lang.state.emitting import send
+from pybpf.lang.values import raw
 from pybpf.types import sizeof
 
 if TYPE_CHECKING:
@@ -202,4 +204,17 @@ class Gen:
             for value, field in zip(ready, fields):
                 value.store(self, address, field.offset)
 
-        send(self, self.shared.actions.events, sizeof(record), fill)
+        if self.checked.place.kind == "iter":
+            self._write(sizeof(record), fill)
+        else:
+            send(self, self.shared.actions.events, sizeof(record), fill)
+
+    def _write(self, size: int, fill: Callable[[Operand], None]) -> None:
+        """Send a record through the file of an iterator, which is read as it is written: none is lost."""
+        b = self.b
+        meta = b.emit("load", self.ctx, type=PTR, offset=0, size=8, signed=False)
+        file = b.emit("load", meta, type=PTR, offset=0, size=8, signed=False)  # struct bpf_iter_meta: seq comes first
+        record = b.slot(size, "record")
+        raw.clear(self, record, 0, size)
+        fill(record)
+        b.emit("call", file, record, size, helper="seq_write")

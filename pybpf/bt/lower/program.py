@@ -41,6 +41,7 @@ def lower(facts: Facts, checked: Checked, shared: Shared, target: Target, pid: i
     check.finished = True
     gen = Gen(target, checked, check, shared, unit, b)
     with gen.at(checked.probe):
+        place.arguments.begin(gen)
         if pid is not None and place.kind not in _UNFILTERED:
             _only(gen, pid)
         if checked.probe.predicate is not None:

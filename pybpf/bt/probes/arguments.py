@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pybpf.bt.lower.values import Scalar, Value, at
 from pybpf.bt.types import INT64, UINT64, Compound, Integer, Pointer, Type
 from pybpf.bt.types.foreign import of_shape
+from pybpf.compiler.ops import PTR
 from pybpf.lang.values.reading import KERNEL, USER, Where
 
 if TYPE_CHECKING:
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from pybpf.compiler.target import Target
     from pybpf.lang.probes.prototypes import Argument, Prototype
     from pybpf.lang.values.emitter import Emitter
+    from pybpf.symbols.usdt_args import UsdtArg
 
-__all__ = ["Arguments", "FieldSpec", "Record", "Registers", "Words"]
+__all__ = ["Arguments", "Context", "FieldSpec", "Record", "Registers", "Sites", "Words"]
 
 _WORD = 8
 
@@ -56,6 +58,9 @@ class Arguments:
     def numbered(self, gen: Emitter, index: int) -> Value:
         """``arg0`` and so on."""
         raise AssertionError
+
+    def begin(self, gen: Emitter) -> None:
+        """Compile what the program does before everything else."""
 
     @property
     def result(self) -> Type | None:
@@ -225,3 +230,54 @@ class Registers(Arguments):
         if isinstance(kind, Integer) and kind.width < INT64.width:
             return at(gen, where, kind)
         return Scalar(kind, where.load(gen, _WORD))
+
+
+class Sites(Arguments):
+    """The arguments of a USDT probe, which each of its sites may have elsewhere.
+
+    :param groups: as :func:`pybpf.lang.probes.usdt.site_groups` gives them.
+    """
+
+    space = USER
+    registers = True
+
+    def __init__(self, groups: list[tuple[tuple[UsdtArg, ...], list[int]]]) -> None:
+        self._groups = groups
+        self.count = min(len(args) for args, _ in groups)
+
+    def why_no_fields(self) -> str:
+        return "the arguments of USDT probes have no names; arg0, arg1 and so on are they"
+
+    def numbered_type(self, index: int) -> Type:
+        return Integer(_WORD, self._groups[0][0][index].signed)
+
+    def numbered(self, gen: Emitter, index: int) -> Value:
+        from pybpf.lang.probes.usdt import words_by_site
+
+        return Scalar(self.numbered_type(index), words_by_site(gen, self._groups, [index])[0])
+
+
+class Context(Words):
+    """The context of an iterator: a struct of pointers, each of which may be null at the end.
+
+    :param type: the struct, ``struct bpf_iter__NAME``.
+    """
+
+    def __init__(self, known: Prototype | None, type: Type, title: str) -> None:
+        super().__init__(known, True, title=title)
+        self.type = type
+
+    def begin(self, gen: Emitter) -> None:
+        b = gen.b
+        assert self._known is not None
+        for argument in self._known.arguments[1:]:
+            if not isinstance(of_shape(argument.shape), Pointer):
+                continue
+            pointer = b.emit("load", gen.ctx, type=PTR, offset=_WORD * argument.word, size=_WORD, signed=False)
+            there, null = b.new_block("there"), b.new_block("null")
+            b.branch("ne", pointer, 0, there, null)
+            for block in (null, there):
+                b.seal(block)
+                b.start(block)
+                if block is null:
+                    b.ret(0)

@@ -7,18 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 from pybpf import attach
-from pybpf.bt.probes.arguments import Arguments, Record, Registers, Words
+from pybpf.bt.probes.arguments import Arguments, Context, Record, Registers, Words
 from pybpf.bt.probes.place import Environment, Place, Wants
 from pybpf.bt.syntax.attachpoints import AttachPoint, has_wildcard
-from pybpf.bt.types.foreign import of_shape
+from pybpf.bt.types.foreign import of_btf, of_shape
 from pybpf.compiler.target import Target
 from pybpf.errors import NotFoundError
 from pybpf.lang.probes.prototypes import function_prototype, raw_prototype
 from pybpf.lang.tracer.attaching import at_one, by_spec, tracepoints
 from pybpf.lang.values.reading import KERNEL
 from pybpf.sys.bpf import AttachType, ProgType
+from pybpf.sys.near import did_you_mean
 
-__all__ = ["fentry", "kprobe", "matching", "rawtracepoint", "tracepoint"]
+__all__ = ["fentry", "iterator", "kprobe", "matching", "rawtracepoint", "tracepoint"]
 
 
 def matching(pattern: str) -> list[str]:
@@ -135,3 +136,24 @@ def _trampoline(target: Target, point: AttachPoint, name: str) -> Place:
     how = at_one(attach.fexit if exit_ else attach.fentry)
     expected = AttachType.TRACE_FEXIT if exit_ else AttachType.TRACE_FENTRY
     return Place(point.kind, point.text, ProgType.TRACING, arguments, how, expected, plain, point=point)
+
+
+def iterator(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
+    """``iter:task``, ``iter:task:/sys/fs/bpf/pin``"""
+    target = environment.target
+    names = [point.function]
+    if has_wildcard(point.function):
+        names = matching(f"iter:{point.function}")
+    found = []
+    for name in names:
+        known = function_prototype(target, f"bpf_iter_{name}")
+        types = target.types()
+        if known is None or types is None:
+            near = did_you_mean(name, matching("iter:*"))
+            raise NotFoundError(f"the kernel has no iterator {name!r}{near}")
+        exact = replace(point, function=name)
+        arguments = Context(known, of_btf(types, types.named(f"struct bpf_iter__{name}")), exact.text)
+        how = at_one(attach.iterator)
+        found.append(Place("iter", exact.text, ProgType.TRACING, arguments, how, AttachType.TRACE_ITER, name,
+                           point=exact))  # fmt: skip
+    return found

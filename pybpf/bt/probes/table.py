@@ -6,19 +6,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from pybpf.bt.probes.arguments import Arguments
-from pybpf.bt.probes.kernel import fentry, kprobe, rawtracepoint, tracepoint
+from pybpf.bt.probes.kernel import fentry, iterator, kprobe, rawtracepoint, tracepoint
 from pybpf.bt.probes.place import Environment, Place, Resolve, Wants
-from pybpf.bt.probes.timed import counter, interval, profile
-from pybpf.bt.probes.user import uprobe
+from pybpf.bt.probes.timed import counter, interval, profile, watchpoint
+from pybpf.bt.probes.user import uprobe, usdt
 from pybpf.bt.syntax.attachpoints import AttachPoint
-from pybpf.errors import UnsupportedError
 from pybpf.sys.bpf import ProgType
 
 __all__ = ["RESOLVE", "SPECIAL", "resolve"]
 
 #: Kinds whose programs user space runs itself.
 SPECIAL = frozenset({"begin", "end", "self", "test", "bench"})
-_NAMES = {"begin": "BEGIN", "end": "END"}
 
 
 def _special(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
@@ -41,6 +39,9 @@ RESOLVE: Mapping[str, Resolve] = MappingProxyType({
     "fexit": fentry,
     "uprobe": uprobe,
     "uretprobe": uprobe,
+    "usdt": usdt,
+    "iter": iterator,
+    "watchpoint": watchpoint,
 })  # fmt: skip
 
 
@@ -48,9 +49,6 @@ def resolve(point: AttachPoint, wants: Wants, environment: Environment) -> list[
     """The places that an attach point names.
 
     :raises NotFoundError: there is none.
-    :raises UnsupportedError: probes of the kind cannot be attached.
+    :raises BpfError: it cannot be.
     """
-    how = RESOLVE.get(point.kind)
-    if how is None:
-        raise UnsupportedError(f"attach to {point.text}", 95, f"{point.kind} probes are not there yet")
-    return how(point, wants, environment)
+    return RESOLVE[point.kind](point, wants, environment)

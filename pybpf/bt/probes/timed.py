@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+
 from pybpf import attach
 from pybpf.bt.probes.arguments import Arguments
 from pybpf.bt.probes.place import Environment, Place, Wants
 from pybpf.bt.syntax.attachpoints import AttachPoint
+from pybpf.errors import UnsupportedError
 from pybpf.lang.tracer.attaching import at_one
 from pybpf.lang.values.reading import USER
 from pybpf.sys.bpf import ProgType
 
-__all__ = ["counter", "interval", "profile"]
+__all__ = ["counter", "interval", "profile", "watchpoint"]
 
 _NANOSECONDS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 #: how many events make a sample where the script does not say it: bpftrace's defaults
@@ -58,3 +61,13 @@ def counter(point: AttachPoint, wants: Wants, environment: Environment) -> list[
     period = point.count or _PERIODS.get(point.target, 1)
     how = at_one(lambda program: attach.perf_event(program, point.target, period=period, pid=environment.pid))
     return [Place(point.kind, point.text, ProgType.PERF_EVENT, _Sample(), how)]
+
+
+def watchpoint(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
+    """``watchpoint:address:length:mode``: in the one process that is traced, or in the kernel."""
+    if point.address is None:
+        message = "watching what an argument points to needs the process to be stopped; watch an address"
+        raise UnsupportedError(f"attach to {point.text}", errno.EOPNOTSUPP, message)
+    address, pid = point.address, environment.pid
+    how = at_one(lambda program: attach.watchpoint(program, address, point.length, point.mode, pid=pid))
+    return [Place(point.kind, point.text, ProgType.PERF_EVENT, _Sample(), how, point=point)]

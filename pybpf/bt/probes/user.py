@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from pybpf import attach
-from pybpf.bt.probes.arguments import Registers
+from pybpf.bt.probes.arguments import Registers, Sites
 from pybpf.bt.probes.place import Environment, Place, Wants
 from pybpf.bt.syntax.attachpoints import AttachPoint, has_wildcard
 from pybpf.errors import NotFoundError
-from pybpf.lang.tracer.attaching import at_one, by_spec
+from pybpf.lang.tracer.attaching import Attach, at_one, by_spec
 from pybpf.lang.values.reading import USER
 from pybpf.sys.bpf import ProgType
 
-__all__ = ["uprobe"]
+if TYPE_CHECKING:
+    from pybpf.attach.kinds.usdt import UsdtPlace
+
+__all__ = ["uprobe", "usdt"]
 
 
 def uprobe(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
@@ -38,6 +43,54 @@ def uprobe(point: AttachPoint, wants: Wants, environment: Environment) -> list[P
         )
     registers = Registers(environment.target, USER, ret=ret)
     return [Place(point.kind, point.text, ProgType.KPROBE, registers, how, point=point)]
+
+
+def usdt(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
+    """``usdt:file:probe``, ``usdt:file:provider:probe``"""
+    from pybpf.attach.kinds.usdt import find_usdt_places
+
+    pid = environment.pid
+    binary = _binary(point.target)
+    wanted = f"{point.provider or '*'}:{point.function}"
+    found = []
+    for name in _usdt_names(binary, wanted):
+        provider, _, probe = name.partition(":")
+        exact = replace(point, target=binary, provider=provider, function=probe)
+        found += _sites(exact, find_usdt_places(binary, name, pid=pid), environment)
+    return found
+
+
+def _usdt_names(binary: str, wanted: str) -> list[str]:
+    """``"provider:probe"`` of all that a pattern matches. :raises NotFoundError: none."""
+    from pybpf.attach.listing import list_probes
+
+    if not has_wildcard(wanted):
+        return [wanted]
+    prefix = f"{binary}:"
+    found = [probe.name[len(prefix) :] for probe in list_probes(f"usdt:{binary}:{wanted}")]
+    if not found:
+        raise NotFoundError(f"{binary} has no USDT probe {wanted}")
+    return found
+
+
+def _sites(point: AttachPoint, places: Sequence[UsdtPlace], environment: Environment) -> list[Place]:
+    """One program for all sites of a probe, or, where the kernel cannot tell them apart, for each way to have them."""
+    from pybpf.attach.kinds.usdt import attach_usdt
+    from pybpf.lang.probes.usdt import site_groups
+
+    groups = site_groups(places)
+    cookies = environment.target.has_helper(ProgType.KPROBE, "get_attach_cookie")
+    parts = [groups] if cookies else [[group] for group in groups]
+    found = []
+    for part in parts:
+        chosen = [places[index] for _, indices in part for index in sorted(indices)] if not cookies else list(places)
+        found.append(Place(point.kind, point.text, ProgType.KPROBE, Sites(part), _attach(attach_usdt, chosen,
+                           environment.pid), point=point))  # fmt: skip
+    return found
+
+
+def _attach(attach_usdt: Any, places: list[UsdtPlace], pid: int | None) -> Attach:
+    return by_spec(lambda spec, maps: attach_usdt(spec, places, maps=maps, pid=pid))
 
 
 def _binary(name: str) -> str:

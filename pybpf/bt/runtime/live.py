@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pybpf.attach import IteratorLink
 from pybpf.bt.check.facts import Checked
 from pybpf.bt.state.maps import ScriptMap
 from pybpf.errors import VerifierError
@@ -42,6 +43,7 @@ class Live:
     """A script in the kernel.
 
     :ivar links: of what is attached.
+    :ivar iterators: those of them that have not been read.
     """
 
     def __init__(self, shared: Shared, target: Target) -> None:
@@ -52,6 +54,7 @@ class Live:
         self._attached = ExitStack()
         self._special: list[tuple[str, Program]] = []
         self.links: list[AnyLink] = []
+        self.iterators: list[IteratorLink] = []
 
     def start(self, built: Iterable[Built]) -> None:
         """Create all maps, load all programs, run ``begin``, attach.
@@ -72,6 +75,8 @@ class Live:
                     link = attach.attach(program, each.compiled.spec, maps)
                 self._attached.callback(link.close)
                 self.links.append(link)
+                if isinstance(link, IteratorLink):
+                    self._iterator(each, link)
         except BaseException:
             self.close()
             raise
@@ -128,6 +133,14 @@ class Live:
         for program in programs:
             program.test_run(ctx=_CONTEXT)
         return len(programs)
+
+    def _iterator(self, built: Built, link: IteratorLink) -> None:
+        """What goes through the kernel's objects: it is pinned, or read when events are."""
+        pin = built.checked.place.point.pin
+        if pin:
+            link.pin(pin)
+        else:
+            self.iterators.append(link)
 
     def detach(self) -> None:
         """Detach and unload what is attached; maps, and what is run here, stay."""

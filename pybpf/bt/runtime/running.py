@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -52,8 +52,14 @@ class Running:
 
     def start(self) -> Running:
         """Load, run ``begin``, attach. :raises BpfError: something fails; nothing stays in the kernel."""
+        self._watch()
         self._live.start(self.script.built)
         return self
+
+    def _watch(self) -> None:
+        """Remember what the process that is traced has mapped, for when it has ended."""
+        if self.script.pid is not None and self.script.shared.user_addresses:
+            self.names.symbols.watch(self.script.pid)
 
     @property
     def probes(self) -> int:
@@ -82,8 +88,12 @@ class Running:
         if self._closed:
             raise ClosedError("cannot read events: the script was closed")
         deadline = None if timeout is None else time.monotonic() + timeout
+        yield from self._act(self._iterated())
+        if self._over:
+            return
         tick = _TICK if ended is None else _SHORT_TICK
         while not self._closed and not self._stopped and self.exit_code is None:
+            self._watch()
             over = ended is not None and ended()
             wait = 0 if over else tick if deadline is None else min(tick, deadline - time.monotonic())
             found = self.script.shared.actions.events.poll(max(wait, 0))
@@ -99,7 +109,26 @@ class Running:
         """A descriptor for event loops: readable when ``events(0)`` should be called; call it every second too."""
         return self.script.shared.actions.events.fileno()
 
-    def _act(self, found: list[Asked]) -> Iterator[Event]:
+    def _iterated(self) -> Iterator[Asked]:
+        """What iterators tell: each is run once."""
+        while self._live.iterators:
+            data = self._live.iterators.pop(0).read()
+            yield from self.script.shared.actions.read_run(data)
+
+    @property
+    def _over(self) -> bool:
+        """Whether nothing can happen any more: all that the script has are iterators, and they have run."""
+        kinds = {each.checked.place.kind for each in self.script.built}
+        return "iter" in kinds and kinds <= {"iter", "begin", "end"} and not self._live.iterators
+
+    def run(self, kind: str) -> int:
+        """Run the probes of a kind that the kernel does not run: ``"self"``, ``"test"``, ``"bench"``.
+
+        Returns how many there are.
+        """
+        return self._live.run(kind)
+
+    def _act(self, found: Iterable[Asked]) -> Iterator[Event]:
         for asked in found:
             if self.exit_code is not None and not self._stopped:
                 return  # what came after exit() does not count, until end probes run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +15,9 @@ from pybpf.types import Struct, layout, u32
 from pybpf.types.scalars import ElementType
 
 __all__ = ["Action", "Actions", "Asked"]
+
+#: bytes: no record is larger
+_MOST_SIZE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -77,3 +80,11 @@ class Actions:
         row = self._rows[number]
         _, *values = layout(row.record).unpack(data)
         return Asked(row.action, values)
+
+    def read_run(self, data: bytes) -> Iterator[Asked]:
+        """What records ask for that lie one behind the other. :raises PackError: one of them is none."""
+        at = 0
+        while at < len(data):
+            asked = self.read(data[at : at + _MOST_SIZE])
+            yield asked
+            at += layout(self._rows[self._numbers[asked.action]].record).size

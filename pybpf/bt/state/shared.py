@@ -43,6 +43,7 @@ class Shared:
     :ivar maps: name -> map of the script.
     :ivar stacks: depth -> the map that has stacks of so many frames.
     :ivar began: when the script began.
+    :ivar user_addresses: whether addresses of processes get names.
     """
 
     def __init__(self, settings: Settings, maps: Mapping[str, ScriptMap], counts: Counts) -> None:
@@ -52,6 +53,7 @@ class Shared:
         self.actions = Actions(counts, settings.perf_rb_pages)
         self.stacks: dict[int, Stacks] = {}
         self.began = Began()
+        self.user_addresses = False
 
     def stacks_of(self, depth: int) -> Stacks:
         """The stacks of a depth."""

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from pybpf.compiler.ir import Block, Operand
     from pybpf.lang.front.gen import Gen
     from pybpf.lang.probes.probe import Param, Probe
+    from pybpf.lang.values.emitter import Emitter
     from pybpf.lang.values.val import Val
 
-__all__ = ["bind", "site_groups"]
+__all__ = ["bind", "site_groups", "words_by_site"]
 
 _WORD_BITS = 64
 _CONTEXT = "ctx"
@@ -70,18 +71,27 @@ def _read(
 def _word_by_site(
     gen: Gen, probe: Probe, params: Sequence[Param], groups: list[tuple[tuple[UsdtArg, ...], list[int]]]
 ) -> list[Operand]:
-    """The arguments where the sites have them in different places: a branch for each way, the commonest last."""
+    """The arguments where the sites have them in different places."""
     if not gen.target.has_helper(gen.unit.type, "get_attach_cookie"):
         gen.fail(params[0].node, f"the sites of {probe.title} have their arguments in different places, which takes "
                  "attach cookies to tell (Linux 5.15): compile what Probe.split() gives")  # fmt: skip
+    return words_by_site(gen, groups, range(len(params)))
+
+
+def words_by_site(
+    gen: Emitter, groups: list[tuple[tuple[UsdtArg, ...], list[int]]], wanted: Sequence[int]
+) -> list[Operand]:
+    """The arguments with these numbers: a branch for each way to have them. Needs attach cookies."""
+    if len(groups) == 1:
+        return [_word(gen, groups[0][0][number]) for number in wanted]
     b = gen.b
     cookie = b.emit("call", gen.ctx, helper="get_attach_cookie")
     done = b.new_block("arguments")
-    keys = [object() for _ in params]
+    keys = [object() for _ in wanted]
 
     def read_here(args: tuple[UsdtArg, ...]) -> None:
-        for key, arg in zip(keys, args):
-            b.write(key, _word(gen, arg))
+        for key, number in zip(keys, wanted):
+            b.write(key, _word(gen, args[number]))
         b.jump(done)
 
     ways: list[tuple[Block, tuple[UsdtArg, ...]]] = []
@@ -103,7 +113,7 @@ def _word_by_site(
     return [b.read(key) for key in keys]
 
 
-def _word(gen: Gen, arg: UsdtArg) -> Operand:
+def _word(gen: Emitter, arg: UsdtArg) -> Operand:
     """An argument, extended to 64 bits."""
     if arg.kind is UsdtArgKind.CONST:
         return arg.offset
@@ -119,7 +129,7 @@ def _word(gen: Gen, arg: UsdtArg) -> Operand:
     return Where(address, arg.offset, USER).load(gen, arg.size, arg.signed)
 
 
-def _register(gen: Gen, offset: int) -> Operand:
+def _register(gen: Emitter, offset: int) -> Operand:
     return gen.b.emit("load", gen.ctx, offset=offset, size=8, signed=False)
 
 

@@ -89,12 +89,17 @@ class Where(NamedTuple):
             raw.copy(gen, to, offset, self.direct, self.offset, size)
             return
         target = gen.b.emit("add", to, offset) if offset else to
-        gen.b.emit("call", target, size, self.pointer(gen), helper=probe_read(gen, self.space))
+        gen.b.emit("call", target, size, self._readable(gen), helper=probe_read(gen, self.space))
 
     def copy_text(self, gen: Emitter, to: Operand, offset: int, size: int) -> None:
         """Copy text up to its NUL, cut to ``size`` bytes with one; what follows is left as it was."""
         target = gen.b.emit("add", to, offset) if offset else to
-        gen.b.emit("call", target, size, self.pointer(gen), helper=probe_read(gen, self.space, "_str"))
+        gen.b.emit("call", target, size, self._readable(gen), helper=probe_read(gen, self.space, "_str"))
+
+    def _readable(self, gen: Emitter) -> Operand:
+        """The address for a helper that reads: of a pointer that was compared with null, that one."""
+        start = self.address if self.direct is None else self.direct
+        return gen.b.emit("add", start, self.offset) if self.offset else start
 
 
 def probe_read(gen: Emitter, space: str, suffix: str = "") -> str:

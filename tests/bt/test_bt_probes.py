@@ -1,0 +1,157 @@
+"""Every kind of probe fires, on programs that the tests start; what each can tell."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+import pybpf.bt
+from pybpf.errors import BpfError, CompileError
+from tests.attach.targets import ROUNDS, finish, native_program, waiting
+from tests.bt.harness import Done, command, traced
+
+pytestmark = pytest.mark.root
+
+SUM = ROUNDS * (ROUNDS + 1) // 2
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return native_program(tmp_path_factory.mktemp("native") / "native")
+
+
+def run(script: str, native: str) -> Done:
+    """Trace the native program."""
+    with waiting([native]) as process:
+        return traced(script.replace("FILE", native), lambda: finish(process), pid=process.pid)
+
+
+def test_uprobes_at_functions_offsets_and_addresses(native: str) -> None:
+    done = run(
+        "uprobe:FILE:work { @n = count(); @sum = sum(arg0); @at[func] = count(); }"
+        "uprobe:FILE:work+0 { @offset = count(); } uretprobe:FILE:work { @ret = sum(retval); }"
+        "uprobe:FILE:wor* { @many = count(); @[probe] = count(); }",
+        native,
+    )
+    assert (done.maps["n"], done.maps["sum"], done.maps["offset"], done.maps["many"]) == (ROUNDS, SUM, ROUNDS, ROUNDS)
+    assert done.maps["at"] == {"work": ROUNDS}
+    assert done.maps[""] == {f"uprobe:{native}:work": ROUNDS}
+
+
+def test_usdt_arguments_of_all_sites(native: str) -> None:
+    done = run(
+        "usdt:FILE:p:many { @n = count(); @first = sum(arg0); @second = sum(arg1); @[probe] = count(); }"
+        " usdt:FILE:guarded { @guarded = count(); } usdt:FILE:p:m* { @pattern = count(); }",
+        native,
+    )
+    assert (done.maps["n"], done.maps["first"], done.maps["second"]) == (2 * ROUNDS, 2 * SUM, -5 * 2 * ROUNDS)
+    assert done.maps["guarded"] == ROUNDS and done.maps["pattern"] == 2 * ROUNDS
+    assert done.maps[""] == {f"usdt:{native}:p:many": 2 * ROUNDS}
+
+
+@pytest.mark.needs("iter")
+def test_iterators_lose_nothing() -> None:
+    done = traced(
+        f"iter:task {{ @n = count(); if (ctx.task.tgid == {os.getpid()}) {{"
+        ' printf("%s %d\\n", ctx.task.comm, ctx->task->pid); } } end { printf("end"); }'
+    )
+    comm = Path("/proc/self/comm").read_text().strip()
+    assert f"{comm} {os.getpid()}\n" in done.text and done.text.endswith("end")
+    assert done.maps["n"] >= 1
+    flood = command("-e", 'iter:task { @n[ctx.task.pid] = 1; for ($i : 0..100) { printf("%s\\n", "=".repeat(100)); } }')
+    assert flood.returncode == 0, flood.stderr
+    # the kernel asks again for an object whose text did not fit; what it then has is whole
+    assert flood.stdout.count("=" * 100 + "\n") == 100 * flood.stdout.count("@n[")
+
+
+def test_watchpoint() -> None:
+    number = ctypes.c_uint64()
+    address = ctypes.addressof(number)
+
+    def act() -> None:
+        for value in range(3):
+            number.value = value
+
+    try:
+        done = traced(f"watchpoint:{address}:8:w {{ @ = count(); }}", act)
+    except BpfError as error:
+        pytest.skip(f"no debug registers here: {error}")
+    assert done.maps[""] == 3
+
+
+@pytest.mark.needs("tp_btf")
+def test_raw_tracepoints_are_typed() -> None:
+    done = traced(
+        "rawtracepoint:sys_enter /args.id == 121 || args.id == 155/ { @ = count(); @comm = curtask.comm;"
+        " @nr[arg1] = count(); }",
+        lambda: [os.getpgid(0) for _ in range(3)],
+    )
+    assert done.maps[""] == 3
+
+
+def test_tests_and_self_are_run_by_user_space() -> None:
+    script = "test:one { @ = count(); } self:signal:SIGUSR1 { @self = count(); } bench:b { @b = count(); }"
+    with pybpf.bt.run(script) as it:
+        assert (it.run("test"), it.run("self"), it.run("self")) == (1, 1, 1)
+        assert {name: found.value for name, found in it.maps.items()} == {"": 1, "self": 2, "b": None}
+
+
+def test_software_events() -> None:
+    def act() -> None:
+        with mmap.mmap(-1, 64 * mmap.PAGESIZE) as memory:
+            for at in range(64):
+                memory[at * mmap.PAGESIZE] = 1
+
+    assert traced("software:page-faults:1 { @ = count(); }", act).maps[""] >= 64
+
+
+def test_interval_units() -> None:
+    assert traced("interval:us:20000 { @ = count(); } i:hz:50 { @hz = count(); } i:20ms { @ms = count(); }",
+                  lambda: time.sleep(0.3)).maps.keys() == {"", "hz", "ms"}  # fmt: skip
+
+
+@pytest.mark.needs("kprobe")
+def test_kprobes() -> None:
+    script = (
+        "kprobe:vfs_fstat* { @many = count(); } kprobe:vfs_write { @[probe, func] = count(); @n = count();"
+        " @size = sum(arg2); @named = sum(args.count); @from = ((struct file *)arg0)->f_inode->i_mode; }"
+        " kretprobe:vfs_write { @ret = sum(retval); } kprobe:vmlinux:vfs_writ* { @module = count(); }"
+    )
+    read, write = os.pipe()
+    try:
+        done = traced(script, lambda: [os.write(write, b"12345") for _ in range(4)])
+    finally:
+        os.close(read)
+        os.close(write)
+    assert (done.maps["n"], done.maps["size"], done.maps["named"], done.maps["ret"]) == (4, 20, 20, 20)
+    assert done.maps[""] == {("kprobe:vfs_write", "vfs_write"): 4}
+
+
+@pytest.mark.needs("fentry")
+def test_fentry() -> None:
+    read, write = os.pipe()
+    try:
+        done = traced(
+            "fentry:vfs_write { @n = count(); @size = sum(args.count); } fexit:vfs_write { @ret = sum(retval);"
+            " @both = sum(args.count); }",
+            lambda: [os.write(write, b"12345") for _ in range(4)],
+        )
+    finally:
+        os.close(read)
+        os.close(write)
+    assert done.maps == {"n": 4, "size": 20, "ret": 20, "both": 20}
+
+
+def test_missing_probes() -> None:
+    script = "tracepoint:syscalls:sys_enter_none { @a = count(); } begin { @b = 1; }"
+    compiled = pybpf.bt.compile_script(script)
+    assert [each.checked.place.name for each in compiled.built] == ["begin"]
+    assert ["sys_enter_none" in each.message for each in compiled.warnings] == [True]
+    assert not pybpf.bt.compile_script(script, settings={"missing_probes": "ignore"}).warnings
+    with pytest.raises(CompileError, match="sys_enter_none"):
+        pybpf.bt.compile_script(script, settings={"missing_probes": "error"})
