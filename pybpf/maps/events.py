@@ -332,7 +332,7 @@ class EventReader(ABC, Generic[T]):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ClosedError(f"{self!r}: cannot read events")
+            raise ClosedError(f"cannot read events from {self.name!r}: the reader, or its tracer, was closed")
 
     def _batches(self, limit: int = 1) -> Generator[Iterator[T], None, None]:
         """The undelivered events, batch after batch: each is used up before the next is asked for.

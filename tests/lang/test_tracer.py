@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import threading
@@ -405,3 +406,50 @@ def test_a_map_is_named_like_the_variable(child: Caller) -> None:
 
     with tracer:
         assert [each.name for each in (first, named, again)] == ["first", "mine", "mine_2"]
+
+
+def test_aggregates_give_numbers(child: Caller) -> None:
+    tracer = Tracer(pid=child.pid)
+    sizes, named = tracer.histogram(), tracer.histogram(key=u32)
+    calls, values = tracer.count(key=char[16]), tracer.stats()
+
+    @tracer.uprobe(LIBC, "getppid")
+    def on_call() -> None:
+        sizes.add(5)
+        named[pid()].add(5)
+        calls[comm()].add()
+        values.add(7)
+
+    with tracer:
+        child.call(4)
+        buckets = {"count": 4, "buckets": [{"min": 4, "max": 7, "count": 4}]}
+        assert json.loads(json.dumps(sizes.to_dict())) == buckets
+        assert named.to_dict() == {child.pid: buckets}
+        assert sizes.percentile(100) == 7 and named[child.pid].percentile(100) == 7
+        assert list(calls.to_dict().values()) == [4]
+        assert values.to_dict()["total"] == 28
+        with pytest.raises(TypeError, match="has keys"):
+            named.percentile(50)
+
+
+def test_what_was_closed_says_with_what(child: Caller) -> None:
+    tracer = Tracer(pid=child.pid)
+    calls, sizes, table = calls_of(tracer), tracer.histogram(), tracer.hash(u32, u64)
+    with tracer:
+        pass
+    for act in (lambda: print(sizes), lambda: table[1], calls.read):
+        with pytest.raises(ClosedError, match="tracer"):
+            act()
+    assert list(calls) == []  # a loop ends
+
+
+def test_wrong_arguments_of_run(child: Caller) -> None:
+    tracer = Tracer(pid=child.pid)
+    calls = calls_of(tracer)
+    with tracer:
+        for wrong in ([calls], print, {calls.read: print}):
+            with pytest.raises(BpfError, match=r"\{tracer.events\(...\): function\}"):
+                tracer.run(wrong, duration=0)
+        for options in ({"duration": "1"}, {"every": "1"}, {"every": 0}):
+            with pytest.raises(BpfError, match="seconds"):
+                tracer.run(**options)

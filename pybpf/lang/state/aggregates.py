@@ -135,6 +135,15 @@ class Aggregate(TracerMap):
     def _delete(self, key: Any) -> None:
         self.map.pop(key, None)
 
+    def to_dict(self) -> Any:
+        """All of it as plain numbers, lists and dicts: what is under each key, or the one value.
+
+        Of histograms see :meth:`pybpf.report.Histogram.to_dict`. Ready for JSON where the keys are text or integers.
+        """
+        if self.key is None:
+            return _plain(self.value)
+        return {key: _plain(value) for key, value in self.items()}
+
     def text(self, style: str = "bpftrace", unit: str = "value") -> str:
         """All of it as bpftrace (or ``"bcc"``) prints it, see :func:`pybpf.report.keyed`."""
         if self.key is None:
@@ -144,6 +153,10 @@ class Aggregate(TracerMap):
 
     def __str__(self) -> str:
         return self.text()
+
+
+def _plain(value: Any) -> Any:
+    return value.to_dict() if hasattr(value, "to_dict") else value
 
 
 def _sum_of(values: Sequence[Any]) -> int:
@@ -243,6 +256,14 @@ class HistogramMap(Aggregate):
 
     def _whole(self) -> Any:
         return self._made(dict(self.map.items(sum)))
+
+    def percentile(self, p: float) -> float:
+        """The value that ``p`` per cent of all values do not exceed, see :meth:`pybpf.report.Histogram.percentile`.
+
+        :raises TypeError: it has keys: ask ``x[key].percentile(p)``.
+        """
+        found: float = self.value.percentile(p)
+        return found
 
     def items(self) -> Iterator[tuple[Any, Any]]:
         self._check_keyed()

@@ -10,7 +10,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pybpf.errors import BpfError
+from pybpf.errors import BpfError, ClosedError
 from pybpf.lang.state.counts import Counter, Counts
 from pybpf.maps import MapSpec
 from pybpf.maps.spec import NO_FLAGS
@@ -95,9 +95,12 @@ class TracerMap:
         """The loaded map, an object of :mod:`pybpf.maps`.
 
         :raises BpfError: the tracer is not loaded.
+        :raises ClosedError: it is closed.
         """
         if self._map is None:
             raise BpfError(f"{self._what} is not in the kernel yet: use it inside 'with tracer:'")
+        if self._map.fd.closed:
+            raise ClosedError(f"{self._what} was closed with its tracer: use it inside 'with tracer:', before the end")
         return self._map
 
     @property

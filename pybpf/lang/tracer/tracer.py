@@ -260,6 +260,9 @@ class Tracer(Declares, Makes):
         :raises ClosedError: the tracer is not attached.
         """
         self._loaded("run")
+        for name, seconds in (("duration", duration), ("every", every)):
+            if seconds is not None and not isinstance(seconds, (int, float)):
+                raise BpfError(f"{name}={seconds!r:.60} is no number of seconds")
         if every is not None and not every > 0:
             raise BpfError(f"cannot call back every {every} seconds: the number must be above 0")
         begin = time.monotonic()
@@ -302,6 +305,8 @@ class Tracer(Declares, Makes):
                 self._pumps -= 1
 
     def _pump(self, handlers: Mapping[Events[Any], Callable[[Any], object]]) -> Pump:
+        if not isinstance(handlers, Mapping):
+            raise BpfError(f"{handlers!r:.60} are no handlers: write {{tracer.events(...): function}}")
         for events in handlers:
             if not isinstance(events, Events):
                 raise BpfError(f"{events!r:.60} is no stream of events: handlers are {{tracer.events(...): function}}")
