@@ -65,17 +65,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pybpf {name}: {error}", file=sys.stderr)
         return EXIT_ERROR
     except BrokenPipeError:
-        # The reader of our output has gone: what is still buffered cannot be written, now or at exit.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
+        _drop_output()  # its reader has gone
         return 0
     except OSError as error:
         what = f": {error.filename}" if error.filename else ""
         print(f"pybpf {name}: {error.strerror or error}{what}", file=sys.stderr)
+        _drop_output()  # it may be what failed: a full disk
         return EXIT_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _drop_output() -> None:
+    """Write what is buffered, if that can be; otherwise Python does not try again at exit, and complain."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def _find(name: str) -> Callable[[list[str]], int] | None:

@@ -111,7 +111,8 @@ def _die_attached(traced: Traced, number: signal.Signals) -> float:
         process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == (0 if number is signal.SIGINT else -number)
+    ended = {0} if number is signal.SIGINT else set()  # run() ends, if it has begun
+    assert process.returncode in {-number, *ended}
     return life
 
 
@@ -222,5 +223,4 @@ def test_a_full_disk_is_said_in_one_line() -> None:
         command = [sys.executable, "-m", "pybpf", "syscount", "-p", str(caller.pid), "-d", "0.2"]
         done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
     assert done.returncode == 1
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert "No space left on device" in done.stderr
+    assert done.stderr == "pybpf syscount: No space left on device\n"
