@@ -76,6 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
+def main_bt() -> int:
+    """``pybpf-bt``: the same as ``pybpf bt``, for those who link it as ``bpftrace``."""
+    return main(["bt", *sys.argv[1:]])
+
+
 def _drop_output() -> None:
     """Write what is buffered, if that can be; otherwise Python does not try again at exit, and complain."""
     if sys.stdout is None:

@@ -6,8 +6,9 @@ import os
 import shlex
 import signal
 from contextlib import suppress
+from shutil import which
 
-from pybpf.errors import BpfError
+from pybpf.errors import BpfError, NotFoundError
 
 __all__ = ["Command"]
 
@@ -19,7 +20,8 @@ class Command:
 
     :param text: the command, in words as a shell reads them.
     :ivar pid: the process.
-    :raises BpfError: the command cannot be read, or there is none.
+    :raises NotFoundError: there is no such command.
+    :raises BpfError: the text cannot be read, or is empty.
     """
 
     def __init__(self, text: str) -> None:
@@ -29,6 +31,8 @@ class Command:
             raise BpfError(f"cannot read the command {text!r}: {error}") from None
         if not words:
             raise BpfError("the command is empty")
+        if which(words[0]) is None:
+            raise NotFoundError(f"there is no command {words[0]!r}")
         gate, self._gate = os.pipe()
         self.pid = os.fork()
         if not self.pid:

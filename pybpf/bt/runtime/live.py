@@ -142,6 +142,17 @@ class Live:
         else:
             self.iterators.append(link)
 
+    def logs(self, built: Iterable[Built]) -> Iterator[tuple[str, str]]:
+        """Load the programs, and let them go: the name of each probe and the whole log of the verifier."""
+        events = self._shared.actions.events
+        self._maps[id(events.buffer(self._target))] = self._create(events.buffer(self._target).spec)
+        for found in self._shared.maps.values():
+            self._bound(found)
+        for each in built:
+            maps = {name: self._map_for(each, name, spec) for name, spec in each.compiled.maps.items()}
+            with _explained(each), Program.load(each.compiled.spec, maps, log=1) as program:
+                yield each.checked.place.name, program.log
+
     def detach(self) -> None:
         """Detach and unload what is attached; maps, and what is run here, stay."""
         self._attached.close()

@@ -18,11 +18,27 @@ class Output(ABC):
 
     :param stream: what is shown goes there.
     :param errors: what goes wrong goes there.
+    :param buffering: ``"full"``: the stream is written when its buffer is full; else what an event gives is written
+        at once.
     """
 
-    def __init__(self, stream: TextIO, errors: TextIO) -> None:
+    def __init__(self, stream: TextIO, errors: TextIO, buffering: str = "line") -> None:
         self.stream = stream
         self.errors = errors
+        self._at_once = buffering != "full"
+
+    def write(self, text: str) -> None:
+        """Write to the stream, as the buffering says."""
+        self.stream.write(text)
+        if self._at_once:
+            self.stream.flush()
+
+    def complain(self, event: Event) -> None:
+        """Say what went wrong, if anything did."""
+        wrong = event_errors(event)
+        if wrong:
+            self.errors.write(wrong)
+            self.errors.flush()
 
     @abstractmethod
     def attached(self, count: int) -> None:
@@ -46,42 +62,28 @@ class Text(Output):
     def event(self, event: Event) -> None:
         found = event_text(event)
         if found:
-            self.stream.write(found)
-            self.stream.flush()
-        wrong = event_errors(event)
-        if wrong:
-            self.errors.write(wrong)
-            self.errors.flush()
+            self.write(found)
+        self.complain(event)
 
     def end(self, maps: Sequence[MapShown]) -> None:
-        self.stream.write("\n\n")
-        for each in maps:
-            self.stream.write(event_text(each))
-        self.stream.flush()
+        self.write("\n\n" + "".join(map(event_text, maps)))
 
 
 class Json(Output):
     """An object a line."""
 
     def attached(self, count: int) -> None:
-        self._write(attached_json(count))
+        self.write(attached_json(count))
 
     def event(self, event: Event) -> None:
-        self._write(event_json(event))
-        wrong = event_errors(event)
-        if wrong:
-            self.errors.write(wrong)
-            self.errors.flush()
+        self.write(event_json(event))
+        self.complain(event)
 
     def end(self, maps: Sequence[MapShown]) -> None:
         for each in maps:
-            self._write(event_json(each))
-
-    def _write(self, line: str) -> None:
-        self.stream.write(line)
-        self.stream.flush()
+            self.write(event_json(each))
 
 
-def output_of(format: str, stream: TextIO, errors: TextIO) -> Output:
+def output_of(format: str, stream: TextIO, errors: TextIO, buffering: str = "line") -> Output:
     """The output in a format: ``"text"`` or ``"json"``."""
-    return (Json if format == "json" else Text)(stream, errors)
+    return (Json if format == "json" else Text)(stream, errors, buffering)

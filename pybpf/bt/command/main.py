@@ -1,0 +1,177 @@
+"""``pybpf bt``: reads the command line, then lists, shows or runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, TextIO
+
+from pybpf.bt.command.options import HELP, Options, UsageError, read_options
+from pybpf.errors import BpfError, CompileError, NotFoundError
+
+if TYPE_CHECKING:
+    from pybpf.bt import CompiledScript
+    from pybpf.compiler.target import Target
+
+__all__ = ["main"]
+
+#: bpftrace ends so for wrong usage too
+EXIT_ERROR = 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit code."""
+    if not arguments:
+        print(HELP, file=sys.stderr)
+        return EXIT_ERROR
+    try:
+        options = read_options(arguments)
+    except UsageError as error:
+        print(f"pybpf bt: {error}; --help lists the options", file=sys.stderr)
+        return EXIT_ERROR
+    try:
+        return _do(options)
+    except CompileError as error:
+        from pybpf.bt import diagnostic
+
+        print(_coloured(diagnostic(error)), file=sys.stderr)
+        return EXIT_ERROR
+
+
+def _do(options: Options) -> int:
+    if options.help:
+        print(HELP)
+    elif options.version:
+        from pybpf import __version__
+
+        print(f"pybpf {__version__}")
+    elif options.info:
+        from pybpf.bt.command.info import info_lines
+
+        print("\n".join(info_lines()))
+    elif options.listing:
+        _list(options)
+    elif options.canonical:
+        _print_canonical(options)
+    else:
+        return _compile_and_run(options)
+    return 0
+
+
+def _script(options: Options) -> tuple[str, str]:
+    """The text of the script, and what messages call it."""
+    if options.program is not None:
+        return options.program, "stdin"
+    if options.file == "-":
+        return sys.stdin.read(), "stdin"
+    with open(options.file, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read(), options.file
+
+
+def _list(options: Options) -> None:
+    from pybpf.bt.command.listing import list_matching, list_script
+
+    if options.program is None and not options.file:
+        lines = list_matching(options.words[0] if options.words else "", options.verbose)
+    else:
+        lines = list_script(*_script(options), options.words, options.verbose)
+    for line in lines:
+        print(line)
+
+
+def _print_canonical(options: Options) -> None:
+    from pybpf.bt import parse
+    from pybpf.bt.syntax.printer import script_text
+
+    text, file = _script(options)
+    with ExitStack() as stack:
+        _output(options, stack).write(script_text(parse(text, file)))
+
+
+def _output(options: Options, stack: ExitStack) -> TextIO:
+    """Where the output goes; a file is closed with the stack."""
+    stream: TextIO = sys.stdout
+    if options.output:
+        try:
+            stream = open(options.output, "w", encoding="utf-8")  # noqa: SIM115  # closed with the stack
+            stack.callback(stream.close)
+        except OSError as error:
+            raise BpfError(f"cannot write to {options.output}: {error.strerror}") from None
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="surrogateescape", line_buffering=False)
+    return stream
+
+
+def _target(kernel: str) -> Target:
+    from dataclasses import replace
+
+    from pybpf.compiler.target import Target
+
+    if kernel:
+        release, _, arch = kernel.partition("/")
+        return Target.described(release, arch)
+    host = Target.host()
+    path = os.environ.get("BPFTRACE_BTF", "")
+    if not path:
+        return host
+    from pybpf.btf import Btf
+
+    try:
+        with open(path, "rb") as file:
+            types = Btf.from_bytes(file.read())
+    except OSError as error:
+        raise BpfError(f"cannot read the types in {path} (BPFTRACE_BTF): {error.strerror}") from None
+    return replace(host, types=lambda: types)
+
+
+def _compile_and_run(options: Options) -> int:
+    from pybpf.bt import compile_script
+    from pybpf.bt.command.environment import settings_of
+    from pybpf.bt.runtime.command import Command
+
+    if options.pid is not None and not os.path.exists(f"/proc/{options.pid}"):
+        raise NotFoundError(f"there is no process {options.pid}")
+    with ExitStack() as stack:
+        command = None
+        if options.command and not (options.dry_run or options.stages):
+            command = Command(options.command)
+            stack.callback(command.close)
+        text, file = _script(options)
+        compiled = compile_script(
+            text, file, options.words, target=_target(options.kernel), settings=settings_of(os.environ),
+            named=options.named, pid=command.pid if command else options.pid, unsafe=options.unsafe,
+            stages=bool(options.stages),
+        )  # fmt: skip
+        _warn(options, compiled)
+        if options.stages:
+            from pybpf.bt.command.stages import stage_texts
+
+            for shown in stage_texts(compiled, options.stages):
+                print(shown)
+        elif not options.dry_run:
+            from pybpf.bt.command.tracing import trace
+
+            return trace(compiled, command, options, _output(options, stack))
+        return 0
+
+
+def _warn(options: Options, compiled: CompiledScript) -> None:
+    from pybpf.bt import diagnostic
+
+    if options.warnings:
+        for warning in compiled.warnings:
+            print(_coloured(diagnostic(warning, "WARNING")), file=sys.stderr)
+
+
+def _coloured(text: str) -> str:
+    """A diagnostic with its severity in colour, on a terminal that wants it (``BPFTRACE_COLOR``, ``NO_COLOR``)."""
+    wish = os.environ.get("BPFTRACE_COLOR", "auto")
+    plain = bool(os.environ.get("NO_COLOR")) or not (sys.stderr is not None and sys.stderr.isatty())
+    if wish == "never" or (wish != "always" and plain):
+        return text
+    for severity, colour in (("ERROR: ", 31), ("WARNING: ", 33)):
+        text = text.replace(severity, f"\x1b[{colour}m{severity}\x1b[0m", 1)
+    return text

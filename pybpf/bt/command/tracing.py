@@ -1,0 +1,98 @@
+"""A script that runs in the foreground: from attaching to its last line, whatever ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TextIO
+
+from pybpf.bt.runtime.events import Warned
+
+if TYPE_CHECKING:
+    from pybpf.bt import CompiledScript, Running
+    from pybpf.bt.command.options import Options
+    from pybpf.bt.runtime.command import Command
+
+__all__ = ["trace"]
+
+#: set by scripts around bpftrace that wait until everything is attached; they wait for this line
+_NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
+
+
+def trace(compiled: CompiledScript, command: Command | None, options: Options, stream: TextIO) -> int:
+    """Run a script until it calls ``exit()``, its command or process ends, or a signal comes; returns its exit code."""
+    from pybpf.bt import Running
+    from pybpf.bt.show.output import output_of
+
+    shown = output_of(options.format, stream, sys.stderr, options.buffering)
+    with _ending_signals(), Running(compiled).start() as running:
+        if options.verbose:
+            _tell(running)
+        if not options.quiet:
+            shown.attached(running.probes)
+        if os.environ.get(_NOTIFY):
+            print(_NOTIFY, flush=True)
+        if command is not None:
+            command.go()
+        with suppress(KeyboardInterrupt), _usr1(running):
+            for event in running.events(ended=_ended(command, options.pid)):
+                if options.warnings or not isinstance(event, Warned):
+                    shown.event(event)
+        for event in running.stop():
+            shown.event(event)
+        shown.end(running.shown_maps())
+        stream.flush()
+        if options.losses:
+            _tell_dropped(running)
+        return running.exit_code or 0
+
+
+def _ended(command: Command | None, pid: int | None) -> Callable[[], bool] | None:
+    """Whether what is traced has ended; None: nothing ends the script but itself."""
+    if command is not None:
+        return command.ended
+    if pid is not None:
+        return lambda: not os.path.exists(f"/proc/{pid}")
+    return None
+
+
+@contextmanager
+def _ending_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the script as Ctrl-C does: with its ``end`` probes and its maps."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _usr1(running: Running) -> Iterator[None]:
+    """SIGUSR1 runs the probes ``self:signal:SIGUSR1``; without them it is nothing."""
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: running.signalled())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def _tell(running: Running) -> None:
+    """What is loaded, on stderr."""
+    for each in running.script.built:
+        spec = each.compiled.spec
+        name = spec.type.name.lower()
+        print(f"{each.checked.place.name}: {name} program, {spec.code.slots} instructions", file=sys.stderr)
+
+
+def _tell_dropped(running: Running) -> None:
+    for name, found in sorted(running.maps.items()):
+        if found.dropped:
+            print(f"WARNING: map full; {found.dropped} values were not kept in @{name}", file=sys.stderr)
