@@ -228,6 +228,24 @@ def test_signals_end_with_the_maps(number: signal.Signals) -> None:
 
 
 @pytest.mark.root
+def test_a_signal_runs_the_probes_of_it() -> None:
+    """SIGUSR1, as often as it comes; without such a probe it is nothing."""
+    script = 'self:signal:SIGUSR1 { @x++; printf("got %d\\n", @x); if (@x == 2) { exit(); } }'
+    process = start("-q", "-e", script, __BPFTRACE_NOTIFY_PROBES_ATTACHED="1")
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "__BPFTRACE_NOTIFY_PROBES_ATTACHED\n"
+        for number in (1, 2):
+            time.sleep(0.1)
+            process.send_signal(signal.SIGUSR1)
+            assert process.stdout.readline() == f"got {number}\n"
+        assert process.communicate(timeout=60) == ("\n\n@x: 2\n", "")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.root
 def test_the_end_of_what_is_traced_is_the_end() -> None:
     done = bt("-c", f"{sys.executable} -c pass", "-e", "end { printf(\"over\\n\"); }")
     assert (done.returncode, done.stdout) == (0, "over\n\n\n")

@@ -77,7 +77,7 @@ def _ending_signals() -> Iterator[None]:
 @contextmanager
 def _usr1(running: Running) -> Iterator[None]:
     """SIGUSR1 runs the probes ``self:signal:SIGUSR1``; without them it is nothing."""
-    before = signal.signal(signal.SIGUSR1, lambda number, frame: running.signalled())
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: running.run("self"))
     try:
         yield
     finally:

@@ -144,10 +144,6 @@ class Running:
             yield Lost(lost - self._lost)
             self._lost = lost
 
-    def signalled(self) -> int:
-        """Run the probes ``self:signal:SIGUSR1``, as when the process that runs the script gets it; how many ran."""
-        return 0 if self._closed else self._live.run("self")
-
     # the end
 
     def stop(self) -> list[Event]:
