@@ -93,7 +93,7 @@ class Memory:
         if pick < 0.4:
             return str(rng.randrange(-length, length))
         if pick < 0.6 and self._write.outside:
-            return rng.choice(self._write.outside)  # any number: outside means the last
+            return rng.choice(self._write.outside)  # any number: outside there is nothing
         mask = (1 << length.bit_length() - 1) - 1
         number = self._write.running(1)
         return f"{number} & {mask}" if mask and pick < 0.8 else f"u32({number}) % {length}"

@@ -72,17 +72,20 @@ class Row:
         self._kind = kind.element
         self._items = [zero(kind.element) for _ in range(kind.length)]
 
-    def _index(self, index: Any) -> int:
+    def _index(self, index: Any) -> int | None:
+        """Where an element is; None: nowhere."""
         if not isinstance(index, Num):  # a constant, from the end where it is negative
             return range(len(self._items))[index]
-        return index.value if 0 <= index.value < len(self._items) else len(self._items) - 1
+        return index.value if 0 <= index.value < len(self._items) else None
 
     def __getitem__(self, index: Any) -> Any:
-        return self._items[self._index(index)]
+        at = self._index(index)
+        return zero(self._kind) if at is None else self._items[at]
 
     def __setitem__(self, index: Any, value: Any) -> None:
         at = self._index(index)
-        self._items[at] = put(self._items[at], value, self._kind)
+        if at is not None:
+            self._items[at] = put(self._items[at], value, self._kind)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._items)

@@ -70,7 +70,7 @@ def _compile(source: Source, probe: Probe, target: Target, facts: Facts) -> Unit
     if b.reachable:
         b.line = gen.frame.where(source.node)
         returns(gen, Const(None), source.node)
-    gen.places.settle()
+    gen.aliases.settle()
     b.finish()
     unit.alone = probe.alone(target)
     unit.skipped = None if unit.alone else probe.skipped(gen)

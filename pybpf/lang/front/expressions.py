@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from pybpf.lang.builtins.printing import formatted
 from pybpf.lang.front.conditions import bool_op, compare, conditional, negate
 from pybpf.lang.front.scope import NameIsUnset, look_up
 from pybpf.lang.values.constants import Const
+from pybpf.lang.values.memory import references
 from pybpf.lang.values.tuples import Tuple
 
 if TYPE_CHECKING:
@@ -60,17 +61,13 @@ def _slice(gen: Gen, node: ast.Slice) -> Val:
 
 def _call(gen: Gen, node: ast.Call) -> Val:
     function = gen.value(node.func)
-    args: list[Val] = []
-    for each in node.args:
-        if isinstance(each, ast.Starred):
-            args += gen.value(each.value).elements(gen, each)
-        else:
-            args.append(gen.value(each))
-    named: dict[str, Val] = {}
     for keyword in node.keywords:
         if keyword.arg is None:
             gen.fail(keyword.value, "'**' in a call is not compiled: name each argument")
-        named[keyword.arg] = gen.value(keyword.value)
+    values = _values(gen, [*node.args, *(keyword.value for keyword in node.keywords)])
+    given = len(values) - len(node.keywords)
+    args = values[:given]
+    named = {keyword.arg: value for keyword, value in zip(node.keywords, values[given:]) if keyword.arg}
     gen.b.line = gen.frame.where(node)
     return function.call(gen, args, named, node)
 
@@ -87,13 +84,29 @@ def _unary(gen: Gen, node: ast.UnaryOp) -> Val:
     return value.unary(gen, OPERATORS[type(node.op)], node)
 
 
-def _tuple(gen: Gen, node: Any) -> Val:
+def _values(gen: Gen, nodes: Sequence[ast.expr]) -> list[Val]:
+    """The values of expressions, one after the other: a place is a name's while those behind it are compiled."""
     values: list[Val] = []
-    for each in node.elts:
+    held: list[tuple[int, str, ast.expr]] = []
+    for number, each in enumerate(nodes):
         if isinstance(each, ast.Starred):
             values += gen.value(each.value).elements(gen, each)
-        else:
-            values.append(gen.value(each))
+            continue
+        value = gen.value(each)
+        if any(references(value)) and any(isinstance(inner, ast.Call) for more in nodes[number + 1 :]
+                                          for inner in ast.walk(more)):  # fmt: skip
+            name = f"{ast.unparse(each)} ({len(gen.frame.env)})"  # none of the source's
+            gen.keep(name, value, each)
+            held.append((len(values), name, each))
+        values.append(value)
+    for index, name, each in held:
+        values[index] = gen.variable(name, each) or values[index]
+        gen.frame.env = {other: binding for other, binding in gen.frame.env.items() if other != name}
+    return values
+
+
+def _tuple(gen: Gen, node: Any) -> Val:
+    values = _values(gen, node.elts)
     if all(isinstance(each, Const) for each in values):
         return Const(tuple(gen.const(each) for each in values))
     return Tuple(values)

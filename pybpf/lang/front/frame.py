@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pybpf.lang.front.source import Source
     from pybpf.lang.front.variables import Env
     from pybpf.lang.values.joins import Form
+    from pybpf.lang.values.memory import Ref
     from pybpf.lang.values.val import Val
 
 __all__ = ["Facts", "Frame", "Loop"]
@@ -101,7 +102,9 @@ class Frame:
     :ivar number: tells its variables from those of other calls.
     :ivar key: the calls that lead here, the same in every pass.
     :ivar locals: the names that are variables of the function.
-    :ivar annotated: variable -> its type, where the source says so.
+    :ivar annotated: variable -> its type, where the source says so: that of an integer.
+    :ivar declared: the same of variables that have memory of their own.
+    :ivar own: variable -> that memory.
     :ivar env: the variables here.
     :ivar returns: compiles ``return``.
     :ivar whole: whether it is a function of the unit by itself, not a part of its caller.
@@ -116,11 +119,14 @@ class Frame:
     caller: Frame | None = None
     call: ast.AST | None = None
     annotated: dict[str, Any] = field(default_factory=dict)
+    declared: dict[str, Any] = field(default_factory=dict)
+    own: dict[str, Ref] = field(default_factory=dict)
     env: Env = field(default_factory=dict)
     returns: Callable[[Gen, Val, ast.AST], None] = _nowhere
     loops: list[Loop] = field(default_factory=list)
     reserved: list[Any] = field(default_factory=list)
     whole: bool = False
+    _reads: dict[str, list[tuple[int, int]]] | None = None
 
     def where(self, node: ast.AST) -> SourceLine:
         """Where a node stands."""
@@ -133,6 +139,20 @@ class Frame:
             and any(isinstance(each, ast.Name) and each.id == name for each in node.targets)
             for node in ast.walk(self.source.node)
         )  # fmt: skip
+
+    def reads_later(self, name: str, at: ast.AST) -> bool:
+        """Whether a variable may be read behind a node; what is no variable of the source is."""
+        if name not in self.locals:
+            return True
+        if self._reads is None:
+            found: dict[str, list[tuple[int, int]]] = {}
+            self._reads = found
+            for each in ast.walk(self.source.node):
+                if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load):
+                    found.setdefault(each.id, []).append((each.lineno, each.col_offset))
+        places = self._reads.get(name, ())
+        end = getattr(at, "end_lineno", None) or 0, getattr(at, "end_col_offset", None) or 0
+        return any(self.loops or place >= end for place in places)
 
     def has_reserved(self, events: object) -> bool:
         """Whether an event of a stream is submitted by a ``with`` around this place, or around the call."""

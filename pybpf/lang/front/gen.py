@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pybpf.lang.front.anew import Anew
+from pybpf.lang.front.aliases import Aliases
 from pybpf.lang.front.frame import Facts, Frame
 from pybpf.lang.front.meeting import Edge, meet, note_value
 from pybpf.lang.front.scope import outside
@@ -15,10 +15,11 @@ from pybpf.lang.front.variables import Env, Kept, Known, Unset, assume, join_env
 from pybpf.lang.front.wrap import wrap
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import Int, convert, truth
+from pybpf.lang.values.memory import memory_of
 
 if TYPE_CHECKING:
     from pybpf.compiler.build import Builder
-    from pybpf.compiler.ir import Block, Instr, Unit
+    from pybpf.compiler.ir import Block, Instr, Operand, Unit
     from pybpf.compiler.target import Target
     from pybpf.lang.front.source import Source
     from pybpf.lang.probes.probe import Probe
@@ -43,7 +44,7 @@ class Gen:
     :ivar outlined: function of the source -> its name in the unit, of those that are compiled once.
     :ivar frame: the function of the source that is being compiled.
     :ivar rolled: loops around this place that are not written out.
-    :ivar places: the memory that they write anew.
+    :ivar aliases: the names that stand for places.
     :ivar reserves: whether a record of a ring buffer has been reserved: the program may hold it from there on.
     """
 
@@ -59,7 +60,7 @@ class Gen:
         self.frame: Frame
         self.reserves = False
         self.rolled = 0
-        self.places = Anew(self)
+        self.aliases = Aliases(self)
         self._frames = 0
         self._given: dict[ast.AST, ast.AST] = {}
         self._edges: dict[Block, list[Edge]] = {}
@@ -115,10 +116,10 @@ class Gen:
 
         self.fail(node, reason(node))
 
-    def anew(self, slot: Instr, kind: Any, at: ast.AST) -> None:
+    def anew(self, slot: Operand, kind: Any, at: ast.AST) -> None:
         """Memory of the function is given a value of its own: where a name is bound to it, the same in each turn."""
         if self.rolled and self.b.reachable:
-            self.places.note(slot, kind, at)
+            self.aliases.anew(slot, kind, at)
 
     def wrap(self, value: Any) -> Val:
         """What an object of Python is in a probe."""
@@ -227,21 +228,24 @@ class Gen:
         frame = self.frame
         kind = frame.annotated.get(name)
         if kind is not None:
-            self._keep(name, self.fitting(val, kind, at), at)
+            self._keep(name, self.fitting(val, kind, at), at, frame)
+            return
+        if name in frame.declared:
+            self.store(name, val, at)
             return
         val = val.bound(self, at)
         if isinstance(val, Const) and isinstance(val.value, int):
-            self._keep(name, val.number(self, at), at)
-            self._bind(name, Known(val))
+            self._keep(name, val.number(self, at), at, frame)
+            self._bind(name, Known(val), frame)
         else:
             self.keep(name, val, at)
 
-    def keep(self, name: str, val: Val, at: ast.AST) -> None:
-        """Bind a variable to a value as it is."""
+    def keep(self, name: str, val: Val, at: ast.AST, frame: Frame | None = None) -> None:
+        """Bind a variable, of this call or of one that leads here, to a value as it is."""
         if val.ssa() is not None:
-            self._keep(name, val, at)
+            self._keep(name, val, at, frame or self.frame)
         else:
-            self._bind(name, Known(val))
+            self._bind(name, Known(val), frame or self.frame)
 
     def fitting(self, val: Val, kind: Any, at: ast.AST) -> Int:
         """A value in a type that it is to be kept in. :raises CompileError: a constant that does not fit."""
@@ -251,18 +255,30 @@ class Gen:
                       f"{found.maximum}")  # fmt: skip
         return convert(self, val, kind, at)
 
-    def _bind(self, name: str, binding: Kept | Known) -> None:
-        self.frame.env = {**self.frame.env, name: binding}
+    def store(self, name: str, val: Val | None, at: ast.AST) -> None:
+        """Write a value, or zeros, to the memory that a variable has of its own; the variable stands for that."""
+        frame = self.frame
+        place = frame.own.get(name)
+        if place is None:
+            place = frame.own[name] = memory_of(self, frame.declared[name], at, name)
+        if val is None:
+            place.clear(self)
+        else:
+            place.put(self, val, at)
+        self.keep(name, place, at)
 
-    def _keep(self, name: str, val: Val, at: ast.AST) -> None:
+    def _bind(self, name: str, binding: Kept | Known, frame: Frame) -> None:
+        frame.env = {**frame.env, name: binding}
+
+    def _keep(self, name: str, val: Val, at: ast.AST, frame: Frame) -> None:
         state = val.ssa()
         assert state is not None
         key, operands = state
-        if isinstance(val, Int) and name not in self.frame.annotated:
-            self.frame.note_kind(name, val.narrowest, at)
+        if isinstance(val, Int) and name not in frame.annotated:
+            frame.note_kind(name, val.narrowest, at)
         for index, operand in enumerate(operands):
-            self.b.write((self.frame.number, name, index), operand)
-        self._bind(name, Kept(key, val))
+            self.b.write((frame.number, name, index), operand)
+        self._bind(name, Kept(key, val), frame)
 
     def variable(self, name: str, at: ast.AST) -> Val | None:
         """The value of a variable here, or None when the function has none of that name."""

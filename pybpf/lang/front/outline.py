@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pybpf.compiler.build import Builder
 from pybpf.compiler.ir import Function
 from pybpf.compiler.ops import INT, PTR
-from pybpf.lang.front.anew import Anew
+from pybpf.lang.front.aliases import Aliases
 from pybpf.lang.front.scope import NameIsUnset, look_up
 from pybpf.lang.front.source import identifier
 from pybpf.lang.front.statements import note_annotations
@@ -86,8 +86,8 @@ def call_outlined(gen: Gen, source: Source, args: Mapping[str, Val], at: ast.AST
 
 def _compile(gen: Gen, source: Source, frame: Frame, name: str, params: list[str]) -> None:
     """Compile the function itself, in a builder of its own."""
-    outer = gen.frame, gen.b, gen.ctx, gen.rolled, gen.places
-    gen.rolled, gen.places = 0, Anew(gen)
+    outer = gen.frame, gen.b, gen.ctx, gen.rolled, gen.aliases
+    gen.rolled, gen.aliases = 0, Aliases(gen)
     function = Function(name, params=(PTR, *[INT] * len(params)))
     gen.unit.functions.append(function)
     gen.frame, gen.b, frame.whole = frame, Builder(function), True
@@ -113,6 +113,6 @@ def _compile(gen: Gen, source: Source, frame: Frame, name: str, params: list[str
     gen.statements(source.body)
     if gen.b.reachable:
         returns(gen, Const(None), source.node)
-    gen.places.settle()
+    gen.aliases.settle()
     gen.b.finish()
-    gen.frame, gen.b, gen.ctx, gen.rolled, gen.places = outer
+    gen.frame, gen.b, gen.ctx, gen.rolled, gen.aliases = outer

@@ -17,9 +17,9 @@ from pybpf.lang.front.withs import compile_with
 from pybpf.lang.state.maps import Variable
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import KINDS, Int
-from pybpf.lang.values.memory import Maybe, Ref, Written
+from pybpf.lang.values.memory import Maybe, Ref, Written, memory_of
 from pybpf.lang.values.val import Val
-from pybpf.types import bool_
+from pybpf.types import Array, Struct, bool_
 
 if TYPE_CHECKING:
     from pybpf.lang.front.gen import Gen
@@ -110,11 +110,23 @@ def _annotated(gen: Gen, node: ast.AnnAssign) -> None:
         if val is not None:
             gen.assign(node.target.id, val, node)
         return
+    if node.target.id in gen.frame.declared:
+        _declare(gen, node.target.id, val, node)
+        return
     gen.assign(node.target.id, gen.wrap(kind).declare(gen, val, node), node)
 
 
+def _declare(gen: Gen, name: str, val: Val | None, node: ast.AnnAssign) -> None:
+    """``name: kind = value`` where that has memory of its own, the same if this is done again."""
+    own = gen.frame.own.get(name)
+    if own is not None or gen.rolled:
+        own = own or gen.frame.own.setdefault(name, memory_of(gen, gen.frame.declared[name], node, name))
+        gen.aliases.anew(own.address, own.kind, node, [(gen.frame, name)])
+    gen.store(name, val, node)
+
+
 def note_annotations(gen: Gen) -> None:
-    """Note the integer types that the function of the frame gives its parameters and variables."""
+    """Note the types that the function of the frame gives its parameters and variables."""
     found, source = gen.frame.annotated, gen.frame.source
     args = source.node.args
     annotated: list[tuple[str, ast.expr | None, ast.AST]] = [
@@ -129,8 +141,17 @@ def note_annotations(gen: Gen) -> None:
         if annotation is not None:
             kind = gen.annotation(annotation)
             kind = bool_ if kind is bool else kind
-            if kind in KINDS and found.setdefault(name, kind) is not kind:
-                gen.fail(node, f"{name!r} is annotated as {found[name].__name__} already: a variable has one type")
+            if isinstance(kind, type) and issubclass(kind, (Array, Struct)) and isinstance(node, ast.AnnAssign):
+                _note(gen, gen.frame.declared, name, kind, node)
+            elif kind in KINDS:
+                _note(gen, found, name, kind, node)
+
+
+def _note(gen: Gen, found: dict[str, Any], name: str, kind: Any, node: ast.AST) -> None:
+    before = gen.frame.annotated.get(name) or gen.frame.declared.get(name) or kind
+    if before is not kind:
+        gen.fail(node, f"{name!r} is annotated as {before.__name__} already: a variable has one type")
+    found[name] = kind
 
 
 def _own(body: list[ast.stmt]) -> list[ast.stmt]:

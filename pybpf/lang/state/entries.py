@@ -16,11 +16,13 @@ from pybpf.lang.values.memory import (
     MAP,
     OWN,
     PER_CPU,
+    Entry,
     Maybe,
     Ref,
     declared,
     fitting,
     is_integer,
+    memory_of,
     owned,
     place,
     read,
@@ -197,6 +199,34 @@ class KeyedVal(MapVal):
 class HashVal(KeyedVal):
     """A hash table or a trie."""
 
+    def found(self, gen: Gen, pointer: Operand) -> Ref:
+        """The value that a lookup found: part of an entry, which goes when it is deleted or replaced."""
+        return Ref.of(pointer, 0, self.spec.value, self.space, entry=Entry(frozenset((self.name,)), whole=True))
+
+    def let_go(self, gen: Gen, key: Operand, at: ast.AST, into: Ref | None = None) -> None:
+        """Before an entry is deleted or replaced: names that stand for it get a copy, since in Python they keep it.
+
+        :param into: where the copy is; otherwise in memory of the function.
+        """
+        names = gen.aliases.entries(self.name, at)
+        if not names:
+            return
+        found, copy = self.find(gen, key), into or memory_of(gen, self.spec.value, at, "entry")
+        if gen.rolled:
+            gen.aliases.anew(copy.address, self.spec.value, at, [each for bound in names.values() for each in bound])
+        for address, bound in names.items():
+            kept = Choice(gen.b, address)
+            with when(gen.b, "ne", found, 0, "there"), when(gen.b, "eq", found, address, "same"):
+                raw.copy(gen, copy.address, 0, found, 0, copy.size)
+                kept.set(copy.address)
+            gen.aliases.move(bound, address, kept.value)
+
+    def set_item(self, gen: Gen, index: Val, value: Val, at: ast.AST) -> None:
+        key = self.key(gen, index, at)
+        kept = self.keep(gen, self.spec.value, value, at, "value")
+        self.let_go(gen, key, at)
+        self.store_checked(gen, key, kept)
+
     def made(self, gen: Gen, key: Operand, first: Callable[[], Operand], change: Callable[[Ref], None]) -> Operand:
         """Change the value under a key, after storing ``first`` where there was none; its address, null: it is full."""
         b = gen.b
@@ -252,6 +282,7 @@ class HashVal(KeyedVal):
             value = Int(number.value, kind)
             return value if plain else Maybe(there, value, f"{self.name}.pop()")
         taken = owned(gen, kind, at, "popped")
+        self.let_go(gen, where, at, taken)
         there = self._take(gen, where, lambda found: raw.copy(gen, taken.address, 0, found.address, 0, taken.size))
         if default is not None and plain:
             return self.found_or(gen, there, taken, default, at)
@@ -283,7 +314,9 @@ class HashVal(KeyedVal):
         return there.value
 
     def del_item(self, gen: Gen, index: Val, at: ast.AST) -> None:
-        self.delete(gen, self.key(gen, index, at))
+        key = self.key(gen, index, at)
+        self.let_go(gen, key, at)
+        self.delete(gen, key)
 
     def clear(self, gen: Gen, at: ast.AST) -> Val:
         """``m.clear()`` is refused."""

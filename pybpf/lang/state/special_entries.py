@@ -161,7 +161,4 @@ class InnerVal(HashVal):
     def delete(self, gen: Gen, key: Operand) -> Operand:
         return gen.b.emit("call", self.pointer, key, helper="map_delete_elem")
 
-    def set_item(self, gen: Gen, index: Val, value: Val, at: ast.AST) -> None:
-        self.store_checked(gen, self.key(gen, index, at), self.keep(gen, self.spec.value, value, at, "value"))
-
     methods = MappingProxyType({"get": KeyedVal.get, "pop": HashVal.pop, "clear": HashVal.clear})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import gcd
 from typing import TYPE_CHECKING, Any
 
 from pybpf.compiler.ir import Instr
 from pybpf.lang.values.constants import Const
+from pybpf.lang.values.flow import Choice, when
 from pybpf.lang.values.ints import Int, Test
 from pybpf.lang.values.memory import (
     Ref,
@@ -18,6 +19,7 @@ from pybpf.lang.values.memory import (
     differ,
     fitting,
     is_integer,
+    memory_of,
     name_of,
     place,
     read,
@@ -30,59 +32,103 @@ if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
     from pybpf.lang.front.gen import Gen
 
-__all__ = ["ArrayRef", "ArrayType", "MadeArray", "element"]
+__all__ = ["ArrayRef", "ArrayType", "Elements", "MadeArray"]
 
 
-def element(gen: Gen, array: Ref, index: Val, length: int, kind: Any, at: ast.AST) -> Ref:
-    """The place of element ``index`` of an array.
+class Elements:
+    """The elements of an array by an index that is constant or not.
 
-    A variable index that is outside of the array means its last element: the verifier must see bounds, and a probe
-    cannot raise.
+    A variable index that is outside of the array reads 0, and writes nothing: the verifier must see bounds, and a probe
+    cannot raise. What has parts is then zeros in memory of the function.
     """
-    size = sizeof(kind)
-    number = gen.const(index)
-    if isinstance(number, int):
-        if not -length <= number < length:
-            gen.fail(index_node(at), f"{array.what} has elements 0 to {length - 1}, not {number}")
-        return array.part(number % length * size, kind)
-    bounded = _bounded(gen, index.scalar(gen, index_node(at)), length)
-    address = gen.b.emit("add", array.address, bounded if size == 1 else gen.b.emit("mul", bounded, size))
-    return Ref.of(address, array.offset, kind, array.space, gcd(array.align, size))
 
+    def __init__(self, array: Ref, length: int, kind: Any) -> None:
+        self._array = array
+        self._length = length
+        self._kind = kind
+        self._size = sizeof(kind)
 
-def _bounded(gen: Gen, index: Operand, length: int) -> Operand:
-    """An index below ``length``, in a form that every verifier understands."""
-    if isinstance(index, Instr) and index.op == "and":
-        mask = index.args[1]
-        if isinstance(mask, int) and 0 <= mask < length:
-            return index
-    b, key = gen.b, object()
-    inside, done = b.new_block("inside"), b.new_block("bounded")
-    b.write(key, length - 1)
-    b.branch("ult", index, length, inside, done)
-    b.seal(inside)
-    b.start(inside)
-    b.write(key, index)
-    b.jump(done)
-    b.seal(done)
-    b.start(done)
-    return b.read(key)
+    def _sure(self, gen: Gen, index: Val, at: ast.AST) -> Ref | None:
+        """The place of an element that is inside in any case, or None."""
+        number = gen.const(index)
+        if isinstance(number, int):
+            if not -self._length <= number < self._length:
+                gen.fail(index_node(at), f"{self._array.what} has elements 0 to {self._length - 1}, not {number}")
+            return self._array.part(number % self._length * self._size, self._kind)
+        operand = gen.b.resolve(index.scalar(gen, index_node(at)))
+        if isinstance(operand, Instr) and operand.op == "and":  # in a form that every verifier understands
+            mask = operand.args[1]
+            if isinstance(mask, int) and 0 <= mask < self._length:
+                return self._place(gen, operand)
+        return None
+
+    def _place(self, gen: Gen, index: Operand) -> Ref:
+        """The place of an element whose index is known to be inside."""
+        array = self._array
+        distance = index if self._size == 1 else gen.b.emit("mul", index, self._size)
+        entry = array.entry and array.entry._replace(whole=False)
+        return Ref.of(gen.b.emit("add", array.address, distance), array.offset, self._kind, array.space,
+                      gcd(array.align, self._size), entry)  # fmt: skip
+
+    def get(self, gen: Gen, index: Val, at: ast.AST) -> Val:
+        """``array[index]``"""
+        place = self._sure(gen, index, at)
+        if place is not None:
+            return read(gen, place)
+        operand = index.scalar(gen, at)
+        if is_integer(self._kind):
+            value = Choice(gen.b, 0)
+            with when(gen.b, "ult", operand, self._length, "inside"):
+                value.set(read(gen, self._place(gen, operand)).scalar(gen, at))
+            return Int(value.value, self._kind)
+        return self._part(gen, operand, at)
+
+    def _part(self, gen: Gen, index: Operand, at: ast.AST) -> Ref:
+        """The place of an element that has parts, or of zeros."""
+        b, nothing = gen.b, memory_of(gen, self._kind, at, "outside")
+        inside, outside, done = (b.new_block(name) for name in ("inside", "outside", "element"))
+        address = Choice(b, nothing.address)
+        b.branch("ult", index, self._length, inside, outside)
+        b.seal(inside)
+        b.start(inside)
+        place = self._place(gen, index)
+        address.set(place.pointer(gen))
+        b.jump(done)
+        b.seal(outside)
+        b.start(outside)
+        nothing.clear(gen)
+        b.jump(done)
+        b.seal(done)
+        b.start(done)
+        align = gcd(place.align, place.offset)
+        return Ref.of(address.value, 0, self._kind, place.space, align, place.entry)
+
+    def change(self, gen: Gen, index: Val, change: Callable[[Ref], None], at: ast.AST) -> None:
+        """``array[index] = ...``: do something with the element, if it is there."""
+        place = self._sure(gen, index, at)
+        if place is not None:
+            change(place)
+            return
+        operand = index.scalar(gen, at)
+        with when(gen.b, "ult", operand, self._length, "inside"):
+            change(self._place(gen, operand))
 
 
 class ArrayRef(Ref):
     """An array in memory."""
 
-    def _element(self, gen: Gen, index: Val, at: ast.AST) -> Ref:
-        return element(gen, self, index, self.kind.length, self.kind.element, at)
+    @property
+    def _elements(self) -> Elements:
+        return Elements(self, self.kind.length, self.kind.element)
 
     def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
-        return read(gen, self._element(gen, index, at))
+        return self._elements.get(gen, index, at)
 
     def set_item(self, gen: Gen, index: Val, value: Val, at: ast.AST) -> None:
-        self._element(gen, index, at).put(gen, value, at)
+        self._elements.change(gen, index, lambda place: place.put(gen, value, at), at)
 
     def add_to_item(self, gen: Gen, index: Val, op: str, value: Val, at: ast.AST) -> None:
-        self._element(gen, index, at).add(gen, op, value, at)
+        self._elements.change(gen, index, lambda place: place.add(gen, op, value, at), at)
 
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         return [self.item(gen, Const(number), at) for number in range(self.kind.length)]

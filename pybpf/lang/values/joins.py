@@ -18,7 +18,7 @@ from pybpf.errors import PackError
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.flow import Choice, when
 from pybpf.lang.values.ints import Int, join, settled
-from pybpf.lang.values.memory import MAP, OWN, PER_CPU, RECORD, Maybe, Ref, place
+from pybpf.lang.values.memory import MAP, OWN, PER_CPU, RECORD, Entry, Maybe, Ref, place
 from pybpf.lang.values.pointers import Place, Pointer, Row, Rows
 from pybpf.lang.values.reading import Where
 from pybpf.lang.values.tuples import Tuple
@@ -124,6 +124,7 @@ class _Place(Form):
     kind: Any
     space: str
     align: int
+    entry: Entry | None
     types = (PTR,)
 
     def enter(self, gen: Gen, val: Val, room: Any, at: ast.AST) -> tuple[Operand, ...]:
@@ -131,7 +132,7 @@ class _Place(Form):
         return (ref.pointer(gen),)
 
     def value(self, operands: Sequence[Operand]) -> Val:
-        return Ref.of(operands[0], 0, self.kind, self.space, self.align)
+        return Ref.of(operands[0], 0, self.kind, self.space, self.align, self.entry)
 
 
 @dataclass(frozen=True)
@@ -374,7 +375,10 @@ def _places(vals: Sequence[Val]) -> Form | None:
     if RECORD in spaces and len(spaces) > 1:
         raise Apart("a place in an event or in other memory")
     align = reduce(gcd, (gcd(each.align, each.offset) for each in refs), _WORD)
-    return _Place(kind, next((each for each in _SPACES if each in spaces), RECORD), align)
+    tables = frozenset(name for each in refs if each.entry for name in each.entry.tables)
+    whole = all(not each.offset and each.entry.whole for each in refs if each.entry)
+    space = next((each for each in _SPACES if each in spaces), RECORD)
+    return _Place(kind, space, align, Entry(tables, whole) if tables else None)
 
 
 def _kind_of_constant(val: Val) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pybpf.compiler.ir import Instr
 from pybpf.errors import PackError
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pybpf.lang.front.gen import Gen
 
 __all__ = [
-    "MAP", "OWN", "PER_CPU", "RECORD", "Maybe", "Ref", "Written", "called", "checked", "converted", "declared",
-    "differ", "fitting", "is_integer", "name_of", "owned", "place", "read",
+    "MAP", "OWN", "PER_CPU", "RECORD", "Entry", "Maybe", "Ref", "Written", "called", "checked", "converted",
+    "declared", "differ", "fitting", "is_integer", "memory_of", "name_of", "owned", "place", "read",
     "reads", "references",
 ]  # fmt: skip
 
@@ -71,6 +71,13 @@ def read(gen: Gen, ref: Ref) -> Val:
     return ref
 
 
+class Entry(NamedTuple):
+    """Hash tables of whose entries a place may be a part, by their names; and whether its address is that of one."""
+
+    tables: frozenset[str]
+    whole: bool
+
+
 class Ref(Val):
     """A place in memory; an operation depends on the subclass, which :meth:`of` chooses by the type.
 
@@ -81,21 +88,27 @@ class Ref(Val):
     :ivar kind: the type, of :mod:`pybpf.types`.
     :ivar space: :data:`OWN`, :data:`MAP`, :data:`PER_CPU` or :data:`RECORD`.
     :ivar align: what the address is a multiple of.
+    :ivar entry: the hash tables of whose entries it may be a part, which come and go.
     """
 
-    def __init__(self, address: Operand, offset: int, kind: Any, space: str, align: int = 8) -> None:
+    def __init__(
+        self, address: Operand, offset: int, kind: Any, space: str, align: int = 8, entry: Entry | None = None
+    ) -> None:
         self.address = address
         self.offset = offset
         self.kind = kind
         self.space = space
         self.align = align
+        self.entry = entry
 
     @staticmethod
-    def of(address: Operand, offset: int, kind: Any, space: str, align: int = 8) -> Ref:
+    def of(
+        address: Operand, offset: int, kind: Any, space: str, align: int = 8, entry: Entry | None = None
+    ) -> Ref:  # fmt: skip
         """A place of the subclass that knows the type."""
         from pybpf.lang.values.views import view_class  # the subclasses build on this file
 
-        return view_class(kind)(address, offset, kind, space, align)
+        return view_class(kind)(address, offset, kind, space, align, entry)
 
     @property
     def what(self) -> str:
@@ -117,7 +130,7 @@ class Ref(Val):
 
     def part(self, offset: int, kind: Any) -> Ref:
         """A place inside."""
-        return Ref.of(self.address, self.offset + offset, kind, self.space, self.align)
+        return Ref.of(self.address, self.offset + offset, kind, self.space, self.align, self.entry)
 
     def pointer(self, gen: Gen) -> Operand:
         """The address itself, for helpers."""
@@ -133,12 +146,16 @@ class Ref(Val):
         else:
             value = converted(gen, value, self.kind, at)
             if isinstance(value, Written) and any(_may_meet(gen, self, each) for each in value.reads()):
-                aside = Ref.of(gen.b.slot(_room(gen, self.kind, at)), 0, self.kind, OWN)
+                aside = memory_of(gen, self.kind, at)
                 value.store(gen, aside.address, 0, self.kind, at)
                 value = aside  # all of it is read before any of it is written
             if self.space != RECORD and not value.clean:
                 raw.clear(gen, self.address, self.offset, self.size)
             value.store(gen, self.address, self.offset, self.kind, at)
+
+    def clear(self, gen: Gen) -> None:
+        """Make it hold zeros."""
+        raw.clear(gen, self.address, self.offset, self.size)
 
     def add(self, gen: Gen, op: str, value: Val, at: ast.AST) -> None:
         """``place op= value``: ``+=`` and ``-=`` are atomic where others write as well, if it has 4 or 8 bytes."""
@@ -151,10 +168,10 @@ class Ref(Val):
             self.put(gen, read(gen, self).binary(gen, op, value, at), at)
 
     def ssa(self) -> tuple[Hashable, tuple[Operand, ...]]:
-        return (type(self), self.kind, self.space, self.offset, self.align), (self.address,)
+        return (type(self), self.kind, self.space, self.offset, self.align, self.entry), (self.address,)
 
     def with_ssa(self, operands: Sequence[Operand]) -> Val:
-        return type(self)(operands[0], self.offset, self.kind, self.space, self.align)
+        return type(self)(operands[0], self.offset, self.kind, self.space, self.align, self.entry)
 
     def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
         if isinstance(other, Const) and other.value is None:
@@ -259,11 +276,16 @@ def place(gen: Gen, value: Val, kind: Any, at: ast.AST, name: str = "") -> Ref:
     return made
 
 
+def memory_of(gen: Gen, kind: Any, at: ast.AST, name: str = "") -> Ref:
+    """Memory of the function, not written yet."""
+    return Ref.of(gen.b.slot(_room(gen, kind, at), name), 0, kind, OWN)
+
+
 def owned(gen: Gen, kind: Any, at: ast.AST, name: str = "") -> Ref:
     """Memory of the function for a value that is written there now: in a loop it is the same in each turn."""
-    slot = gen.b.slot(_room(gen, kind, at), name)
-    gen.anew(slot, kind, at)
-    return Ref.of(slot, 0, kind, OWN)
+    made = memory_of(gen, kind, at, name)
+    gen.anew(made.address, kind, at)
+    return made
 
 
 def _may_meet(gen: Gen, one: Ref, other: Ref) -> bool:
@@ -294,7 +316,7 @@ def declared(gen: Gen, kind: Any, value: Val | None, at: ast.AST) -> Ref:
     """``name: kind = value``: memory of the function with a copy of the value, or zeros."""
     made = owned(gen, kind, at)
     if value is None:
-        raw.clear(gen, made.address, 0, made.size)
+        made.clear(gen)
     else:
         made.put(gen, value, at)
     return made
@@ -381,7 +403,7 @@ class Maybe(Val):
     def bound(self, gen: Gen, at: ast.AST) -> Val:
         if not isinstance(self.value, Ref) or not self.value.is_text:
             return self
-        copy = Ref.of(gen.b.slot(_room(gen, self.value.kind, at)), 0, self.value.kind, OWN)
+        copy = memory_of(gen, self.value.kind, at)
         with when(gen.b, "ne", self.there, 0, "there"):
             copy.put(gen, self.value, at)
         return Maybe(self.there, copy, self.source)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pybpf.lang.values import raw
-from pybpf.lang.values.arrays import element
+from pybpf.lang.values.arrays import Elements
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.flow import Choice
 from pybpf.lang.values.ints import Int, Test, any_of
@@ -215,8 +215,12 @@ class Chars(Ref):
                 gen.fail(at, f"a slice of {self.what} has a first and a last byte that are constant: x[:16]")
             return self.part(start, array_of(self.kind.element, stop - start))
         if self.is_text:
-            return element(gen, self, index, self.size, array_of(char, 1), at)
-        return read(gen, element(gen, self, index, self.size, u8, at))
+            return Elements(self, self.size, array_of(char, 1)).get(gen, index, at)
+        return self._bytes_of.get(gen, index, at)
+
+    @property
+    def _bytes_of(self) -> Elements:
+        return Elements(self, self.size, u8)
 
     def _refuse_from_end(self, gen: Gen, index: Any, at: ast.AST) -> None:
         """Refuse a constant position that counts from the end of text, which is known only where the probe runs."""
@@ -228,12 +232,12 @@ class Chars(Ref):
     def set_item(self, gen: Gen, index: Val, value: Val, at: ast.AST) -> None:
         if self.is_text:
             self.refuse(gen, at, "is text, which is assigned as a whole; a u8[N] has bytes that can be assigned")
-        element(gen, self, index, self.size, u8, at).put(gen, value, at)
+        self._bytes_of.change(gen, index, lambda place: place.put(gen, value, at), at)
 
     def add_to_item(self, gen: Gen, index: Val, op: str, value: Val, at: ast.AST) -> None:
         if self.is_text:
             self.set_item(gen, index, value, at)
-        element(gen, self, index, self.size, u8, at).add(gen, op, value, at)
+        self._bytes_of.change(gen, index, lambda place: place.add(gen, op, value, at), at)
 
     def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
         if not self.is_text:
