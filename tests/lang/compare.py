@@ -26,10 +26,11 @@ __all__ = ["REFUSED", "compare", "made", "start"]
 
 #: calls of each function
 ROUNDS = 4
-#: Why a random function may be refused: a constant that was computed does not fit; it needs too many values at once.
+#: Why a random function may be refused: a constant that was computed does not fit; it needs too many values at once; a
+#: name stands for what is no more.
 #: More than this part of all functions must not be refused.
 REFUSED = 0.05
-_REASONS = ("does not fit", "bytes of stack for values")
+_REASONS = ("does not fit", "bytes of stack for values", "may take away", "makes anew")
 #: (statements at most, how many of ten functions)
 _SIZES = (1, 2, 2, 2, 2, 3, 3, 3, 4, 8)
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
-from tests.lang.generate_memory import Memory
+from tests.lang.generate_names import Names
 from tests.lang.world import Inner
 
 __all__ = ["KINDS", "Generator", "arguments", "function_text"]
@@ -46,7 +46,7 @@ class Generator:
 
     def __init__(self, seed: int, size: int = 12, loops: bool = True, memory: bool = False) -> None:
         self.rng = random.Random(seed)
-        self._memory = Memory(self) if memory else None
+        self._memory = Names(self) if memory else None
         self._budget = size
         self._loops = loops
         self._number = 0
@@ -184,9 +184,9 @@ class Generator:
     def _if(self, depth: int) -> list[str]:
         if depth >= 3:
             return self._assign(depth)
-        lines = [f"if {self._condition(2)}:", *self.indented(depth)]
+        lines = [f"if {self.condition(2)}:", *self.indented(depth)]
         if self.rng.random() < 0.3:
-            lines += [f"elif {self._condition(1)}:", *self.indented(depth)]
+            lines += [f"elif {self.condition(1)}:", *self.indented(depth)]
         if self.rng.random() < 0.6:
             lines += ["else:", *self.indented(depth)]
         return lines
@@ -273,7 +273,7 @@ class Generator:
         pick = self.rng.random()
         for limit, make in (
             (0.40, self._binary), (0.50, self._divided), (0.58, self._shifted), (0.66, self._unary),
-            (0.74, self._chosen), (0.82, self._condition), (0.88, self._called), (0.94, self._conversion),
+            (0.74, self._chosen), (0.82, self.condition), (0.88, self._called), (0.94, self._conversion),
         ):  # fmt: skip
             if pick < limit:
                 return make(depth - 1)
@@ -308,11 +308,11 @@ class Generator:
         kind = self.rng.choice(KINDS)
         one, two = self._converted(kind, depth), self._converted(kind, depth)
         return self.rng.choice([
-            f"({one} if {self._condition(depth)} else {two})", f"({one} and {two})", f"({one} or {two})",
+            f"({one} if {self.condition(depth)} else {two})", f"({one} and {two})", f"({one} or {two})",
             f"min({one}, {two})", f"max({one}, {two})",
         ])  # fmt: skip
 
-    def _condition(self, depth: int) -> str:
+    def condition(self, depth: int) -> str:
         def comparison() -> str:
             op = self.rng.choice(["<", "<=", ">", ">=", "==", "!="])
             left, right = self.running(max(0, depth)), self.expression(max(0, depth))
@@ -326,8 +326,8 @@ class Generator:
         if pick < 0.6 or depth <= 0:
             return comparison()
         if pick < 0.75:
-            return f"(not {self._condition(depth - 1)})"
-        return f"({self._condition(depth - 1)} {self.rng.choice(['and', 'or'])} {self._condition(depth - 1)})"
+            return f"(not {self.condition(depth - 1)})"
+        return f"({self.condition(depth - 1)} {self.rng.choice(['and', 'or'])} {self.condition(depth - 1)})"
 
     def _change(self, depth: int) -> list[str]:
         """Call the function that changes the place it is given."""

@@ -11,13 +11,13 @@ from pybpf.types import StructLayout, bool_, layout
 from pybpf.types.layout import BoolLayout, BytesLayout, CharsLayout, IntLayout, TupleLayout
 from tests.lang.world import ARRAYS, MAPS, STRUCTS
 
-__all__ = ["Memory"]
+__all__ = ["INTEGER_TABLES", "STRUCT_TABLES", "Memory", "Writer", "is_integer", "is_text", "name_of"]
 
 _TEXTS = ("", "a", "b", "ab", "ba", "/", "/ab", "abab", "ab/ab/ab", "abababababab")
 #: how to write the keys of the hash tables: few different ones
 _KEYS = {"hits": "u32({}) & 7", "signed": "s16({}) % 5 - 2", "outers": "u8({}) & 3"}
-_INTEGER_TABLES: tuple[str, ...] = ("hits", "signed", "words")
-_STRUCT_TABLES: tuple[str, ...] = ("outers", "pairs")
+INTEGER_TABLES: tuple[str, ...] = ("hits", "signed", "words")
+STRUCT_TABLES: tuple[str, ...] = ("outers", "pairs")
 
 
 class Writer(Protocol):
@@ -29,6 +29,7 @@ class Writer(Protocol):
     looping: bool
 
     def running(self, depth: int) -> str: ...
+    def condition(self, depth: int) -> str: ...
     def expression(self, depth: int) -> str: ...
     def value(self, kind: str) -> str: ...
     def new(self) -> str: ...
@@ -38,15 +39,15 @@ class Writer(Protocol):
     def loop(self, weight: int = 1) -> AbstractContextManager[None]: ...
 
 
-def _is_integer(kind: Any) -> bool:
+def is_integer(kind: Any) -> bool:
     return isinstance(layout(kind), (IntLayout, BoolLayout))
 
 
-def _is_text(kind: Any) -> bool:
+def is_text(kind: Any) -> bool:
     return isinstance(layout(kind), CharsLayout)
 
 
-def _name(kind: Any) -> str:
+def name_of(kind: Any) -> str:
     return "bool" if kind is bool_ else kind.__name__
 
 
@@ -62,7 +63,6 @@ class Memory:
         self.maps = False
         self._places: dict[str, Any] = {}
         self._owned: list[str] = []  # names of the function's own memory, that may be assigned as a whole
-        self._busy: tuple[str, ...] = ()  # maps that a name refers into: a deletion would free what it refers to
         self.statements: list[Callable[[int], list[str]]] = [
             self._declare, self._declare, self._set, self._set, self._set, self._augment, self._copy, self._text,
             self._name_place, self._iterate,
@@ -82,9 +82,9 @@ class Memory:
     @contextmanager
     def scope(self) -> Iterator[None]:
         """Names that are made inside are gone afterwards."""
-        before = dict(self._places), list(self._owned), self._busy
+        before = dict(self._places), list(self._owned)
         yield
-        self._places, self._owned, self._busy = before
+        self._places, self._owned = before
 
     # places
 
@@ -101,7 +101,7 @@ class Memory:
     def _walk(self, text: str, kind: Any, wanted: Callable[[Any], bool]) -> tuple[str, Any] | None:
         """A random part of a place, of a wanted kind."""
         while True:
-            if wanted(kind) and (_is_integer(kind) or self._rng.random() < 0.7):
+            if wanted(kind) and (is_integer(kind) or self._rng.random() < 0.7):
                 return text, kind
             found = layout(kind)
             if isinstance(found, StructLayout):
@@ -131,12 +131,12 @@ class Memory:
             inside = self._rng.randrange(spec.max_entries)
             index = self._rng.choice([str(inside), f"u32({self._write.running(1)}) & 7"])
             return f"{name}[{index}]", spec.value
-        name = self._rng.choice(_INTEGER_TABLES)
+        name = self._rng.choice(INTEGER_TABLES)
         return f"{name}[{self._key(name)}]", MAPS[name].spec.value
 
     def _key(self, name: str) -> str:
         if name == "words":
-            return self._some_text()
+            return self.some_text()
         if name == "pairs":
             if self._rng.random() < 0.3:
                 return "Inner(c=1)"
@@ -152,12 +152,12 @@ class Memory:
             return self._test()
         if self.maps and pick < 0.4:
             if pick < 0.2:
-                name = self._rng.choice(_INTEGER_TABLES)
+                name = self._rng.choice(INTEGER_TABLES)
                 if pick < 0.16:
                     return f"({self._key(name)} in {name})"
                 return f"{name}.get({self._key(name)}, {self._rng.randrange(100)})"
             return self._cell()[0]
-        found = self._part(_is_integer)
+        found = self._part(is_integer)
         return found and found[0]
 
     def struct(self, name: str) -> str | None:
@@ -167,16 +167,16 @@ class Memory:
 
     def _test(self) -> str | None:
         """A comparison of text or structs, or a length."""
-        place = self._part(lambda kind: not _is_integer(kind))
+        place = self._part(lambda kind: not is_integer(kind))
         if place is None:
             return None
         text, kind = place
-        if not _is_text(kind):
+        if not is_text(kind):
             other = self._part(lambda each: each is kind)
             if other is None or not isinstance(layout(kind), StructLayout):
                 return None
             return f"({text} {self._rng.choice(['==', '!='])} {other[0]})"
-        other_text, literal = self._some_text(), repr(self._rng.choice(_TEXTS))
+        other_text, literal = self.some_text(), repr(self._rng.choice(_TEXTS))
         first = self._rng.randrange(8)
         return self._rng.choice([
             f"len({text})", f"bool({text})", f"({text} == {other_text})", f"({text} != {literal})",
@@ -184,8 +184,15 @@ class Memory:
             f"({text}[{first}:{first + self._rng.randrange(1, 5)}] == {literal})",
         ])  # fmt: skip
 
+    def some_text(self) -> str:
+        """Text: constant, of a place, or one or the other."""
+        if self._rng.random() < 0.15:
+            either = self._some_text(), self._write.condition(1), self._some_text()
+            return self._rng.choice(["({0} if {1} else {2})", "({0} or {2})"]).format(*either)
+        return self._some_text()
+
     def _some_text(self) -> str:
-        place = self._part(_is_text) if self._rng.random() < 0.5 else None
+        place = self._part(is_text) if self._rng.random() < 0.5 else None
         if place is None:
             return repr(self._rng.choice(_TEXTS))
         if self._rng.random() < 0.3:
@@ -195,19 +202,25 @@ class Memory:
 
     def _made(self, kind: Any) -> str:
         """A value of a type, made or copied."""
-        if _is_integer(kind):
-            return self._write.value(_name(kind))
-        if _is_text(kind):
-            return self._some_text()
+        if is_integer(kind):
+            return self._write.value(name_of(kind))
+        if is_text(kind):
+            return self.some_text()
         if self._rng.random() < 0.4:
             place = self._part(lambda each: each is kind)
             if place:
                 return place[0]
         found = layout(kind)
+        if isinstance(found, StructLayout):
+            return self.made_struct(kind)
         if isinstance(found, BytesLayout):
             return repr(bytes(self._rng.randrange(256) for _ in range(kind.length)))
-        if isinstance(found, TupleLayout):
-            return f"[{', '.join(self._made(kind.element) for _ in range(kind.length))}]"
+        assert isinstance(found, TupleLayout)
+        return f"[{', '.join(self._made(kind.element) for _ in range(kind.length))}]"
+
+    def made_struct(self, kind: Any) -> str:
+        """A struct, made anew."""
+        found = layout(kind)
         assert isinstance(found, StructLayout)
         fields = [each for each in found.fields.values() if self._rng.random() < 0.4]
         return f"{kind.__name__}({', '.join(f'{each.name}={self._made(each.kind)}' for each in fields)})"
@@ -228,11 +241,11 @@ class Memory:
         return [f"{name}: {text}{value}"]
 
     def _target(self) -> tuple[str, Any] | None:
-        return self._cell() if self.maps and self._rng.random() < 0.3 else self._part(_is_integer)
+        return self._cell() if self.maps and self._rng.random() < 0.3 else self._part(is_integer)
 
     def _set(self, depth: int) -> list[str]:
         place = self._target()
-        return [f"{place[0]} = {self._write.value(_name(place[1]))}"] if place else self._declare(depth)
+        return [f"{place[0]} = {self._write.value(name_of(place[1]))}"] if place else self._declare(depth)
 
     def _augment(self, depth: int) -> list[str]:
         place = self._target()
@@ -244,18 +257,18 @@ class Memory:
             name = self._rng.choice(self._owned)
             if isinstance(layout(self._places[name]), StructLayout):
                 return [f"{name} = {self._made(self._places[name])}"]
-        place = self._part(lambda kind: not _is_integer(kind) and not _is_text(kind))
+        place = self._part(lambda kind: not is_integer(kind) and not is_text(kind))
         if place is None or place[0] in self._places:
             return self._declare(depth)
         return [f"{place[0]} = {self._made(place[1])}"]
 
     def _text(self, depth: int) -> list[str]:
-        place = self._part(_is_text)
-        return [f"{place[0]} = {self._some_text()}"] if place else self._declare(depth)
+        place = self._part(is_text)
+        return [f"{place[0]} = {self.some_text()}"] if place else self._declare(depth)
 
     def _name_place(self, depth: int) -> list[str]:
         """A name for a place inside of another one."""
-        place = self._part(lambda kind: not _is_integer(kind) and not _is_text(kind))
+        place = self._part(lambda kind: not is_integer(kind) and not is_text(kind))
         if place is None:
             return self._declare(depth)
         name = self._write.new()
@@ -268,7 +281,7 @@ class Memory:
             return self._declare(depth)
         name = self._write.new()
         with self._write.loop():
-            if _is_integer(place[1].element):
+            if is_integer(place[1].element):
                 self._write.bind(name)
             else:
                 self._places[name] = place[1].element
@@ -276,43 +289,36 @@ class Memory:
 
     # statements about maps
 
-    def _free(self, names: tuple[str, ...]) -> str | None:
-        free = [name for name in names if name not in self._busy]
-        return self._rng.choice(free) if free else None
-
     def _store(self, depth: int) -> list[str]:
-        name = self._free(_INTEGER_TABLES + _STRUCT_TABLES)
-        if name is None:
-            return self._set(depth)
+        name = self._rng.choice(INTEGER_TABLES + STRUCT_TABLES)
         return [f"{name}[{self._key(name)}] = {self._made(MAPS[name].spec.value)}"]
 
     def _delete(self, depth: int) -> list[str]:
-        name = self._free(_INTEGER_TABLES + _STRUCT_TABLES)
-        return [f"del {name}[{self._key(name)}]"] if name else self._set(depth)
+        name = self._rng.choice(INTEGER_TABLES + STRUCT_TABLES)
+        return [f"del {name}[{self._key(name)}]"]
 
     def _take(self, depth: int) -> list[str]:
         """What changes an integer table and gives a number."""
-        name, made = self._rng.choice(_INTEGER_TABLES), self._write.new()
+        name, made = self._rng.choice(INTEGER_TABLES), self._write.new()
         kind = MAPS[name].spec.value
         method, default = self._rng.choice(["pop", "setdefault"]), self._rng.randrange(100)
-        line = f"{made}: {_name(kind)} = {name}.{method}({self._key(name)}, {default})"
+        line = f"{made}: {name_of(kind)} = {name}.{method}({self._key(name)}, {default})"
         self._write.bind(made)
         return [line]
 
-    def _asked(self, made: str, kind: Any, spelled: str, depth: int, busy: str = "") -> list[str]:
+    def _asked(self, made: str, kind: Any, spelled: str, depth: int) -> list[str]:
         """Statements where a value that may be missing is there."""
         if depth >= 3:
             return self._set(depth)
         lines = [f"{made} = {spelled}", f"if {made} is not None:"]
         with self._write.scope():
-            if _is_integer(kind):
+            if is_integer(kind):
                 self._write.bind(made)
             else:
                 self._places[made] = kind
-            self._busy += (busy,)
             lines += self._write.indented(depth)
-            if self._rng.random() < 0.5 and not _is_integer(kind):
-                place = self._walk(made, kind, _is_integer)
+            if self._rng.random() < 0.5 and not is_integer(kind):
+                place = self._walk(made, kind, is_integer)
                 if place:
                     lines.insert(2, f"    {place[0]} += {self._write.running(1)}")
         if self._rng.random() < 0.3:
@@ -320,14 +326,11 @@ class Memory:
         return lines
 
     def _find(self, depth: int) -> list[str]:
-        name = self._free(_INTEGER_TABLES + _STRUCT_TABLES)
-        if name is None:
-            return self._set(depth)
+        name = self._rng.choice(INTEGER_TABLES + STRUCT_TABLES)
         kind, made = MAPS[name].spec.value, self._write.new()
-        method = self._rng.choice(["get", "pop"] if _is_integer(kind) else ["get", "get", "pop", "setdefault"])
+        method = self._rng.choice(["get", "pop"] if is_integer(kind) else ["get", "get", "pop", "setdefault"])
         default = f", {self._made(kind)}" if method == "setdefault" else ""
-        busy = name if method != "pop" and not _is_integer(kind) else ""
-        return self._asked(made, kind, f"{name}.{method}({self._key(name)}{default})", depth, busy)
+        return self._asked(made, kind, f"{name}.{method}({self._key(name)}{default})", depth)
 
     def _element(self, depth: int) -> list[str]:
         """An element of an array of structs that may be outside."""
