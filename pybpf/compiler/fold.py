@@ -168,6 +168,13 @@ def _signed_division(instr: Instr) -> Operand | None:
     return None
 
 
+def _element(instr: Instr) -> Operand | None:
+    array, index = instr.args
+    if isinstance(index, int):
+        _become(instr, "add", array, index * instr.attrs["size"])
+    return None
+
+
 def _and(instr: Instr) -> Operand | None:
     left, right = instr.args
     if left is right or right == -1:
@@ -410,5 +417,6 @@ _RULES: dict[str, _Rule] = {
     "cmp": _compare,
     "branch": _compare,
     **dict.fromkeys(_ADDRESSED, _addressed),
+    "element": _element,
     "store": _store,
 }

@@ -16,6 +16,7 @@ from pybpf.compiler.forward import forward
 from pybpf.compiler.ir import Unit
 from pybpf.compiler.lookups import lookups
 from pybpf.compiler.lower_division import lower_division
+from pybpf.compiler.lower_elements import lower_elements
 from pybpf.compiler.lower_maps import direct_maps, lower_maps
 from pybpf.compiler.lower_memory import lower_memory
 from pybpf.compiler.lower_reads import lower_reads
@@ -53,6 +54,7 @@ PASSES_MID: list[tuple[str, Callable[[Unit, Target], None]]] = [
     ("cse_machine", cse),
     ("sink", sink),
     ("widen", widen),
+    ("lower_elements", lower_elements),
     ("far_offsets", far_offsets),
     ("dce_machine", dce),
     ("outline_loops", outline_loops),

@@ -62,6 +62,8 @@ OPS: dict[str, Op] = _table(
     Op("mapvalue", "", PTR, ("map", "offset"), text="address of a byte of the only value of an array map"),
     Op("func", "", PTR, ("func",), text="address of a function of the unit, for bpf_loop and its like: "
        "its last parameter is the call's third argument, a slot whose bytes 8 to 15 are left to the compiler"),
+    Op("element", "pi", PTR, ("size",), level="lowered", text="of an array: its address; a test "
+       "that bounds the index comes before"),
     # memory that the program may access directly
     Op("load", "p", "said", ("offset", "size", "signed"), effect="reads"),
     Op("store", "pa", NONE, ("offset", "size"), effect="writes"),

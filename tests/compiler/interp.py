@@ -297,6 +297,9 @@ class _Frame:
     def _mapvalue(self, instr: Instr, args: list[int]) -> int:
         return self._machine.lookup(instr.attrs["map"], bytes(4)) + instr.attrs["offset"]
 
+    def _element(self, instr: Instr, args: list[int]) -> int:
+        return args[0] + args[1] * instr.attrs["size"]
+
     def _load(self, instr: Instr, args: list[int]) -> int:
         content = self._machine.read(args[0] + instr.attrs["offset"], instr.attrs["size"])
         return int.from_bytes(content, self._machine.order, signed=bool(instr.attrs["signed"]))

@@ -55,6 +55,7 @@ class Writer:
             self._assign, self._assign, self._assign, self._store, self._store, self._if, self._if, self._loop,
             self._copy, self._output, self._field, self._field, self._copy_struct,
             self._update, self._delete, self._increment, self._entry, self._time, self._pop,
+            self._element,
         ]  # fmt: skip
 
     def _flip(self) -> int:
@@ -124,6 +125,17 @@ class Writer:
     def _store(self, depth: int) -> None:
         offset, size = self._place(SLOT)
         self.b.emit("store", self._slot(), self._value(), offset=offset, size=size)
+
+    def _element(self, depth: int) -> None:
+        """A part of a slot by an index."""
+        size = self._random.choice([4, 8])
+        index = self.b.emit("and", self._value(), 3)
+        place = self.b.emit("element", self._slot(), index, size=size)
+        if self._flip():
+            self.b.emit("store", place, self._value(), offset=0, size=size)
+        else:
+            loaded = self.b.emit("load", place, offset=0, size=size, signed=False)
+            self.b.write(self._random.choice(self._variables), loaded)
 
     def _time(self, depth: int) -> None:
         """The time, which the outside sees, so that no pass may ask for it less or more often."""

@@ -780,6 +780,54 @@ entry:
 """,
     ),
     Case(
+        "lower_elements",
+        "an index times a size that was computed before the test is not shared",
+        """\
+entry:
+  v0 = slot size=120 align=8 name=s
+  v1 = param index=0 : ptr
+  v2 = load v1 offset=0 size=8 signed=0 : int
+  v3 = shl v2, 3
+  zero v0 offset=0 size=120
+  branch v2, 5 cond=ult -> inside, done
+inside: <- entry
+  v4 = element v0, v2 size=8
+  v5 = element v0, v2 size=24
+  v6 = element v0, v2 size=1
+  v7 = load v4 offset=0 size=8 signed=0 : int
+  v8 = load v5 offset=8 size=8 signed=0 : int
+  v9 = load v6 offset=0 size=1 signed=0 : int
+  v10 = add v7, v8
+  v11 = add v10, v9
+  ret v11
+done: <- entry
+  ret v3
+""",
+        """\
+entry:
+  v0 = slot size=120 align=8 name=s
+  v1 = param index=0 : ptr
+  v2 = load v1 offset=0 size=8 signed=0 : int
+  v3 = shl v2, 3
+  zero v0 offset=0 size=120
+  branch v2, 5 cond=ult -> inside, done
+inside: <- entry
+  v4 = shl v2, 3
+  v5 = add v0, v4
+  v6 = mul v2, 24
+  v7 = add v0, v6
+  v8 = add v0, v2
+  v9 = load v5 offset=0 size=8 signed=0 : int
+  v10 = load v7 offset=8 size=8 signed=0 : int
+  v11 = load v8 offset=0 size=1 signed=0 : int
+  v12 = add v9, v10
+  v13 = add v12, v11
+  ret v13
+done: <- entry
+  ret v3
+""",
+    ),
+    Case(
         "lower_division",
         "magnitudes are divided",
         """\
@@ -1001,6 +1049,33 @@ leave: <- merged_leave, more
   ret 0
 merged_leave: <- entry
   jump -> leave
+""",
+    ),
+    Case(
+        "far_offsets",
+        "accesses beyond what an instruction holds go through a part of the memory, those near each other through one",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = load v0 offset=0 size=8 signed=0 : ptr
+  v2 = load v1 offset=32760 size=8 signed=0 : int
+  v3 = load v1 offset=32768 size=8 signed=0 : int
+  v4 = load v1 offset=32776 size=8 signed=0 : int
+  v5 = add v3, v4
+  v6 = add v5, v2
+  ret v6
+""",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = load v0 offset=0 size=8 signed=0 : ptr
+  v2 = load v1 offset=32760 size=8 signed=0 : int
+  v3 = add v1, 28672
+  v4 = load v3 offset=4096 size=8 signed=0 : int
+  v5 = load v3 offset=4104 size=8 signed=0 : int
+  v6 = add v4, v5
+  v7 = add v6, v2
+  ret v7
 """,
     ),
     Case(

@@ -156,6 +156,6 @@ def _origins(address: Operand, resolve: Any) -> set[Instr]:
         if not isinstance(value, Instr) or value in found:
             continue
         found.add(value)
-        if value.op in ("phi", "add", "sub"):
+        if value.op in ("phi", "add", "sub", "element"):
             waiting += value.args
     return found

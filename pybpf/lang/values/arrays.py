@@ -65,10 +65,9 @@ class Elements:
     def _place(self, gen: Gen, index: Operand) -> Ref:
         """The place of an element whose index is known to be inside."""
         array = self._array
-        distance = index if self._size == 1 else gen.b.emit("mul", index, self._size)
+        address = gen.b.emit("element", array.address, index, size=self._size)
         entry = array.entry and array.entry._replace(whole=False)
-        return Ref.of(gen.b.emit("add", array.address, distance), array.offset, self._kind, array.space,
-                      gcd(array.align, self._size), entry)  # fmt: skip
+        return Ref.of(address, array.offset, self._kind, array.space, gcd(array.align, self._size), entry)
 
     def get(self, gen: Gen, index: Val, at: ast.AST) -> Val:
         """``array[index]``"""

@@ -296,7 +296,7 @@ def _may_meet(gen: Gen, one: Ref, other: Ref) -> bool:
 
 def _memory(gen: Gen, pointer: Operand) -> Hashable:
     """A name for the memory that a pointer points into; None: it may be any."""
-    while isinstance(pointer := gen.b.resolve(pointer), Instr) and pointer.op == "add":
+    while isinstance(pointer := gen.b.resolve(pointer), Instr) and pointer.op in ("add", "element"):
         pointer = pointer.args[0]
     if not isinstance(pointer, Instr) or pointer.op not in ("slot", "lookup", "mapvalue", "call"):
         return None
