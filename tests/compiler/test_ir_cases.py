@@ -1052,33 +1052,6 @@ merged_leave: <- entry
 """,
     ),
     Case(
-        "far_offsets",
-        "accesses beyond what an instruction holds go through a part of the memory, those near each other through one",
-        """\
-entry:
-  v0 = param index=0 : ptr
-  v1 = load v0 offset=0 size=8 signed=0 : ptr
-  v2 = load v1 offset=32760 size=8 signed=0 : int
-  v3 = load v1 offset=32768 size=8 signed=0 : int
-  v4 = load v1 offset=32776 size=8 signed=0 : int
-  v5 = add v3, v4
-  v6 = add v5, v2
-  ret v6
-""",
-        """\
-entry:
-  v0 = param index=0 : ptr
-  v1 = load v0 offset=0 size=8 signed=0 : ptr
-  v2 = load v1 offset=32760 size=8 signed=0 : int
-  v3 = add v1, 28672
-  v4 = load v3 offset=4096 size=8 signed=0 : int
-  v5 = load v3 offset=4104 size=8 signed=0 : int
-  v6 = add v4, v5
-  v7 = add v6, v2
-  ret v7
-""",
-    ),
-    Case(
         "sink",
         "fields of the context are loaded behind calls and tests",
         """\
