@@ -117,7 +117,8 @@ class Generator:
 
     def _statements_of(self, depth: int) -> list[str]:
         lines: list[str] = []
-        for _ in range(self.rng.randrange(1, 5)):
+        short = self._in_loop and self._memory  # the verifier walks through every turn, and every way in it
+        for _ in range(self.rng.randrange(1, 3 if short else 5)):
             if self._budget <= 0:
                 break
             self._budget -= 1

@@ -281,10 +281,12 @@ def form_of(vals: Sequence[Val], source: str = "this") -> Form:
     if all(each is vals[0] or same(each, vals[0]) for each in vals):
         return _Fixed(vals[0])
     there = [each.value if isinstance(each, Maybe) else each for each in vals if not _is_none(each)]
+    if len(there) == len(vals) and not any(isinstance(each, Maybe) for each in vals):
+        return _there(there)
+    pointers = _foreign(there) if all(isinstance(each, Pointer) for each in there) else None
+    if pointers is not None:  # None is a null pointer
+        return pointers
     form = _there(there)
-    certain = len(there) == len(vals) and not any(isinstance(each, Maybe) for each in vals)
-    if certain or (isinstance(form, _Foreign) and form.make is Pointer):
-        return form
     source = next((each.source for each in vals if isinstance(each, Maybe)), source)
     return _Optional(form, source)
 

@@ -159,7 +159,7 @@ class Pointer(_Foreign):
     def _tested(self, gen: Gen) -> Operand:
         """What a comparison with None compares: the verifier follows that of the pointer that loads go through."""
         where = self.where
-        return where.pointer(gen) if where.direct is None or where.offset else where.direct
+        return where.number(gen) if where.direct is None or where.offset else where.direct
 
     def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
         if isinstance(other, Const) and (other.value is None or isinstance(other.value, str)):
@@ -167,16 +167,16 @@ class Pointer(_Foreign):
                 return Test(_CONDITIONS[op], self._tested(gen), 0)
             read = "read_user_str" if self.where.space == USER else "read_kernel_str"
             self.refuse(gen, at, f"is not text; read what is there by {read}(pointer)")
-        return Test(_CONDITIONS[op], self.where.pointer(gen), other.scalar(gen, at))
+        return Test(_CONDITIONS[op], self.where.number(gen), other.scalar(gen, at))
 
     def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
         gen.b.branch("ne", self._tested(gen), 0, yes, no)
 
     def scalar(self, gen: Gen, at: ast.AST) -> Operand:
-        return self.where.pointer(gen)
+        return self.where.number(gen)
 
     def number(self, gen: Gen, at: ast.AST) -> Int:
-        return Int(self.where.pointer(gen), u64)
+        return Int(self.where.number(gen), u64)
 
     def binary(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
         self.refuse(gen, at, f"does not support {op!r}: write pointer[n] for what is n elements on, or u64(pointer) "
@@ -186,7 +186,7 @@ class Pointer(_Foreign):
         if kind not in (u64, s64):
             read = f"what is there is read_{self.where.space}(pointer)" if isinstance(self.shape, Record) else ""
             self.refuse(gen, at, f"cannot be kept as {name_of(kind)}; {read or 'an address takes a u64'}")
-        gen.b.emit("store", address, self.where.pointer(gen), offset=offset, size=8)
+        gen.b.emit("store", address, self.where.number(gen), offset=offset, size=8)
 
 
 class Place(_Foreign):

@@ -58,17 +58,26 @@ class Where(NamedTuple):
         return self._replace(address=self._element(gen, index, size), direct=None, typed=False)
 
     def _element(self, gen: Emitter, index: Operand, size: int) -> Operand:
-        return gen.b.emit("add", self.address, gen.b.emit("mul", index, size) if size != 1 else index)
+        return gen.b.emit("add", self._base, gen.b.emit("mul", index, size) if size != 1 else index)
+
+    @property
+    def _base(self) -> Operand:
+        """What addresses are computed from: a pointer whose type the verifier knows was loaded, and compared, once."""
+        return self.direct if self.typed and self.direct is not None else self.address
 
     def pointer(self, gen: Emitter) -> Operand:
         """The address, for helpers."""
+        return gen.b.emit("add", self._base, self.offset) if self.offset else self._base
+
+    def number(self, gen: Emitter) -> Operand:
+        """The address as an integer."""
         return gen.b.emit("add", self.address, self.offset) if self.offset else self.address
 
     def load(self, gen: Emitter, size: int, signed: bool = False) -> Operand:
         """An integer of 1, 2, 4 or 8 bytes."""
         if self.direct is not None:
             return gen.b.emit("load", self.direct, offset=self.offset, size=size, signed=signed)
-        return gen.b.emit("peek", self.address, space=self.space, offset=self.offset, size=size, signed=signed)
+        return gen.b.emit("peek", self._base, space=self.space, offset=self.offset, size=size, signed=signed)
 
     def follow(self, gen: Emitter, user: bool, followed: bool) -> Where:
         """Where the pointer that is here leads.
