@@ -41,10 +41,8 @@ def joined_with_none(names: Any, task: Any) -> None:
 def joined_with_another(names: Any, task: Any) -> None:
     if task is None or task.tgid != PID:
         return
-    found = task
-    if ktime_ns():
-        found = task.group_leader  # which the verifier lets a program follow by itself
-    else:
+    found = task.group_leader  # which the verifier lets a program follow by itself
+    if not ktime_ns():
         found = current_task()
     names[task.pid] = found.comm
 

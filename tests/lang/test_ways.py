@@ -103,6 +103,7 @@ TEXT: dict[str, dict[int, int]] = {
     "return (name == 'first') * 2 + (other == 'first')": {1: 3},
     "name = ''\nfor i in range(k):\n    if i == 2:\n        name = 'much longer than it was'\n    elif i == 300:\n"
     "        name = notes[0].text\nreturn len(name)": {1: 0, 3: 23, 301: 5},
+    "name = 'ab' if k else 'abc'\nreturn (name[1:9] == 'bc') * 2 + (name[8:11] == '')": {0: 3, 1: 1},
     "name = texts.get(k) or 'nothing there'\nreturn len(name)": {1: 4, 2: 13},
     "name = None\nif k == 1:\n    name = 'one'\nelif k == 2:\n    name = notes[0].other\n"
     "return 50 if name is None else len(name)": {1: 3, 2: 13, 3: 50},
