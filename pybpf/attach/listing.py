@@ -17,10 +17,10 @@ from pybpf.sys.perf import PerfType, perf_event_open
 from pybpf.sys.tracefs import tracefs
 
 if TYPE_CHECKING:
-    from pybpf.btf import Btf
+    from pybpf.btf import Btf, Function
     from pybpf.symbols import Binary, UsdtSite
 
-__all__ = ["KINDS", "Probe", "ProbeKind", "list_probes", "meant_instead"]
+__all__ = ["KINDS", "Probe", "ProbeKind", "list_probes", "meant_instead", "not_allowed"]
 
 ITERATOR_PREFIX = "bpf_iter_"
 
@@ -44,6 +44,8 @@ class ProbeKind(NamedTuple):
     names: Callable[[str], Iterator[str]]  #: pattern -> names that may match it; the caller filters
     arguments: Callable[[list[str]], Iterator[tuple[str, ...]]]  #: names -> the arguments of each
     in_file: bool = False  #: the name begins with a binary, so that ``*:...`` does not mean it
+    in_module: bool = False  #: the name may begin with the module that has the function
+    aliases: tuple[str, ...] = ()  #: other names of the kind
 
 
 def list_probes(pattern: str, arguments: bool = False) -> Iterator[Probe]:
@@ -66,13 +68,31 @@ def list_probes(pattern: str, arguments: bool = False) -> Iterator[Probe]:
         if lack is not None:
             raise lack
         match = re.compile(translate(name_pattern if colon else f"*{name_pattern}"), re.DOTALL).match
+        bare = how.in_module and ":" not in name_pattern
         if how.in_file:
             # The names come filtered: the pattern's first part is a file, written in many ways.
             names = list(how.names(name_pattern))
         else:
-            names = [name for name in how.names(name_pattern) if match(name)]
+            names = sorted(
+                name
+                for name in how.names(name_pattern)
+                if match(name) or (bare and match(name.rpartition(":")[2]))
+            )
         found = how.arguments(names) if arguments else ((),) * len(names)
         yield from (Probe(kind, name, known) for name, known in zip(names, found))
+
+
+def not_allowed(pattern: str) -> dict[str, str]:
+    """Of the kinds that a pattern of :func:`list_probes` means, those that this process may not attach to: why."""
+    from pybpf.sys.features import Support, probe
+
+    kind_pattern, colon, _ = pattern.partition(":")
+    results = {
+        name: probe(kind.feature)
+        for name, kind in _matching_kinds(kind_pattern if colon else "*").items()
+        if kind.feature
+    }
+    return {name: result.detail for name, result in results.items() if result.support is Support.NOT_ALLOWED}
 
 
 def meant_instead(pattern: str) -> str:
@@ -92,7 +112,7 @@ def meant_instead(pattern: str) -> str:
 
 def _matching_kinds(pattern: str) -> dict[str, ProbeKind]:
     match = re.compile(translate(pattern)).match
-    kinds = {name: kind for name, kind in KINDS.items() if match(name) or kind.short == pattern}
+    kinds = {name: kind for name, kind in KINDS.items() if match(name) or pattern in (kind.short, *kind.aliases)}
     if not kinds:
         raise NotFoundError(f"there is no kind of probe {pattern!r}; there are {', '.join(KINDS)}")
     return kinds
@@ -163,16 +183,23 @@ def _functions(pattern: str) -> Iterator[str]:
 
 
 def _function_arguments(names: list[str]) -> Iterator[tuple[str, ...]]:
+    known: dict[str, tuple[str, ...]] = {}
+    of_module: dict[str, list[str]] = {}
     for name in names:
-        module, _, function = name.rpartition(":")
+        of_module.setdefault(name.rpartition(":")[0], []).append(name)
+    for module, functions in of_module.items():
         try:
             btf = _kernel_types(module)
-            found = btf.function(function)
         except BpfError:  # without type information a function is still a probe
-            yield ()
             continue
-        result = () if not found.return_type else (btf.declaration(found.return_type, "retval"),)
-        yield tuple(btf.declaration(parameter.type, parameter.name) for parameter in found.parameters) + result
+        found = btf.functions_named([name.rpartition(":")[2] for name in functions])
+        known.update((name, _declared(btf, each)) for name, each in zip(functions, found) if each)
+    return (known.get(name, ()) for name in names)
+
+
+def _declared(btf: Btf, function: Function) -> tuple[str, ...]:
+    result = () if not function.return_type else (btf.declaration(function.return_type, "retval"),)
+    return tuple(btf.declaration(parameter.type, parameter.name) for parameter in function.parameters) + result
 
 
 def _typed_functions(pattern: str) -> Iterator[str]:
@@ -196,6 +223,11 @@ def _software(pattern: str) -> Iterator[str]:
 
 def _hardware(pattern: str) -> Iterator[str]:
     return _countable(PerfType.HARDWARE, [names[0] for names in HARDWARE])
+
+
+def _periods(pattern: str) -> Iterator[str]:
+    """The units that a number follows: ``profile:hz:99``, ``interval:s:1``."""
+    return iter(["hz:", "ms:", "s:", "us:"])
 
 
 def _countable(kind: PerfType, names: list[str]) -> Iterator[str]:
@@ -259,15 +291,19 @@ def _usdt_sites(file: str) -> tuple[Binary, list[UsdtSite]]:
 #: kind -> how its probes are found
 KINDS: dict[str, ProbeKind] = {
     "tracepoint": ProbeKind("t", "", _tracepoints, _tracepoint_fields),
-    "rawtracepoint": ProbeKind("rt", "", _raw_tracepoints, _raw_tracepoint_arguments),
-    "kprobe": ProbeKind("k", "kprobe", _functions, _function_arguments),
-    "kretprobe": ProbeKind("kr", "kretprobe", _functions, _function_arguments),
-    "fentry": ProbeKind("f", "fentry", _typed_functions, _function_arguments),
-    "fexit": ProbeKind("fr", "fentry", _typed_functions, _function_arguments),
+    "rawtracepoint": ProbeKind(
+        "rt", "", _raw_tracepoints, _raw_tracepoint_arguments, aliases=("raw_tracepoint", "tp_btf")
+    ),
+    "kprobe": ProbeKind("k", "kprobe", _functions, _function_arguments, in_module=True),
+    "kretprobe": ProbeKind("kr", "kretprobe", _functions, _function_arguments, in_module=True),
+    "fentry": ProbeKind("f", "fentry", _typed_functions, _function_arguments, in_module=True, aliases=("kfunc",)),
+    "fexit": ProbeKind("fr", "fentry", _typed_functions, _function_arguments, in_module=True, aliases=("kretfunc",)),
     "uprobe": ProbeKind("u", "", _user_functions, _no_arguments, in_file=True),
     "uretprobe": ProbeKind("ur", "", _user_functions, _no_arguments, in_file=True),
     "usdt": ProbeKind("U", "", _usdt, _usdt_arguments, in_file=True),
     "software": ProbeKind("s", "", _software, _no_arguments),
     "hardware": ProbeKind("h", "", _hardware, _no_arguments),
+    "profile": ProbeKind("p", "", _periods, _no_arguments),
+    "interval": ProbeKind("i", "", _periods, _no_arguments),
     "iter": ProbeKind("it", "iter", _iterators, _no_arguments),
 }

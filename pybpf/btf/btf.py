@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,10 @@ class Btf(Types):
     def function(self, name: str) -> Function:
         """A function's prototype. :raises BtfError: there is none of this name."""
         return function.function(self, name)
+
+    def functions_named(self, names: Sequence[str]) -> Iterator[Function | None]:
+        """:meth:`function` of each name, None where there is none; fast for many names, too."""
+        return function.functions_named(self, names)
 
     def functions(self, pattern: str = "*") -> list[tuple[str, int]]:
         """(name, id) of the functions whose names match a shell pattern."""

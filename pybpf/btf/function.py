@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pybpf.btf import kinds
@@ -9,10 +11,12 @@ from pybpf.btf.kinds import Kind, Parameter
 from pybpf.btf.reader import Types
 from pybpf.errors import BtfError
 
-__all__ = ["TRACEPOINT_PREFIX", "Function", "function", "tracepoint"]
+__all__ = ["TRACEPOINT_PREFIX", "Function", "function", "functions_named", "tracepoint"]
 
 #: ``btf_trace_NAME`` is the typedef of the prototype of the probes of tracepoint NAME (Linux 5.5).
 TRACEPOINT_PREFIX = "btf_trace_"
+#: A search for one name takes about a hundredth of the time that it takes to read all of them.
+_MANY = 64
 
 
 class Function(NamedTuple):
@@ -34,6 +38,24 @@ def function(types: Types, name: str) -> Function:
     if found is None:
         raise BtfError(f"this BTF has no function {name!r}: it was inlined, optimized away, or never existed")
     return _function(types, name, found, types.type(found), 0)
+
+
+def functions_named(types: Types, names: Sequence[str]) -> Iterator[Function | None]:
+    """:func:`function` of each name, None where this BTF has none: by one pass over the types when there are many."""
+    find = partial(types.find, Kind.FUNC) if len(names) < _MANY else _by_name(types).get
+    for name in names:
+        number = find(name)
+        try:
+            yield None if number is None else _function(types, name, number, types.type(number), 0)
+        except BtfError:
+            yield None
+
+
+def _by_name(types: Types) -> dict[str, int]:
+    """Every function's id; of several of one name the first, of a module's and the kernel's the module's."""
+    shared = len(types.base.names(Kind.FUNC)) if types.base else 0
+    found = types.names(Kind.FUNC)
+    return {**dict(reversed(found[:shared])), **dict(reversed(found[shared:]))}
 
 
 def tracepoint(types: Types, name: str) -> Function:

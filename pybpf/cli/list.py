@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -136,11 +137,11 @@ OBJECTS: dict[str, tuple[Kind, Callable[[Fd], dict[str, Any]]]] = {
 
 
 def _probes(pattern: str, verbose: bool, as_json: bool) -> int:
-    from pybpf.attach.listing import list_probes, meant_instead
+    from pybpf.attach.listing import list_probes, meant_instead, not_allowed
 
-    found = False
+    kinds: set[str] = set()
     for probe in list_probes(pattern, arguments=verbose):
-        found = True
+        kinds.add(probe.kind)
         if as_json:
             row: dict[str, Any] = {"kind": probe.kind, "name": probe.name}
             print(json.dumps({**row, "arguments": list(probe.arguments)} if verbose else row))
@@ -148,6 +149,9 @@ def _probes(pattern: str, verbose: bool, as_json: bool) -> int:
         print(printable(str(probe)))
         for argument in probe.arguments:
             print(f"    {printable(argument)}")
-    if not found:
+    for kind, reason in not_allowed(pattern).items():
+        if kind in kinds:
+            print(f"pybpf list: this process may not attach to probes of kind {kind}: {reason}", file=sys.stderr)
+    if not kinds:
         raise NotFoundError(f"no probe matches {pattern!r}{meant_instead(pattern)}")
     return 0

@@ -7,12 +7,12 @@ import errno
 import mmap
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Union
 
 from pybpf.asm import HELPERS_BY_ID, KfuncRef, encode
-from pybpf.errors import KernelError, VerifierError
+from pybpf.errors import AsmError, KernelError, VerifierError
 from pybpf.prog.debug import functions, index_at, source_of
 from pybpf.prog.spec import ProgramSpec
 from pybpf.prog.typeinfo import debug_fields
@@ -25,7 +25,7 @@ from pybpf.sys.objects import type_name
 from pybpf.sys.privilege import privileges
 from pybpf.sys.vdso import kernel_version
 
-__all__ = ["LOG_LIMIT", "HasFd", "Loaded", "load_program", "sanitized"]
+__all__ = ["LOG_LIMIT", "Descriptor", "HasFd", "Loaded", "load_program", "sanitized"]
 
 #: The most of a log that is fetched, in bytes. Of a longer one the kernel gives the end since Linux 6.4.
 LOG_LIMIT = 1 << 28
@@ -58,6 +58,9 @@ class HasFd(Protocol):
     def fd(self) -> Fd: ...
 
 
+Descriptor = Union[HasFd, int]
+
+
 class Loaded(NamedTuple):
     """A program in the kernel."""
 
@@ -72,18 +75,23 @@ class _Outcome(NamedTuple):
     log: str
 
 
-def load_program(spec: ProgramSpec, maps: Mapping[str, HasFd], level: int = 0) -> Loaded:
+def load_program(
+    spec: ProgramSpec, maps: Mapping[str, Descriptor], level: int = 0, fd_array: Sequence[Descriptor] = ()
+) -> Loaded:
     """Load a program, with BTF where the kernel takes it.
 
+    :param fd_array: what instructions refer to by index: ``ld_map_index``, ``ld_map_value_index``.
     :param level: the verifier's ``log_level``: 1 the path that failed, 2 everything, 4 statistics; 0 no log.
     :raises AsmError: the code cannot be encoded; a map that it names is not in ``maps``.
     :raises NotFoundError: the kernel lacks the function or tracepoint of ``attach_btf``, or a kernel function.
     :raises VerifierError: the verifier refused it.
     :raises KernelError: anything else.
     """
+    if not isinstance(spec, ProgramSpec):
+        raise AsmError(f"what is loaded is a ProgramSpec(ProgType...., code), not {type(spec).__name__}")
     action = f"load {type_name(spec.type)} program {spec.name!r}"
-    fields = _fields(spec, maps)
     with ExitStack() as owned:
+        fields = _fields(spec, maps, fd_array, owned)
         if spec.attach_btf is not None:
             from pybpf.prog.target import attach_fields  # the kernel's type information is read only where it is needed
 
@@ -112,16 +120,22 @@ def sanitized(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]", "_", name)[:15]
 
 
-def _fields(spec: ProgramSpec, maps: Mapping[str, HasFd]) -> dict[str, Any]:
+def _fields(
+    spec: ProgramSpec, maps: Mapping[str, Descriptor], fd_array: Sequence[Descriptor], owned: ExitStack
+) -> dict[str, Any]:
+    descriptors = [_descriptor(f"entry {index} of fd_array", each) for index, each in enumerate(fd_array)]
     named = {insn.ref.name for insn in spec.code.insns if isinstance(insn.ref, KfuncRef)}
-    kfuncs: Mapping[str, int] = {}
+    kfuncs: Mapping[str, int | tuple[int, int]] = {}
     if named:
         from pybpf.prog.target import kfunc_ids
 
-        kfuncs = kfunc_ids(named)
+        # index 0 means the kernel's own functions
+        kfuncs, modules = kfunc_ids(named, max(len(descriptors), 1), owned)
+        if modules:
+            descriptors = [*(descriptors or [0]), *(each.fileno() for each in modules)]
     insns = encode(
         spec.code,
-        maps={name: each.fd.fileno() for name, each in maps.items()},
+        maps={name: _descriptor(f"map {name!r}", each) for name, each in maps.items()},
         kfuncs=kfuncs,
         endian=sys.byteorder,
     )
@@ -134,9 +148,20 @@ def _fields(spec: ProgramSpec, maps: Mapping[str, HasFd]) -> dict[str, Any]:
         # the kernel takes SYSCALL programs no other way
         "prog_flags": spec.flags | (ProgFlags.SLEEPABLE if spec.type == ProgType.SYSCALL else 0),
         "expected_attach_type": spec.expected_attach_type,
+        "fd_array": (ctypes.c_int32 * len(descriptors))(*descriptors) if descriptors else 0,
         # of kprobe programs only, and before Linux 5.0 only, the kernel wants its own version
         "kern_version": kernel_version() if spec.type == ProgType.KPROBE else 0,
     }
+
+
+def _descriptor(what: str, given: Descriptor) -> int:
+    """:raises AsmError: it is neither a number nor an object that has a descriptor."""
+    if isinstance(given, int):
+        return given
+    try:
+        return given.fd.fileno()
+    except AttributeError:
+        raise AsmError(f"{what} is {given!r:.60}: give an object of pybpf.maps, or a descriptor") from None
 
 
 def _try(fields: dict[str, Any], level: int, name: str) -> _Outcome:

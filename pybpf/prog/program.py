@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import NamedTuple
 
 from pybpf.errors import KernelError
-from pybpf.prog.load import HasFd, load_program
+from pybpf.prog.load import Descriptor, load_program
 from pybpf.prog.spec import ProgramSpec
 from pybpf.sys import objects
 from pybpf.sys.bpf import Attr, Cmd, ProgType
@@ -20,7 +20,7 @@ from pybpf.sys.pin import Path, open_pinned, pin
 
 __all__ = ["Program", "Stats", "TestRun"]
 
-_NO_MAPS: Mapping[str, HasFd] = MappingProxyType({})
+_NO_MAPS: Mapping[str, Descriptor] = MappingProxyType({})
 
 #: These get no packet and run once; the context of SYSCALL programs is also their output (net/bpf/test_run.c).
 _WITHOUT_DATA = (ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE, ProgType.TRACING, ProgType.SYSCALL)
@@ -69,10 +69,19 @@ class Program:
         self.log = log
 
     @classmethod
-    def load(cls, spec: ProgramSpec, maps: Mapping[str, HasFd] = _NO_MAPS, *, log: int = 0) -> Program:
+    def load(
+        cls,
+        spec: ProgramSpec,
+        maps: Mapping[str, Descriptor] = _NO_MAPS,
+        *,
+        fd_array: Sequence[Descriptor] = (),
+        log: int = 0,
+    ) -> Program:
         """Load a program.
 
-        :param maps: the map for each name that the code refers to. The kernel keeps them as long as the program.
+        :param maps: the map (or its descriptor) for each name that the code refers to. The kernel keeps them as long
+            as the program.
+        :param fd_array: the maps that the code refers to by index, ``r1 = map[idx:0]`` (Linux 5.14).
         :param log: the verifier's ``log_level`` for :attr:`log`: 1 (or True) short, 2 whole, 4 statistics, or a sum.
             When the program is refused, the error has the log in any case.
         :raises AsmError: the code cannot be encoded, or names a map that is not in ``maps``.
@@ -81,7 +90,7 @@ class Program:
         :raises PermissionDenied: tracing programs need CAP_BPF and CAP_PERFMON (before Linux 5.8 CAP_SYS_ADMIN).
         :raises KernelError: anything else.
         """
-        loaded = load_program(spec, maps, int(log))
+        loaded = load_program(spec, maps, int(log), fd_array)
         return cls(loaded.fd, spec.type, spec.name, spec, loaded.log)
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pybpf.asm import Code
+from pybpf.errors import AsmError
 from pybpf.sys.bpf import AttachType, ProgFlags, ProgType
 
 __all__ = ["ProgramSpec"]
@@ -12,10 +13,22 @@ __all__ = ["ProgramSpec"]
 
 @dataclass(frozen=True)
 class ProgramSpec:
-    """A program that can be loaded any number of times; making one needs no kernel and no privileges."""
+    """A program that can be loaded any number of times; making one needs no kernel and no privileges.
+
+    :param type: what kind of program it is, which decides what may be done in it and what it can be attached to.
+    :param code: its instructions; maps and kernel functions are named in it.
+    :param name: shown by ``pybpf list programs`` and in stack traces.
+    :param license: decides whether GPL-only helpers may be called.
+    :param expected_attach_type: what it will be attached to, for the types that have a choice.
+    :param attach_btf: what it will be attached to, for types that are bound to it when they are loaded.
+    :param flags: how the verifier is to take it.
+    :raises AsmError: ``code`` is no :class:`~pybpf.asm.Code`.
+    """
 
     type: ProgType
+    """``KPROBE``, ``TRACEPOINT``, ``RAW_TRACEPOINT``, ``TRACING``, ``PERF_EVENT``, ..."""
     code: Code
+    """Made by :func:`pybpf.asm.assemble` from text, or ``Code([...])`` from what :mod:`pybpf.asm` builds."""
     name: str = ""
     """Shown by ``pybpf list programs`` and in stack traces. The kernel takes 15 letters, digits and ``_``; others
     become ``_``, longer names are cut."""
@@ -29,3 +42,10 @@ class ProgramSpec:
     (``TRACE_FENTRY``, ``TRACE_FEXIT``, ``MODIFY_RETURN``, ``LSM_MAC``), tracepoint (``TRACE_RAW_TP``) or iterator
     (``TRACE_ITER``); ``"module:name"`` for one of a module."""
     flags: ProgFlags = field(default=ProgFlags(0))
+    """``ProgFlags.SLEEPABLE`` for programs that may sleep; others are for tests of the verifier."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.code, str):
+            raise AsmError("a program's code is text here: make instructions of it by pybpf.asm.assemble()")
+        if not isinstance(self.code, Code):
+            raise AsmError(f"a program's code is a pybpf.asm.Code, not {type(self.code).__name__}: Code([...])")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pybpf.btf import Btf, Kind, module_fd
 from pybpf.errors import NotFoundError
 from pybpf.sys.bpf import AttachType
+from pybpf.sys.fd import Fd
 from pybpf.sys.near import did_you_mean
 
 __all__ = ["attach_fields", "kfunc_ids"]
@@ -54,17 +55,29 @@ def attach_fields(attach_btf: str, expected: AttachType, action: str, owned: Exi
     return {"attach_btf_id": found, "attach_btf_obj_fd": owned.enter_context(module_fd(module)).fileno()}
 
 
-def kfunc_ids(names: Iterable[str]) -> dict[str, int]:
-    """The BTF ids of kernel functions that programs can call, as far as the kernel itself (no module) has them.
+def kfunc_ids(names: Iterable[str], first: int, owned: ExitStack) -> tuple[dict[str, int | tuple[int, int]], list[Fd]]:
+    """The BTF ids of kernel functions that programs can call, and the BTFs of the modules that have some of them.
 
-    :raises NotFoundError: the kernel has no function of such a name.
+    A function of a module is given as (id, index of its BTF in the ``fd_array`` of PROG_LOAD). Modules are looked
+    through only for what the kernel itself does not have.
+
+    :param first: the index of the first module's BTF.
+    :param owned: closes the descriptors of the BTFs, which are needed until the program is loaded.
+    :raises NotFoundError: neither the kernel nor a module has a function of such a name.
     """
-    btf = Btf.vmlinux()
-    ids = {}
-    for name in names:
-        found = btf.find(Kind.FUNC, name)
-        if found is None:
-            near = did_you_mean(name, (each for each, _ in btf.functions("bpf_*")))
-            raise NotFoundError(f"this kernel has no kernel function {name!r} for programs to call{near}")
-        ids[name] = found
-    return ids
+    found = {name: Btf.vmlinux().find(Kind.FUNC, name) for name in names}
+    ids: dict[str, int | tuple[int, int]] = {name: number for name, number in found.items() if number is not None}
+    modules: list[Fd] = []
+    missing = [name for name, number in found.items() if number is None]
+    for module in Btf.modules() if missing else ():
+        types = Btf.module(module)
+        there = {name: types.find(Kind.FUNC, name) for name in missing}
+        there = {name: number for name, number in there.items() if number is not None}
+        if there:
+            ids.update({name: (number, first + len(modules)) for name, number in there.items() if number is not None})
+            modules.append(owned.enter_context(module_fd(module)))
+            missing = [name for name in missing if name not in there]
+    if missing:
+        near = did_you_mean(missing[0], (each for each, _ in Btf.vmlinux().functions("bpf_*")))
+        raise NotFoundError(f"this kernel has no kernel function {missing[0]!r} for programs to call{near}")
+    return ids, modules

@@ -206,6 +206,10 @@ _ADVICE = [
     (r"cannot pass map_type|expected prog array map", "this helper does not take maps of this type"),
     (r"frames is too deep|recursive call", "calls nest at most 8 deep, and recursion is not possible"),
     (
+        r"must provide btf_id",
+        "programs of this type are bound to what they trace when they are loaded: name it, ProgramSpec(attach_btf=...)",
+    ),
+    (
         r"is not modifiable",
         "fmod_ret takes security hooks (security_...), and functions that the kernel marks for error injection",
     ),

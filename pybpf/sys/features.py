@@ -30,6 +30,7 @@ from pybpf.asm import (
     gotol,
     jeq,
     jlt,
+    ld_map_index,
     ld_map_value,
     ldsx,
     ldx,
@@ -210,6 +211,12 @@ def _map_value() -> Result:
         return YES
 
 
+def _fd_array() -> Result:
+    with probes.made_map(MapType.ARRAY) as made:
+        array = (ctypes.c_int32 * 1)(made.fileno())
+        return probes.insns((ld_map_index(R1, 0), *probes.RETURN_0), fd_array=array)
+
+
 def _jit() -> Result:
     info = ctypes.create_string_buffer(232)
     with probes.program(ProgType.SOCKET_FILTER) as prog:
@@ -348,6 +355,7 @@ def _instructions() -> Iterable[Feature]:
     for name, text, since, code in _INSTRUCTIONS:
         yield Feature(name, "instruction", text, since, partial(probes.insns, code))
     yield Feature("map_value", "instruction", "direct addresses of map values", "5.2", _map_value)
+    yield Feature("fd_array", "instruction", "maps by their index in an array", "5.14", _fd_array)
     yield Feature(
         "kfunc", "instruction", "calls of kernel functions", "5.13", partial(_kernel_function, "bpf_iter_num_new")
     )

@@ -9,8 +9,10 @@ import pytest
 
 from pybpf.attach import find_event
 from pybpf.attach.fields import parse_format
-from pybpf.attach.listing import list_probes, meant_instead
+from pybpf.attach.listing import list_probes, meant_instead, not_allowed
+from pybpf.btf import Btf
 from pybpf.errors import NotFoundError
+from pybpf.sys import features
 from pybpf.sys.perf import perf_event_open
 
 pytestmark = pytest.mark.root
@@ -126,3 +128,58 @@ def test_what_is_not_there_is_named(pattern: str) -> None:
 def test_a_name_that_nothing_matches_may_mean_another(pattern: str, meant: str) -> None:
     found = meant_instead(pattern)
     assert found.startswith(meant) and bool(found) == bool(meant)
+
+
+@pytest.mark.needs("btf_vmlinux")
+def test_arguments_of_many_functions_are_those_of_each() -> None:
+    names = [name for name, _ in Btf.vmlinux().functions("vfs_*")]
+    assert len(names) > 64
+    listing = sys.modules[list_probes.__module__]
+    together = list(listing._function_arguments(names))
+    assert together == [next(listing._function_arguments([name])) for name in names]
+    assert sum(map(bool, together)) > 50
+    assert list(listing._function_arguments(["no_such_function", "no_module:f"])) == [(), ()]
+
+
+@pytest.mark.needs("btf_vmlinux")
+def test_the_types_of_a_module_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = sys.modules[list_probes.__module__]
+    read: list[str] = []
+
+    def types(module: str = "") -> Btf:
+        read.append(module)
+        return Btf.vmlinux()
+
+    monkeypatch.setattr(listing, "_kernel_types", types)
+    names = [f"{module}:{name}" for name, _ in Btf.vmlinux().functions("vfs_*") for module in ("a", "b")]
+    assert sum(map(bool, listing._function_arguments(names[:300]))) > 100
+    assert sorted(read) == ["a", "b"]
+
+
+def test_a_module_may_be_left_out_and_kinds_have_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = sys.modules[list_probes.__module__]
+    names = ["vmlinux:vfs_read", "vmlinux:vfs_readv", "ext4:ext4_read"]
+    kind = listing.KINDS["fentry"]._replace(names=lambda pattern: iter(names), feature="")
+    monkeypatch.setitem(listing.KINDS, "fentry", kind)
+
+    def found(pattern: str) -> list[str]:
+        return [str(probe) for probe in list_probes(pattern)]
+
+    assert found("fentry:vfs_read") == found("kfunc:vfs_read") == ["fentry:vmlinux:vfs_read"]
+    assert found("fentry:*_read") == ["fentry:ext4:ext4_read", "fentry:vmlinux:vfs_read"]  # sorted
+    assert found("fentry:ext4:*") == ["fentry:ext4:ext4_read"]
+    assert found("fentry:vmlinux:vfs_re*") == ["fentry:vmlinux:vfs_read", "fentry:vmlinux:vfs_readv"]
+    assert "rawtracepoint:sched_switch" in found("raw_tracepoint:sched_switch")
+    assert found("interval:*") == ["interval:hz:", "interval:ms:", "interval:s:", "interval:us:"]
+
+
+def test_tracepoints_are_sorted() -> None:
+    names = [probe.name for probe in list_probes("tracepoint:sched:*")]
+    assert names == sorted(names) and len(names) > 5
+
+
+def test_kinds_that_may_not_be_attached_to_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = features.Result(features.Support.NOT_ALLOWED, "EPERM: why")
+    monkeypatch.setattr(features, "probe", lambda name: refused if name == "fentry" else features.YES)
+    assert not_allowed("*") == not_allowed("f*:vfs_*") == {"fentry": "EPERM: why", "fexit": "EPERM: why"}
+    assert not_allowed("tracepoint:*") == {}

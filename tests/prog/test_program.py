@@ -8,6 +8,8 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,26 @@ from pybpf.asm import (
     R2,
     R3,
     R4,
+    R6,
+    B,
     Code,
+    H,
+    Insn,
+    KfuncRef,
+    Size,
     SourceLine,
     W,
     add,
+    assemble,
     call,
     call_local,
     encode,
     exit_,
     jne,
     label,
+    ld_abs,
+    ld_btf_id,
+    ld_ind,
     ld_map,
     ld_map_value,
     ld_subprog,
@@ -39,12 +51,14 @@ from pybpf.asm import (
     st,
     stx,
 )  # fmt: skip
+from pybpf.btf import Btf, BtfBuilder
 from pybpf.btf import kernel as kernel_btf
-from pybpf.errors import AsmError, ClosedError, KernelError, NotFoundError, UnsupportedError
+from pybpf.errors import AsmError, ClosedError, KernelError, NotFoundError, UnsupportedError, VerifierError
 from pybpf.maps import Array, HashMap
-from pybpf.prog import Program, ProgramSpec, load, run_time_stats
+from pybpf.prog import Program, ProgramSpec, load, run_time_stats, target
 from pybpf.prog.load import sanitized
-from pybpf.sys.bpf import Cmd, ProgType
+from pybpf.sys.bpf import AttachType, Cmd, ProgType
+from pybpf.sys.fd import Fd
 from pybpf.sys.features import has
 from pybpf.types import u32, u64
 
@@ -57,6 +71,8 @@ def socket_filter(*items: object, **fields: object) -> ProgramSpec:
 
 
 RETURN_7 = socket_filter(mov(R0, 7), exit_())
+#: names a map
+MAPPED = socket_filter(ld_map(R1, "m"), mov(R0, 0), exit_())
 
 
 @pytest.fixture
@@ -335,3 +351,141 @@ def test_types_are_left_out_only_where_the_kernel_does_not_take_them(monkeypatch
         with pytest.raises(KernelError) as caught:
             Program.load(spec)
         assert caught.value.errno == number
+
+
+@pytest.mark.needs("fd_array")
+def test_maps_by_index() -> None:
+    text = """
+        r1 = map[idx:1]+8
+        r6 = *(u64 *)(r1 +0)
+        r1 = map[idx:0]
+        r2 = r10
+        r2 += -4
+        *(u32 *)(r10 -4) = 2
+        call bpf_map_lookup_elem
+        if r0 == 0 goto out
+        r0 = *(u64 *)(r0 +0)
+        r0 += r6
+    out:
+        exit
+    """
+    spec = ProgramSpec(ProgType.SOCKET_FILTER, assemble(text), "indexed")
+    with Array(u64, 4) as one, Array(u64[2], 1) as two:
+        one[2], two[0] = 40, (0, 2)
+        for entries in ((one, two), (one.fileno(), two.fileno())):
+            with Program.load(spec, fd_array=entries) as program:
+                assert program.test_run(bytes(64)).retval == 42
+
+
+@pytest.mark.needs("test_run_raw_tp", "iter_num")
+def test_kernel_function_by_name() -> None:
+    text = """
+        r6 = 0
+        r1 = r10
+        r1 += -8
+        r2 = 0
+        r3 = 5
+        call kfunc[bpf_iter_num_new]
+    again:
+        r1 = r10
+        r1 += -8
+        call kfunc[bpf_iter_num_next]
+        if r0 == 0 goto end
+        r6 += 1
+        goto again
+    end:
+        r1 = r10
+        r1 += -8
+        call kfunc[bpf_iter_num_destroy]
+        r0 = r6
+        exit
+    """
+    with Program.load(ProgramSpec(ProgType.RAW_TRACEPOINT, assemble(text), "counted")) as program:
+        assert program.test_run().retval == 5
+
+
+def test_kernel_functions_of_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each module's BTF has a place in fd_array, behind what the caller gave; place 0 is the kernel's."""
+    kernel = BtfBuilder()
+    proto = kernel.func_proto(kernel.int("int", 4), [])
+    here = kernel.func("here", proto)
+    types = {"": Btf.from_bytes(kernel.bytes())}
+    for module, name in (("one", "first"), ("two", "second")):
+        builder = BtfBuilder()
+        number = builder.func(name, builder.func_proto(builder.int("int", 4), []))
+        types[module] = Btf.from_bytes(builder.bytes())
+    monkeypatch.setattr(Btf, "vmlinux", staticmethod(lambda: types[""]))
+    monkeypatch.setattr(Btf, "modules", staticmethod(lambda: ["one", "two"]))
+    monkeypatch.setattr(Btf, "module", staticmethod(types.__getitem__))
+    monkeypatch.setattr(target, "module_fd", lambda module: Fd(os.open("/dev/null", os.O_RDONLY), module))
+    with ExitStack() as owned:
+        ids, modules = target.kfunc_ids(["here"], 1, owned)
+        assert (ids, modules) == ({"here": here}, [])
+        ids, modules = target.kfunc_ids(["second", "here", "first"], 4, owned)
+        assert ids == {"here": here, "first": (number, 4), "second": (number, 5)} and len(modules) == 2
+        with pytest.raises(NotFoundError, match="no kernel function 'third'"):
+            target.kfunc_ids(["third"], 1, owned)
+    spec = ProgramSpec(ProgType.KPROBE, Code([Insn(0x85, src=2, ref=KfuncRef("second")), exit_()]))
+    with ExitStack() as owned:
+        fields = load._fields(spec, {}, (), owned)
+        placed = list(fields["fd_array"])
+        assert len(placed) == 2 and placed[0] == 0 and fields["insns"][2:4] == (1).to_bytes(2, sys.byteorder)
+
+
+@pytest.mark.needs("test_run_raw_tp", "btf_vmlinux")
+def test_variable_of_the_kernel() -> None:
+    """r1 = btf[id] is the address of a variable of each CPU."""
+    number = Btf.vmlinux().find("var", "runqueues")
+    if number is None:
+        pytest.skip("the kernel's BTF has no variables")
+    offset = Btf.vmlinux().member("rq", "cpu").offset_bits // 8
+    code = Code([ld_btf_id(R1, number), call("this_cpu_ptr"), ldx(W, R0, R0, offset), exit_()])
+    try:
+        program = Program.load(ProgramSpec(ProgType.RAW_TRACEPOINT, code, "variable"))
+    except VerifierError as error:
+        if "failed to find the address" in error.cause:
+            pytest.skip("kernel knows no addresses of variables (CONFIG_KALLSYMS_ALL)")
+        raise
+    with program:
+        for cpu in os.sched_getaffinity(0):
+            assert program.test_run(cpu=cpu).retval == cpu
+
+
+@pytest.mark.parametrize(
+    ("size", "value"), [(B, 0x1E), (H, 0x1E1F), (W, 0x1E1F2021)], ids=["byte", "half word", "word"]
+)
+def test_loads_from_packets(size: Size, value: int) -> None:
+    """Of the old instructions that socket filters have; big-endian, as the network's bytes are."""
+    data = bytes(range(64))  # the first 14 bytes are taken as the Ethernet header, which the program does not see
+    for load_it in ([ld_abs(size, 16)], [mov(R2, 10), ld_ind(size, R2, 6)]):
+        code = Code([mov(R6, R1), *load_it, exit_()])
+        with Program.load(ProgramSpec(ProgType.SOCKET_FILTER, code, "packet")) as program:
+            assert program.test_run(data).retval == value
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: ProgramSpec(ProgType.KPROBE, "r0 = 0\nexit"), r"code is text here: .*pybpf\.asm\.assemble\(\)"),
+        (lambda: ProgramSpec(ProgType.KPROBE, b"\x95"), r"code is a pybpf\.asm\.Code, not bytes"),
+        (lambda: Program.load("r0 = 0"), r"what is loaded is a ProgramSpec.*, not str"),
+        (lambda: Program.load(MAPPED, {"m": 1.5}), r"map 'm' is 1\.5: give an object of pybpf\.maps, or a descriptor"),
+        (lambda: Program.load(MAPPED, {"m": 1.5}, fd_array=["x"]), r"entry 0 of fd_array is 'x'"),
+        (lambda: Program.load(MAPPED, {"m": 1.5}, fd_array=[3]), "map 'm' is"),
+    ],
+)
+def test_wrong_arguments_are_named(make: Any, says: str) -> None:
+    with pytest.raises(AsmError, match=says):
+        make()
+
+
+def test_a_descriptor_is_a_map_too() -> None:
+    with Array(u64) as made, Program.load(MAPPED, {"m": made.fileno()}) as program:
+        assert program.info().map_ids == (made.id,)
+
+
+def test_tracing_programs_name_what_they_trace() -> None:
+    spec = socket_filter(mov(R0, 0), exit_())
+    spec = replace(spec, type=ProgType.TRACING, expected_attach_type=AttachType.TRACE_RAW_TP)
+    with pytest.raises(VerifierError, match=r"name it, ProgramSpec\(attach_btf=\.\.\.\)"):
+        Program.load(spec)
