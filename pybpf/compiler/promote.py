@@ -13,6 +13,7 @@ from pybpf.compiler.addresses import address_of
 from pybpf.compiler.flow import replace_values, reverse_postorder
 from pybpf.compiler.ir import Block, Function, Instr, Operand, Unit
 from pybpf.compiler.ops import INT, PTR
+from pybpf.compiler.slots import clashes
 from pybpf.compiler.ssa import Variables
 from pybpf.compiler.target import Target
 
@@ -20,6 +21,9 @@ __all__ = ["promote"]
 
 #: bytes of a slot beyond which there would be too many values
 _LARGEST = 512
+#: Values that slots in use at the same time may become: those that get no register have 64 places in the frame. Of
+#: memory what does not fit can be elsewhere, of values not.
+_MOST_AT_ONCE = 40
 #: how often the pieces of slots that are copied to each other are compared
 _ROUNDS = 4
 
@@ -27,7 +31,9 @@ _ROUNDS = 4
 def promote(unit: Unit, target: Target) -> None:
     """Promote the slots of all functions that allow it."""
     for function in unit.functions:
-        found = _candidates(function)
+        found = _candidates(function, set())
+        if sum(len(slot.pieces) for slot in found.values()) > _MOST_AT_ONCE:
+            found = _fitting(function, found)
         if found:
             _Promotion(found).run(function)
 
@@ -76,15 +82,32 @@ class _Slot:
         return not cuts & inside
 
 
-def _candidates(function: Function) -> dict[Instr, _Slot]:
-    """The slots that can be promoted."""
+def _fitting(function: Function, found: dict[Instr, _Slot]) -> dict[Instr, _Slot]:
+    """Of the slots that can be promoted those that do not become too many values at once: the largest stay memory."""
+    clashing = clashes(function)
+    dropped: set[Instr] = set()
+    while True:
+        crowded = {
+            slot for slot, mine in found.items()
+            if len(mine.pieces) + sum(len(found[each].pieces) for each in clashing[slot] if each in found)
+            > _MOST_AT_ONCE
+        }  # fmt: skip
+        if not crowded:
+            return found
+        most = max(len(found[slot].pieces) for slot in crowded)
+        dropped |= {slot for slot in crowded if len(found[slot].pieces) == most}
+        found = _candidates(function, dropped)
+
+
+def _candidates(function: Function, dropped: set[Instr]) -> dict[Instr, _Slot]:
+    """The slots that can be promoted, without some."""
     slots = {
         instr: _Slot() for instr in function.blocks[0].instrs if instr.op == "slot" and instr.attrs["size"] <= _LARGEST
     }
     if not slots:
         return {}
     copies: list[Instr] = []
-    lost: set[Instr] = set()
+    lost = set(dropped)
     for block in function.blocks:
         for instr in block.instrs:
             if instr.op == "copy":

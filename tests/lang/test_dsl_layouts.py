@@ -127,3 +127,19 @@ def test_arrays_of_numbers_in_packed_structs() -> None:
         return odd.many[0] * 100 + odd.many[1] * 10 + odd.many[-1]
 
     assert harness.run(probe, -3, signed=True) == -200 + 120 - 3
+
+
+@pytest.mark.root
+def test_structs_of_more_fields_than_there_are_places_for_values() -> None:
+    kind = struct([u64, u8] * 45, packed=False)
+    box = Array(kind, 2, shared.counts, "box")
+
+    def probe(number: u64) -> u64:
+        one = kind(f0=number, f89=7)
+        box[0] = one
+        other: kind = box[0]  # type: ignore[valid-type]
+        other.f44 = 5
+        box[1] = other
+        return (one == box[0]) + 2 * (other == box[1]) + 4 * (one == other)
+
+    assert harness.run(probe, 9) == 3
