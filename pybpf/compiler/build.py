@@ -13,6 +13,11 @@ from pybpf.compiler.ssa import Variables
 __all__ = ["Builder", "result_type"]
 
 
+#: Operations that become several instructions, and those that become as many as they have bytes for.
+_SEVERAL = {"call": 4, "kfunc": 4, "callfunc": 4, "lookup": 6, "update": 8, "tryupdate": 8, "delete": 6, "peek": 6}
+_BY_SIZE = frozenset({"copy", "zero"})
+
+
 def result_type(op: str, args: list[Operand], said: str) -> str:
     """The type of the value of an instruction."""
     result = OPS[op].result
@@ -28,11 +33,14 @@ class Builder:
     """Appends to a function. After a block has ended, what is emitted before :meth:`start` is unreachable and dropped.
 
     :ivar line: given to every instruction.
+    :ivar written: about how many instructions of the machine what has been written is, for a verifier that walks
+        through it; whoever knows that it walks there more than once adds the rest.
     """
 
     def __init__(self, function: Function) -> None:
         self.function = function
         self.line: SourceLine | None = None
+        self.written = 0
         self.block: Block | None = None
         self._names: dict[str, int] = {}
         self._variables = Variables()
@@ -75,6 +83,7 @@ class Builder:
         instr = Instr(op, operands, result_type(op, operands, type), attrs, self.line)
         if self.block is not None:
             self.block.instrs.append(instr)
+            self.written += attrs["size"] // 4 if op in _BY_SIZE else _SEVERAL.get(op, 1)
         return instr
 
     def slot(self, size: int, name: str = "", align: int = 8) -> Instr:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pybpf.compiler.build import result_type
 from pybpf.compiler.effects import released
-from pybpf.compiler.flow import Dominators
+from pybpf.compiler.flow import Dominators, replace_values
 from pybpf.compiler.ir import Block, Function, Instr, Operand, Unit
 from pybpf.compiler.ops import INT, NONE, PTR
 from pybpf.compiler.target import Target
@@ -44,8 +44,13 @@ def outline_loops(unit: Unit, target: Target) -> None:
         # what dominates a block comes before it, so an inner loop behind the one around it
         for header in reversed(Dominators(function).order):
             again = next((instr for instr in header.instrs if instr.op in _KINDS), None)
-            if again is not None:
+            if again is None:
+                continue
+            now = Dominators(function)  # inner loops have become other blocks
+            if again.op == "entry" or any(now.dominates(header, before) for before in header.predecessors):
                 records.add(_Loop(unit, function, header, again, records).outline())
+            else:  # every turn leaves it: there is one
+                replace_values(function, {again: 1})
 
 
 class _Writer:

@@ -17,14 +17,15 @@ class Unknown:
     """Hides values from the verifier.
 
     :param emit: as :meth:`~pybpf.compiler.build.Builder.emit`.
+    :param helper: what the zeros come from: ``get_prandom_u32``, of 32 bits, where there is no ``jiffies64``.
     """
 
-    def __init__(self, emit: Callable[..., Instr]) -> None:
+    def __init__(self, emit: Callable[..., Instr], helper: str = "jiffies64") -> None:
         self._emit = emit
         self._hidden = 0
         # The kernel's clock of ticks has its highest bit never set. A product of what is 0 or 1 and of what has all
         # values has all values again, for the verifier.
-        ticks = emit("call", helper="jiffies64")
+        ticks = emit("call", helper=helper)
         self.zero = emit("mul", emit("lshr", ticks, 63), ticks)
 
     def hide(self, value: Operand) -> Instr:
@@ -36,3 +37,7 @@ class Unknown:
         self._hidden += 1
         zero = self._emit("mul", self.zero, 2 * self._hidden + 1)
         return zero if value == 0 else self._emit("add", zero, value)
+
+    def hide_again(self, value: Operand) -> Instr:
+        """The same for a value that is hidden in every turn. Of an exclusive or, no verifier remembers anything."""
+        return self._emit("xor", value, self.zero)

@@ -33,6 +33,31 @@ class Case(NamedTuple):
 CASES = [
     Case(
         "outline_loops",
+        "what leaves in its first turn is no loop",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = load v0 offset=0 size=8 signed=0 : int
+  v2 = again most=8388608 : int
+  branch v2, 0 cond=ne -> body, over
+body:
+  ret v1
+over:
+  ret 1
+""",
+        """\
+entry:
+  v0 = param index=0 : ptr
+  v1 = load v0 offset=0 size=8 signed=0 : int
+  branch 1, 0 cond=ne -> body, over
+body: <- entry
+  ret v1
+over: <- entry
+  ret 1
+""",
+    ),
+    Case(
+        "outline_loops",
         "a loop becomes a callback; its count is unknown to the verifier from the start",
         """\
 entry:

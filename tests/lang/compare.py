@@ -11,6 +11,7 @@ import argparse
 import random
 import subprocess
 import sys
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from pybpf.errors import BpfError, CompileError
@@ -31,6 +32,8 @@ ROUNDS = 4
 #: More than this part of all functions must not be refused.
 REFUSED = 0.05
 _REASONS = ("does not fit", "bytes of stack for values", "may take away", "makes anew")
+#: the same of functions with long loops, on kernels that have to walk through them
+_TOO_LONG = "is too long for the verifier"
 #: (statements at most, how many of ten functions)
 _SIZES = (1, 2, 2, 2, 2, 3, 3, 3, 4, 8)
 
@@ -42,14 +45,19 @@ def made(text: str) -> Any:
     return names["probe"]
 
 
-def compare(seed: int) -> bool:
-    """Compare one function; whether it was accepted. :raises AssertionError: it differs, or the verifier refuses it."""
+def compare(seed: int, long: bool = False, without: Collection[str] = ()) -> bool:
+    """Compare one function; whether it was accepted.
+
+    :param long: it has long loops.
+    :param without: features of this kernel to do without.
+    :raises AssertionError: it differs, or the verifier refuses it.
+    """
     size = _SIZES[seed % 10] if seed % 4 else 2 * _SIZES[seed % 10]
-    text, kinds = function_text(seed, size, memory=bool(seed % 4))
+    text, kinds = function_text(seed, size, memory=bool(seed % 4), long=long)
     memory, rng = Memory(), random.Random(seed)
     expected = evaluate(text, memory.names)
     try:
-        with harness.load(made(text), source=text) as program:
+        with harness.load(made(text), source=text, without=without) as program:
             for _ in range(ROUNDS):
                 args = arguments(rng, kinds)
                 got, right = program(*args), expected(*args)
@@ -57,7 +65,8 @@ def compare(seed: int) -> bool:
             for name in MAPS.keys() & program.maps.keys():
                 assert _content(name, program.maps[name]) == memory.content(name), f"{name} differs"
     except CompileError as error:
-        assert any(each in str(error) for each in _REASONS), f"seed {seed}: {error}\n{text}"
+        reasons = (*_REASONS, _TOO_LONG) if long else _REASONS
+        assert any(each in str(error) for each in reasons), f"seed {seed}: {error}\n{text}"
         return False
     except (AssertionError, BpfError) as error:
         raise AssertionError(f"seed {seed}: {error}\n{text}") from None
@@ -73,10 +82,10 @@ def _content(name: str, loaded: Any) -> Any:
     return {layout(spec.key).pack(key): value.pack(each) for key, each in loaded.items()}
 
 
-def start(first: int, count: int, jobs: int) -> list[subprocess.Popen[str]]:
+def start(first: int, count: int, jobs: int, options: Sequence[str] = ()) -> list[subprocess.Popen[str]]:
     """Compare the functions of ``count`` seeds in processes of their own."""
     ends = [first + count * number // jobs for number in range(jobs + 1)]
-    command = [sys.executable, "-m", "tests.lang.compare", "--jobs", "1"]
+    command = [sys.executable, "-m", "tests.lang.compare", "--jobs", "1", *options]
     return [
         subprocess.Popen(
             [*command, "--first", str(one), "--count", str(end - one)],
@@ -91,15 +100,18 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--count", type=int, default=2000, help="how many functions")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--long", action="store_true", help="functions with long loops")
+    parser.add_argument("--without", action="append", default=[], help="a feature of this kernel to do without")
     options = parser.parse_args()
     if options.jobs > 1:
-        running = start(options.first, options.count, options.jobs)
+        more = [*(["--long"] if options.long else []), *(f"--without={each}" for each in options.without)]
+        running = start(options.first, options.count, options.jobs, more)
         print("".join(each.communicate()[0] for each in running), end="")
         return max(each.returncode for each in running)
     accepted = 0
     for seed in range(options.first, options.first + options.count):
         try:
-            accepted += compare(seed)
+            accepted += compare(seed, options.long, options.without)
         except AssertionError as error:
             print(error)
             return 1

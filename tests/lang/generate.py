@@ -23,6 +23,9 @@ _INTERESTING = (
     1 << 31, (1 << 32) - 1, 1 << 32, (1 << 40) + 7, (1 << 63) - 1,
 )  # fmt: skip
 
+#: turns of loops in each other that the model has the time for
+_TURNS = 4_000
+
 
 def arguments(rng: random.Random, kinds: list[str]) -> list[int]:
     """Values for parameters of these types."""
@@ -39,12 +42,17 @@ class Generator:
     """Writes one random module: the function ``probe`` and what it calls.
 
     :param memory: whether it has structs, arrays, text and maps, those of :mod:`tests.lang.world`.
+    :param long: whether loops are long and in each other, as far as the model has the time.
     :ivar params: types of the parameters of ``probe``.
     :ivar constants: variables that are not to be assigned.
     :ivar outside: parameters of ``probe``, whose values are never known while compiling.
     """
 
-    def __init__(self, seed: int, size: int = 12, loops: bool = True, memory: bool = False) -> None:
+    def __init__(
+        self, seed: int, size: int = 12, loops: bool = True, memory: bool = False, long: bool = False
+    ) -> None:
+        self._long = long
+        self._turns = 1
         self.rng = random.Random(seed)
         self._memory = Names(self) if memory else None
         self._budget = size
@@ -198,19 +206,43 @@ class Generator:
     @property
     def looping(self) -> bool:
         """Whether the verifier would have to walk too far through one more loop."""
+        if self._long:
+            return self._turns > _TURNS // 3
         return self._in_loop >= (1 if self._memory else 2)  # counting those whose end is not constant twice
 
     @contextmanager
-    def loop(self, weight: int = 1) -> Iterator[None]:
+    def loop(self, weight: int = 1, turns: int = 3) -> Iterator[None]:
         """The body of a loop is written."""
+        before = self._turns
+        self._turns *= turns
         self._in_loop += weight
         with self.scope():
             yield
         self._in_loop -= weight
+        self._turns = before
+
+    def _number_of_turns(self) -> int:
+        """Of a long loop."""
+        return self.rng.choice([each for each in (3, 7, 12, 31, 63, 100, 255, 600) if each * self._turns <= _TURNS])
+
+    def _long_for(self, depth: int) -> list[str]:
+        name, turns = self.new(), self._number_of_turns()
+        constant = self.rng.random() < 0.6
+        ends = self.rng.choice([f"{turns}", f"5, {5 + 3 * turns}, 3", f"{turns}, 0, -1"])
+        if not constant:
+            ends = f"u64({self.running(1)}) & {(1 << turns.bit_length()) // 2 - 1}"
+        with self.loop(turns=turns):
+            self.bind(name)
+            lines = [f"for {name} in range({ends}):", *self.indented(depth)]
+        if self.rng.random() < 0.3:
+            lines += ["else:", *self.indented(depth)]
+        return lines
 
     def _for(self, depth: int) -> list[str]:
-        if depth >= 2 or self.looping:
+        if depth >= (4 if self._long else 2) or self.looping:
             return self._assign(depth)
+        if self._long:
+            return self._long_for(depth)
         name = self.new()
         constant = self.rng.random() < 0.5 or self._in_loop > 0
         if constant:
@@ -233,8 +265,10 @@ class Generator:
         self._variables[name] = "u32"
         self.constants.append(name)
         end = 3 if depth else self.rng.choice([3, 5] if self._memory else [3, 9, 17])
+        if self._long:
+            end = self._number_of_turns()
         lines = [f"{name}: u32 = 0", f"while {name} < {end}:", f"    {name} += 1"]
-        with self.loop(2):
+        with self.loop(2, end):
             lines += self.indented(depth)
         return lines
 
@@ -347,7 +381,9 @@ class Generator:
         return f"{name}({', '.join(self._converted(kind, min(depth, 1)) for kind in kinds)})"
 
 
-def function_text(seed: int, size: int = 12, loops: bool = True, memory: bool = False) -> tuple[str, list[str]]:
+def function_text(
+    seed: int, size: int = 12, loops: bool = True, memory: bool = False, long: bool = False
+) -> tuple[str, list[str]]:
     """The text of a module that defines ``probe``, and the types of the parameters of that."""
-    made = Generator(seed, size, loops, memory)
+    made = Generator(seed, size, loops, memory, long)
     return made.text, made.params

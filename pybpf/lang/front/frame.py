@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from pybpf.lang.values.memory import Ref
     from pybpf.lang.values.val import Val
 
-__all__ = ["Facts", "Frame", "Loop"]
+__all__ = ["WALKED", "WRITTEN_OUT", "Facts", "Frame", "Loop"]
+
+
+#: What a loop was compiled as, and is too much for.
+WRITTEN_OUT, WALKED = 1, 2
 
 
 class Facts:
@@ -36,6 +40,7 @@ class Facts:
     :ivar inline_only: the functions that take or give something other than integers.
     :ivar unsteady: (call, loop, variable) of variables that an iteration binds to something else, and no form holds.
     :ivar forms: (call, loop, variable) -> the form that holds what an iteration binds it to, and what it was before.
+    :ivar heavy: (call, loop) of loops that are too much for what was tried: :data:`WRITTEN_OUT`, or :data:`WALKED` too.
     :ivar stale: where memory is written anew -> (call, variable) of those that stand for what it was before.
     """
 
@@ -47,6 +52,8 @@ class Facts:
         self.was_unsteady = frozenset(self.unsteady)
         self.forms: dict[tuple[Hashable, ast.AST, str], Form] = dict(before.forms) if before else {}
         self._had_forms = dict(self.forms)
+        self.heavy: dict[Hashable, int] = dict(before.heavy) if before else {}
+        self._was_heavy = dict(self.heavy)
         self.stale: dict[Hashable, set[Hashable]] = {
             site: set(names) for site, names in (before.stale.items() if before else ())
         }
@@ -74,6 +81,7 @@ class Facts:
         """Whether what was assumed is what was found."""
         steady = self.unsteady.keys() == self.was_unsteady and self.forms == self._had_forms
         stale = self.stale == self._was_stale
+        steady = steady and self.heavy == self._was_heavy
         return self.found == self.assumed and steady and stale and self.worth_outlining == self.outlined
 
 

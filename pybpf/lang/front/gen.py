@@ -42,6 +42,7 @@ class Gen:
     :ivar ctx: the program's context.
     :ivar objects: name in :attr:`unit` -> the object of the user's that is entered under it.
     :ivar outlined: function of the source -> its name in the unit, of those that are compiled once.
+    :ivar sizes: that name -> about how many instructions it has.
     :ivar frame: the function of the source that is being compiled.
     :ivar rolled: loops around this place that are not written out.
     :ivar aliases: the names that stand for places.
@@ -57,6 +58,7 @@ class Gen:
         self.objects: dict[str, Any] = unit.owners
         self.facts = facts
         self.outlined: dict[Any, str] = {}
+        self.sizes: dict[str, int] = {}
         self.frame: Frame
         self.reserves = False
         self.rolled = 0

@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from pybpf.compiler.ranges import unsigned_range
-from pybpf.compiler.unknown import Unknown
-from pybpf.lang.front.frame import Loop
+from pybpf.lang.front.frame import WALKED, WRITTEN_OUT, Loop
+from pybpf.lang.front.hiding import forget, hider, stored_names
 from pybpf.lang.front.meeting import Carried, form_of_bindings
 from pybpf.lang.front.ranges import Range, length
 from pybpf.lang.front.turns import MOST_TURNS, CallbackTurns, Numbers, Turns, turns_of
-from pybpf.lang.front.variables import Kept, Known, Unset, is_number, join_bindings
+from pybpf.lang.front.variables import Kept, Known, Unset, join_bindings
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import KINDS, Int
 from pybpf.lang.values.joins import Apart
@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 
 __all__ = ["compile_break", "compile_continue", "compile_for", "compile_while"]
 
-#: Nodes of the syntax tree times iterations up to which the verifier may walk through every iteration of a loop over a
-#: constant range, where the kernel has iterators: it is faster than those.
-WALKED = 5_000
-#: The same where it has none: the verifier gives up after a million instructions.
-MOST_WALKED = 400_000
-#: A loop over constants is unrolled when its body, in nodes of the syntax tree, times the iterations is at most this.
-UNROLL = 400
+#: Instructions up to which the verifier may walk through all iterations of a loop over a constant range, where the
+#: kernel has iterators: it is faster than those.
+_WALKED = 5_000
+#: The same where it has none: the verifier gives up after a million, and follows several ways through an iteration.
+_MOST_WALKED = 250_000
+#: A loop over constants is written out when its body, in nodes of the syntax tree, times the iterations is at most
+#: this, and the instructions that it becomes are at most so many.
+_UNROLL, _UNROLLED = 400, 2_000
 #: What conditions without effects are made of.
 _PLAIN = (ast.Name, ast.Constant, ast.Attribute, ast.UnaryOp, ast.Compare, ast.expr_context, ast.unaryop, ast.cmpop)
 
@@ -62,7 +63,8 @@ def compile_while(gen: Gen, node: ast.While) -> None:
         turns = CallbackTurns(gen, node, MOST_TURNS)
     else:
         turns = Turns(gen, node)
-    _loop(gen, node, turns, begin, lambda: None)
+    hide = hider(gen, node) if type(turns) is Turns else lambda: None
+    _loop(gen, node, turns, begin, lambda: None, hide=hide)
 
 
 def _is_false(gen: Gen, test: ast.expr) -> bool:
@@ -80,7 +82,8 @@ def _loop(
     begin: Callable[[Block], None],
     step: Callable[[], None],
     times: int = 1,
-) -> None:
+    hide: Callable[[], None] = lambda: None,
+) -> int:
     """A loop that jumps back.
 
     :param turns: what lets it take one more turn.
@@ -88,19 +91,23 @@ def _loop(
         leads into the body.
     :param step: compiles what comes between two turns.
     :param times: how often the verifier walks through the body.
+    :param hide: compiles what comes at the begin of each turn.
+    :returns: about how many instructions the verifier walks through.
     """
     if not gen.target.has("bounded_loop"):
         gen.fail(node, "this kernel takes no loops (Linux 5.3 does): iterate over a short constant range, which is "
                  "unrolled")  # fmt: skip
     top, again, done, leave, after = (gen.b.new_block(name) for name in ("loop", "next", "done", "leave", "endloop"))
-    stored = _stored(node)
+    stored = stored_names(node)
     if isinstance(turns, Numbers):
-        _forget(gen, stored)
+        forget(gen, stored)
     carried = Carried(gen, node)
     carried.enter()
     gen.go(top)
     gen.land_open(top)
     before = gen.frame.env = _entered(gen, node, stored)
+    begun = gen.b.written
+    hide()
     gen.frame.loops.append(Loop(leave, again, turns.end, times))  # also the condition may end the function
     gen.rolled += 1
     turns.begin(top, done if isinstance(node, ast.For) else leave)
@@ -122,6 +129,10 @@ def _loop(
     gen.go(top)
     _check_steady(gen, node, before, gen.came_back(top), carried.forms.keys())
     gen.b.seal(top)
+    walked = times * (gen.b.written - begun)
+    if type(turns) is not Turns:
+        walked += _WALKED  # the verifier follows it until it learns nothing new: what is around it is no walk
+    gen.b.written = begun + walked
     for block, rest in ((done, node.orelse), (leave, [])):
         gen.land(block)
         if gen.b.reachable:
@@ -130,6 +141,7 @@ def _loop(
             gen.statements(rest)
         gen.go(after)
     gen.land(after)
+    return walked
 
 
 def _endless(node: ast.While, no_way_out: bool) -> bool:
@@ -141,33 +153,7 @@ def _endless(node: ast.While, no_way_out: bool) -> bool:
     if any(isinstance(each, (ast.Call, ast.Attribute, ast.Subscript, ast.NamedExpr)) for each in parts):
         return no_way_out
     names = {each.id for each in parts if isinstance(each, ast.Name)}
-    return no_way_out or not names & _stored(node)
-
-
-def _stored(node: ast.AST) -> frozenset[str]:
-    """The names that a loop assigns to or deletes."""
-    return frozenset(
-        name
-        for each in ast.walk(node)
-        for name in (
-            [each.id] if isinstance(each, ast.Name) and not isinstance(each.ctx, ast.Load)
-            else [getattr(each, "name", None)] if type(each).__name__ in ("MatchAs", "MatchStar")
-            else []
-        )
-        if name
-    )  # fmt: skip
-
-
-def _forget(gen: Gen, stored: frozenset[str]) -> None:
-    """Let the verifier know nothing of the integers that a loop changes, so that it sees soon that no turn is new."""
-    b, frame = gen.b, gen.frame
-    changed = sorted(name for name in stored & frame.env.keys() if is_number(frame.env[name]))
-    if not changed:
-        return
-    unknown = Unknown(b.emit)
-    for name in changed:
-        variable = (frame.number, name, 0)
-        b.write(variable, unknown.hide(b.read(variable)))
+    return no_way_out or not names & stored_names(node)
 
 
 def _entered(gen: Gen, node: ast.AST, stored: frozenset[str]) -> Env:
@@ -220,28 +206,29 @@ def compile_for(gen: Gen, node: ast.For) -> None:
         else:
             _for_range(gen, node, over, Turns(gen, node))
         return
-    times = length(known)
+    times, loops = length(known), gen.target.has("bounded_loop")
     cost = times * sum(1 for each in node.body for _ in ast.walk(each))
-    walked = times * sum(map(_weight, node.body)) * gen.frame.times()
-    if cost <= UNROLL:
-        _unrolled(gen, node, over.elements(gen, node.iter), times)
-    elif walked <= (WALKED if long else MOST_WALKED) or not gen.target.has("bounded_loop"):
-        _for_range(gen, node, over, Turns(gen, node), times)
+    place = gen.frame.key, node
+    heavy = gen.facts.heavy.get(place, 0)
+    if (cost <= _UNROLL and heavy < WRITTEN_OUT) or not loops:
+        size = _unrolled(gen, node, over.elements(gen, node.iter), times) if cost <= _UNROLL else 0
+        if cost > _UNROLL:
+            _for_range(gen, node, over, Turns(gen, node), times)  # which says that there are none
+        elif size > _UNROLLED and loops:
+            gen.facts.heavy[place] = WRITTEN_OUT
+        return
+    most = _WALKED if long else _MOST_WALKED
+    if heavy < WALKED and times * gen.frame.times() <= most:
+        walked = _for_range(gen, node, over, Turns(gen, node), times) * gen.frame.times()
+        if walked > most:
+            gen.facts.heavy[place] = WALKED
     elif long:
         _long(gen, node, over)
     else:
-        gen.fail(node, f"a loop of {times} iterations{' in a loop' if walked > cost else ''} is too long for the "
-                 "verifier of this kernel (Linux 5.17 has bpf_loop): make it shorter")  # fmt: skip
-
-
-def _weight(node: ast.AST) -> int:
-    """Nodes of the syntax tree, those in loops over literal ranges as often as they run."""
-    inner = 1 + sum(map(_weight, ast.iter_child_nodes(node)))
-    if isinstance(node, ast.For) and isinstance(node.iter, ast.Call):
-        first = node.iter.args[-1] if len(node.iter.args) in (1, 2) else None
-        if isinstance(first, ast.Constant) and isinstance(first.value, int):
-            return inner * max(first.value, 1)
-    return inner
+        inner = any(isinstance(each, (ast.For, ast.While)) for statement in node.body for each in ast.walk(statement))
+        nested = " in a loop" if inner or gen.frame.times() > 1 else ""
+        gen.fail(node, f"a loop of {times} iterations{nested} is too long for the verifier of this kernel (Linux 5.17 "
+                 "has bpf_loop): make it shorter")  # fmt: skip
 
 
 def _long(gen: Gen, node: ast.For, over: Range) -> None:
@@ -254,12 +241,16 @@ def _long(gen: Gen, node: ast.For, over: Range) -> None:
         _for_range(gen, node, over, CallbackTurns(gen, node.iter, most))
 
 
-def _unrolled(gen: Gen, node: ast.For, values: Iterable[Val], times: int) -> None:
+def _unrolled(gen: Gen, node: ast.For, values: Iterable[Val], times: int) -> int:
+    """Write a loop out; gives about how many instructions it becomes."""
     from pybpf.lang.front.statements import assign_to
 
     leave = gen.b.new_block("leave")
+    begun = gen.b.written
+    hide = hider(gen, node, written_out=True)
     for value in values:
         again = gen.b.new_block("next")
+        hide()
         assign_to(gen, node.target, value)
         gen.frame.loops.append(Loop(leave, again, times=times))
         gen.statements(node.body)
@@ -268,13 +259,18 @@ def _unrolled(gen: Gen, node: ast.For, values: Iterable[Val], times: int) -> Non
         gen.land(again)
         if not gen.b.reachable:
             break
+    size = gen.b.written - begun
     gen.statements(node.orelse)
     gen.go(leave)
     gen.land(leave)
+    return size
 
 
-def _for_range(gen: Gen, node: ast.For, over: Range, turns: Turns, times: int = 1) -> None:
-    """A range counts by itself where it cannot pass its end; else its iterations are counted."""
+def _for_range(gen: Gen, node: ast.For, over: Range, turns: Turns, times: int = 1) -> int:
+    """A range counts by itself where it cannot pass its end; else its iterations are counted.
+
+    Gives about how many instructions the verifier walks through.
+    """
     from pybpf.lang.front.statements import assign_to
 
     b, counter, at = gen.b, object(), node.iter
@@ -299,7 +295,8 @@ def _for_range(gen: Gen, node: ast.For, over: Range, turns: Turns, times: int = 
     def step() -> None:
         b.write(counter, b.emit("add", b.read(counter), over.step if exact else 1))
 
-    _loop(gen, node, turns, begin, step, times)
+    hide = hider(gen, node) if type(turns) is Turns else lambda: None
+    return _loop(gen, node, turns, begin, step, times, hide)
 
 
 def _iterated(gen: Gen, node: ast.For, over: Range, turns: Numbers) -> None:

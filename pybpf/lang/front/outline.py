@@ -80,6 +80,7 @@ def call_outlined(gen: Gen, source: Source, args: Mapping[str, Val], at: ast.AST
     if label is None:
         label = gen.outlined[source.function] = f"{identifier(source.name)}_{len(gen.outlined)}"
         _compile(gen, source, frame, label, list(args))
+    gen.b.written += gen.sizes.get(label, 0)
     result = gen.b.emit("callfunc", gen.ctx, *operands, type=INT, func=label)
     return Int(result, frame.kind(RESULT))
 
@@ -115,4 +116,5 @@ def _compile(gen: Gen, source: Source, frame: Frame, name: str, params: list[str
         returns(gen, Const(None), source.node)
     gen.aliases.settle()
     gen.b.finish()
+    gen.sizes[name] = gen.b.written
     gen.frame, gen.b, gen.ctx, gen.rolled, gen.aliases = outer

@@ -1,0 +1,110 @@
+"""Integers that turns of a loop leave to the next ones, hidden from a verifier that walks through every turn.
+
+It follows each way through a turn, and finds that a way is none that it has not followed where the integers are the
+same there, or may be any. A sum that starts from a constant is another constant on each way, twice as many of them
+after each turn that asks something: of 20 such turns no verifier sees the end.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pybpf.compiler.unknown import Unknown
+from pybpf.lang.front.variables import Known, is_number
+
+if TYPE_CHECKING:
+    from pybpf.lang.front.gen import Gen
+
+__all__ = ["forget", "hider", "stored_names"]
+
+#: Statements and expressions behind which ways differ.
+_FORKS = (ast.If, ast.IfExp, ast.BoolOp, ast.Compare, ast.While, ast.For, ast.Call)
+
+
+def stored_names(node: ast.AST) -> frozenset[str]:
+    """The names that a loop, or a statement, assigns to or deletes."""
+    return frozenset(
+        name
+        for each in ast.walk(node)
+        for name in (
+            [each.id] if isinstance(each, ast.Name) and not isinstance(each.ctx, ast.Load)
+            else [getattr(each, "name", None)] if type(each).__name__ in ("MatchAs", "MatchStar")
+            else []
+        )
+        if name
+    )  # fmt: skip
+
+
+def hider(gen: Gen, node: ast.For | ast.While, written_out: bool = False) -> Callable[[], None]:
+    """Before a loop: what to call at the begin of each turn.
+
+    What the condition of a ``while`` is made of stays known: by that the verifier sees an end.
+    """
+    asked = _bits_asked(node) if written_out else _asked(node)
+    names = (stored_names(node) | asked) - (_ending(node) if isinstance(node, ast.While) else frozenset())
+    kinds = [type(each) for statement in node.body for each in ast.walk(statement)]
+    if not names or not any(issubclass(kind, _FORKS) or kind.__name__ == "Match" for kind in kinds):
+        return lambda: None
+    b, frame = gen.b, gen.frame
+    unknown = _unknown(gen)
+
+    def hide() -> None:
+        for name in sorted(names & frame.env.keys()):
+            binding = frame.env[name]
+            if is_number(binding) and not isinstance(binding, Known):
+                variable = (frame.number, name, 0)
+                b.write(variable, unknown.hide_again(b.read(variable)))
+
+    return hide
+
+
+def _ending(node: ast.While) -> frozenset[str]:
+    """The names of the condition, and those that are assigned to them, directly or not."""
+    found = _names(node.test)
+    while True:
+        more = found.union(*(_names(each) for each in ast.walk(node)
+                             if isinstance(each, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.NamedExpr))
+                             and stored_names(each) & found))  # fmt: skip
+        if more == found:
+            return found
+        found = more
+
+
+def _names(node: ast.AST) -> frozenset[str]:
+    return frozenset(each.id for each in ast.walk(node) if isinstance(each, ast.Name))
+
+
+def _asked(node: ast.AST) -> frozenset[str]:
+    """The names that conditions ask of: what each way has found out, the verifier remembers in all later turns."""
+    tests = [each.test for each in ast.walk(node) if isinstance(each, (ast.If, ast.IfExp, ast.While))]
+    return frozenset().union(*map(_names, tests), *(_names(each) for each in ast.walk(node)
+                                                    if isinstance(each, (ast.Compare, ast.BoolOp))))  # fmt: skip
+
+
+def _bits_asked(node: ast.AST) -> frozenset[str]:
+    """Those of whose bits they ask: of each bit it remembers what it was; in few turns only that matters."""
+    tests = [each.test for each in ast.walk(node) if isinstance(each, (ast.If, ast.IfExp, ast.While))]
+    masks = [each for test in tests for each in ast.walk(test) if isinstance(each, ast.BinOp)]
+    return frozenset().union(*(_names(mask) for mask in masks if isinstance(mask.op, ast.BitAnd)))
+
+
+def _unknown(gen: Gen) -> Unknown:
+    ticks = gen.target.has_helper(gen.unit.type, "jiffies64")
+    return Unknown(gen.b.emit, "jiffies64" if ticks else "get_prandom_u32")
+
+
+def forget(gen: Gen, stored: frozenset[str]) -> None:
+    """Let the verifier know nothing of the integers that a loop changes, so that it sees soon that no turn is new.
+
+    Of loops that it does not walk through turn by turn: once, before the first one.
+    """
+    b, frame = gen.b, gen.frame
+    changed = sorted(name for name in stored & frame.env.keys() if is_number(frame.env[name]))
+    if not changed:
+        return
+    unknown = _unknown(gen)
+    for name in changed:
+        variable = (frame.number, name, 0)
+        b.write(variable, unknown.hide(b.read(variable)))
