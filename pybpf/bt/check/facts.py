@@ -83,6 +83,7 @@ class VariableFacts:
 class Facts:
     """What all probes of a script share while they are checked.
 
+    :ivar shown: where ``probe`` stands that is only kept in a key, or printed.
     :ivar changed: a pass has found out something new: another one must follow.
     :ivar final: nothing new is to be found: what is still unknown is an error now, and warnings count.
     """
@@ -107,6 +108,7 @@ class Facts:
         self.maps: dict[str, MapFacts] = {}
         self.defines: dict[str, tree.Expression | None] = {}
         self.warnings: dict[tuple[Span, str], CompileError] = {}
+        self.shown: set[tree.Node] = set()
         self.changed = False
         self.final = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pybpf.bt.check.checker import Checker
@@ -53,13 +54,36 @@ def check_script(facts: Facts, environment: Environment) -> CheckedScript:
     return CheckedScript(facts, probes)
 
 
-def _wants(probe: tree.Probe) -> Wants:
-    names = {node.name for node in walk(probe) if isinstance(node, (tree.Name, tree.Call))}
-    return Wants("args" in names, "probe" in names, "func" in names)
+#: Functions whose arguments are only shown.
+_SHOW = ("printf", "print", "errorf", "warnf")
+
+
+def _wants(facts: Facts, probe: tree.Probe) -> Wants:
+    nodes = list(walk(probe))
+    names = {node.name for node in nodes if isinstance(node, (tree.Name, tree.Call))}
+    shown = set(filter(_is_probe, _shown(nodes)))
+    facts.shown |= shown
+    computed = any(_is_probe(node) and node not in shown for node in nodes)
+    return Wants("args" in names, computed, bool(shown))
+
+
+def _shown(nodes: list[tree.Node]) -> Iterator[tree.Node]:
+    """What is only kept in a key, or printed."""
+    for node in nodes:
+        if isinstance(node, tree.MapAccess):
+            yield from node.keys
+        elif isinstance(node, tree.Call) and node.name in _SHOW:
+            yield from node.arguments
+
+
+def _is_probe(node: tree.Node) -> bool:
+    return (isinstance(node, tree.Name) or (isinstance(node, tree.Call) and not node.arguments)) and (
+        node.name == "probe"
+    )
 
 
 def _places(facts: Facts, probe: tree.Probe, environment: Environment) -> list[Place]:
-    wants = _wants(probe)
+    wants = _wants(facts, probe)
     found = []
     for point in probe.points:
         assert point.points is not None  # the parser was given the arguments

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from pybpf.bt.functions.function import Arguments, Function, Lowering
-from pybpf.bt.lower.values import Known, Scalar, Value
+from pybpf.bt.lower.values import Known, Made, Scalar, Value
 from pybpf.bt.probes.arguments import Context
 from pybpf.bt.syntax import tree
 from pybpf.bt.types import NONE, UINT64, Pointer, Special, String, Type
+from pybpf.lang.values import raw
 from pybpf.lang.values.reading import KERNEL
 from pybpf.sys.bpf import ProgType
 from pybpf.sys.near import did_you_mean
@@ -17,10 +18,13 @@ from pybpf.types import u64
 if TYPE_CHECKING:
     from pybpf.bt.check.checker import Checker
     from pybpf.bt.lower.gen import Gen
+    from pybpf.compiler.ir import Operand
 
-__all__ = ["ROWS"]
+__all__ = ["PROBE", "ROWS"]
 
 _MOST_ARGUMENTS = 10
+#: The name of a probe as its number: what is printed, and what keys are made of.
+PROBE = Special("probe", u64)
 _USER_KINDS = frozenset({"uprobe", "uretprobe", "usdt"})
 _CONTEXTS = {ProgType.KPROBE: "struct pt_regs", ProgType.PERF_EVENT: "struct bpf_perf_event_data"}
 _FUNCTION_KINDS = frozenset({"kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe"})
@@ -82,11 +86,18 @@ def _text(value: str) -> Known:
 
 
 def _check_probe(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
-    return _text(check.place.name).type
+    return PROBE if node in check.facts.shown else _text(check.place.name).type
 
 
 def _probe(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
-    return _text(gen.checked.place.name)
+    place = gen.checked.place
+    if gen.type(node) is not PROBE:
+        return _text(place.name)
+    names = place.names or (place.name,)
+    number: Operand = gen.shared.number_probes(names)
+    if place.names:
+        number = gen.b.emit("add", gen.b.emit("call", gen.ctx, helper="get_attach_cookie"), number)
+    return Made(PROBE, lambda to, offset: raw.store(gen, to, offset, PROBE.size, number))
 
 
 def _check_func(check: Checker, node: tree.Node, arguments: Arguments) -> Type:

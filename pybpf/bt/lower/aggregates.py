@@ -74,6 +74,10 @@ def _first(gen: Gen, kind: Aggregate, value: Operand) -> Operand:
 
 
 def _add(gen: Gen, address: Operand, offset: int, amount: Operand) -> None:
+    """Add to what is this CPU's own; where another run may begin meanwhile, at once."""
+    if not gen.alone:
+        gen.b.emit("atomic", address, amount, kind="add", offset=offset, size=_WORD)
+        return
     before = gen.b.emit("load", address, offset=offset, size=_WORD, signed=False)
     gen.b.emit("store", address, gen.b.emit("add", before, amount), offset=offset, size=_WORD)
 

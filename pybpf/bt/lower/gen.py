@@ -11,6 +11,7 @@ from pybpf.bt.lower.values import Known, Scalar, Value, converted
 from pybpf.bt.syntax import tree
 from pybpf.bt.types import BOOL, Type
 from pybpf.compiler.ops import PTR
+from pybpf.lang.probes.probe import runs_alone
 from pybpf.lang.state.emitting import send
 from pybpf.lang.values import raw
 from pybpf.types import sizeof
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Gen", "Loop"]
 
+#: Kind of probe -> what it is called in pybpf.lang.
+_KINDS = {"software": "perf_event", "hardware": "perf_event", "rawtracepoint": "raw_tracepoint"}
+
 
 class Loop:
     """A loop that is being compiled: where ``break`` and ``continue`` go."""
@@ -45,6 +49,7 @@ class Gen:
     :ivar shared: what the programs of a script share: maps, actions, counts, stacks.
     :ivar check: the checker that has seen the probe last, for what is known while compiling.
     :ivar loops: the loops around this place, the innermost last.
+    :ivar alone: no other run of the program begins on a CPU where one is under way.
     :ivar homes: variable -> its memory, of those that live there.
     """
 
@@ -63,6 +68,7 @@ class Gen:
         self.homes: dict[VariableFacts, Instr] = {}
         self._source: Source = check.facts.script.source
         self._lines: dict[int, SourceLine] = {}
+        self.alone = runs_alone(_KINDS.get(checked.place.kind, checked.place.kind), target)
 
     def fail(self, node: tree.Node, message: str) -> NoReturn:
         """Refuse what the target cannot do. :raises CompileError: always; it points at the node."""

@@ -10,7 +10,6 @@ from pybpf.bt.lower.gen import Gen
 from pybpf.compiler.build import Builder
 from pybpf.compiler.ir import Counter, Function, Unit
 from pybpf.lang.builtins.process import namespace_ids
-from pybpf.lang.probes.probe import runs_alone
 
 if TYPE_CHECKING:
     from pybpf.bt.check.facts import Checked, Facts
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["lower"]
 
-#: Kind of probe -> what it is called in pybpf.lang.
-_KINDS = {"software": "perf_event", "hardware": "perf_event", "rawtracepoint": "raw_tracepoint"}
 _NO_LETTER = re.compile(r"[^A-Za-z0-9_]+", re.ASCII)
 #: Kinds of probes that the kernel itself restricts to a process, or that belong to none.
 _UNFILTERED = frozenset({"begin", "end", "self", "test", "bench", "interval", "profile", "software", "hardware",
@@ -53,7 +50,7 @@ def lower(facts: Facts, checked: Checked, shared: Shared, target: Target, pid: i
         gen.block(checked.probe.body)
         gen.leave()
     b.finish()
-    unit.alone = runs_alone(_KINDS.get(place.kind, place.kind), target)
+    unit.alone = gen.alone
     if not unit.alone:
         counts = shared.counts
         unit.skipped = Counter(gen.map_name(counts), counts.spec, 8 * counts.skipped.index)

@@ -38,10 +38,12 @@ def tracepoint(point: AttachPoint, wants: Wants, environment: Environment) -> li
             raise NotFoundError(f"no tracepoint matches {point.target}:{point.function}")
     elif environment.target.tracepoint_fields is not None:
         environment.target.tracepoint_fields(names[0])  # whether there is one
-    if wants.apart or len(names) == 1:
+    if len(names) == 1 or wants.separate(environment.target, ProgType.TRACEPOINT):
         return [_tracepoint(environment.target, point, name) for name in names]
-    how = at_one(lambda program: tracepoints(program, names, point.text))
-    return [Place("tracepoint", point.text, ProgType.TRACEPOINT, Arguments(), how, places=len(names), point=point)]
+    cookies = range(len(names)) if wants.shown else None
+    how = at_one(lambda program: tracepoints(program, names, point.text, cookies=cookies))
+    return [Place("tracepoint", point.text, ProgType.TRACEPOINT, Arguments(), how, places=len(names), point=point,
+                  names=tuple(f"tracepoint:{name}" for name in names))]  # fmt: skip
 
 
 def _tracepoint(target: Target, point: AttachPoint, name: str) -> Place:
@@ -88,11 +90,16 @@ def kprobe(point: AttachPoint, wants: Wants, environment: Environment) -> list[P
         return [Place(point.kind, point.text, ProgType.KPROBE, arguments, how, point=point)]
     if not has_wildcard(name):
         return [_function(target, point, name, ret)]
-    if wants.apart:
+    if wants.separate(target, ProgType.KPROBE):
         return [_function(target, _exact(point, each), each, ret) for each in _functions(name)]
-    how = by_spec(lambda spec, maps: attach.kprobes(spec, name, maps=maps, ret=ret))
     registers = Registers(target, KERNEL, ret=ret)
-    return [Place(point.kind, point.text, ProgType.KPROBE, registers, how, places=0, point=point)]
+    if not wants.shown:
+        how = by_spec(lambda spec, maps: attach.kprobes(spec, name, maps=maps, ret=ret))
+        return [Place(point.kind, point.text, ProgType.KPROBE, registers, how, point=point)]
+    found = _functions(name)
+    how = by_spec(lambda spec, maps: attach.kprobes(spec, found, maps=maps, ret=ret, cookies=range(len(found))))
+    return [Place(point.kind, point.text, ProgType.KPROBE, registers, how, places=len(found), point=point,
+                  names=tuple(_exact(point, each).text for each in found))]  # fmt: skip
 
 
 def _functions(pattern: str) -> Sequence[str]:

@@ -21,13 +21,17 @@ class Wants(NamedTuple):
     """What the body of a probe asks of its places, so that several places may or may not share a program."""
 
     args: bool  #: fields of ``args``, whose types and places may differ
-    name: bool  #: ``probe``
-    function: bool  #: ``func``
+    name: bool  #: ``probe``, as text to compute with
+    shown: bool  #: ``probe``, to be kept in keys and printed: a number is enough, which tells the places apart
 
     @property
     def apart(self) -> bool:
         """Whether each place needs a program of its own."""
         return self.args or self.name
+
+    def separate(self, target: Target, type: ProgType) -> bool:
+        """The same where programs are of a type: they may not be able to tell places apart (before Linux 5.15)."""
+        return self.apart or (self.shown and not target.has_helper(type, "get_attach_cookie"))
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Place:
     :ivar arguments: what the probe can tell.
     :ivar attach: loads and attaches; None: user space runs the program itself (``begin``).
     :ivar places: at how many places it is.
+    :ivar names: where it is at several places whose cookies count from 0: what ``probe`` gives at each.
     """
 
     kind: str
@@ -65,6 +70,7 @@ class Place:
     attach_btf: str | None = None
     places: int = 1
     point: Any = None
+    names: tuple[str, ...] = ()
 
 
 #: Makes places of an attach point. :raises BpfError: there is no such place.

@@ -28,12 +28,14 @@ def uprobe(point: AttachPoint, wants: Wants, environment: Environment) -> list[P
     point = replace(point, target=binary)
     ret = point.kind == "uretprobe"
     if has_wildcard(point.function):
-        if wants.apart:
-            names = [name.rpartition(":")[2] for name in _matching(binary, point.function)]
+        names = [name.rpartition(":")[2] for name in _matching(binary, point.function)]
+        if wants.separate(environment.target, ProgType.KPROBE):
             return [place for name in names for place in uprobe(replace(point, function=name), wants, environment)]
+        if wants.shown:
+            return [_many(point, names, ret, environment)]
         many = by_spec(lambda spec, maps: attach.uprobes(spec, binary, point.function, maps=maps, ret=ret, pid=pid))
         registers = Registers(environment.target, USER, ret=ret)
-        return [Place(point.kind, point.text, ProgType.KPROBE, registers, many, places=0, point=point)]
+        return [Place(point.kind, point.text, ProgType.KPROBE, registers, many, places=len(names), point=point)]
     name = point.function or None
     if ret:
         how = at_one(lambda program: attach.uretprobe(program, binary, name, address=point.address, pid=pid))
@@ -43,6 +45,18 @@ def uprobe(point: AttachPoint, wants: Wants, environment: Environment) -> list[P
         )
     registers = Registers(environment.target, USER, ret=ret)
     return [Place(point.kind, point.text, ProgType.KPROBE, registers, how, point=point)]
+
+
+def _many(point: AttachPoint, names: list[str], ret: bool, environment: Environment) -> Place:
+    """One program for several functions, which it can tell apart."""
+    how = by_spec(
+        lambda spec, maps: attach.uprobes(
+            spec, point.target, names, maps=maps, ret=ret, pid=environment.pid, cookies=range(len(names))
+        )
+    )
+    registers = Registers(environment.target, USER, ret=ret)
+    return Place(point.kind, point.text, ProgType.KPROBE, registers, how, places=len(names), point=point,
+                 names=tuple(replace(point, function=name).text for name in names))  # fmt: skip
 
 
 def usdt(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pybpf.bt.show.values import Names, plain
 from pybpf.bt.state.maps import ScriptMap
-from pybpf.bt.types import Aggregate, Integer, Type
+from pybpf.bt.types import Aggregate, Integer, Special, Type
 from pybpf.report import Stats
 from pybpf.report.histogram import Histogram
 
@@ -32,6 +32,7 @@ class RunningMap:
         self.name = found.name
         self.key = found.key
         self.value_type = found.value
+        self._named = isinstance(found.key, Special)
 
     @property
     def shown_type(self) -> Type:
@@ -83,10 +84,12 @@ class RunningMap:
         :param top: only the last ones; 0: all.
         """
         pairs = self.map.items()
-        try:
-            pairs.sort(key=lambda pair: pair[0])
-        except TypeError:  # one without keys, or stacks
-            pairs.sort(key=lambda pair: repr(pair[0]))
+        key = self.key
+        if key is not None:
+            try:
+                pairs.sort(key=lambda pair: plain(key, pair[0], self.names) if self._named else pair[0])
+            except TypeError:  # structs do not compare
+                pairs.sort(key=lambda pair: repr(pair[0]))
         if isinstance(self.value_type, (Integer, Aggregate)):
             pairs.sort(key=lambda pair: _size(pair[1]))
         return pairs[-top:] if top else pairs

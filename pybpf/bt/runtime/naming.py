@@ -65,6 +65,11 @@ class Naming:
         return _name(self.symbols.user(raw.pid, [raw.address])[0], raw.address)
 
 
+    def _probe(self, kind: Special, raw: Any) -> str:
+        known = self._shared.probes
+        return known[raw] if raw < len(known) else f"probe {raw}"
+
+
 def _name(symbol: Symbol, address: int) -> str:
     return safe(symbol.demangled) if symbol.known else f"0x{address:x}"
 
@@ -91,5 +96,6 @@ _SPECIAL: Mapping[str, Callable[[Naming, Special, Any], str]] = MappingProxyType
     "kstack": Naming._kernel_stack,
     "ustack": Naming._user_stack,
     "ksym": Naming._ksym,
+    "probe": Naming._probe,
     "usym": Naming._usym,
 })  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pybpf.bt.state.actions import Actions
@@ -43,6 +43,7 @@ class Shared:
     :ivar maps: name -> map of the script.
     :ivar stacks: depth -> the map that has stacks of so many frames.
     :ivar began: when the script began.
+    :ivar probes: names of probes; programs know their numbers.
     :ivar user_addresses: whether addresses of processes get names.
     """
 
@@ -54,6 +55,15 @@ class Shared:
         self.stacks: dict[int, Stacks] = {}
         self.began = Began()
         self.user_addresses = False
+        self.probes: list[str] = []
+
+    def number_probes(self, names: Sequence[str]) -> int:
+        """The number of the first of these names of probes; the others follow."""
+        first = len(self.probes)
+        if len(names) == 1 and names[0] in self.probes:
+            return self.probes.index(names[0])
+        self.probes += names
+        return first
 
     def stacks_of(self, depth: int) -> Stacks:
         """The stacks of a depth."""
