@@ -11,6 +11,8 @@ from pybpf.report import printable
 
 __all__ = ["list_matching", "list_script"]
 
+#: listed by the forms of their periods, of which any number will do
+_TIMED = ("interval", "profile")
 _TYPE = re.compile(r"(struct|union|enum)\s+(\S+)")
 
 
@@ -34,7 +36,7 @@ def list_script(text: str, file: str, words: list[str], arguments: bool) -> Iter
     for probe in script.probes:
         for point in probe.points:
             for each in point.points or ():
-                if each.kind in KINDS:
+                if each.kind in KINDS and each.kind not in _TIMED:
                     yield from _probes(each.text, arguments)
                 else:
                     yield printable(each.text)  # begin, interval, ...: nothing that the kernel lists
