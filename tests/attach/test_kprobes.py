@@ -199,6 +199,34 @@ def test_unknown_function() -> None:
             kretprobe(counted.program, GETPGID + "x")
 
 
+def shared_name() -> str:
+    """Of several functions of the kernel itself."""
+    seen: set[str] = set()
+    for each in kernel_functions("vmlinux:[a-z]*"):
+        if each.name in seen:
+            return each.name
+        seen.add(each.name)
+    pytest.fail("the kernel has no two functions of one name")
+
+
+@needs_kprobe
+@pytest.mark.parametrize("checks", ["as it does", "never"])
+def test_several_functions_of_one_name(checks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels before 6.7 take one of them without a word."""
+    name = shared_name()
+    if checks == "never":
+        monkeypatch.setattr(sys.modules[kprobe.__module__], "_refuses_ambiguous", lambda pmu: False)
+        monkeypatch.setattr(sys.modules[kprobe.__module__], "perf_event_open", None)  # it does not come so far
+    with counter(ProgType.KPROBE) as counted:
+        for way in (kprobe, kretprobe):
+            for spelt in (name, f"vmlinux:{name}"):
+                refused = rf"\d+ functions are named {name} \(.*vmlinux at 0x.*; give (its module, or )?the address, of"
+                with pytest.raises(KernelError, match=refused):
+                    way(counted.program, spelt)
+    with pytest.raises(KernelError, match=rf"functions are named {name}"):
+        kprobes(SPEC, [name])
+
+
 @needs_kprobe
 def test_return_at_an_offset() -> None:
     with counter(ProgType.KPROBE) as counted, pytest.raises(KernelError, match="one return"):

@@ -46,7 +46,8 @@ MACHINES = {
 OPTIONS = (
     # With one thread per processor x86 guests crash: QEMU runs stale code where the kernel patches itself,
     # and attaching probes makes the kernel do that.
-    "-accel", "tcg,thread=single", "-smp", "2", "-m", "1024",
+    # Two processors more are possible than there are, as on hosts that can be given more.
+    "-accel", "tcg,thread=single", "-smp", "2,maxcpus=4", "-m", "1024",
     "-nodefaults", "-display", "none", "-no-reboot",
 )  # fmt: skip
 APPEND = "quiet panic=-1 oops=panic root=/dev/nvme0n1 rootfstype=ext4 rw rootwait init=/init"

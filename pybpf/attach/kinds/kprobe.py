@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Collection
 from contextlib import suppress
+from functools import lru_cache
 from typing import NamedTuple
 
 from pybpf.attach.check import check_type
@@ -29,6 +31,7 @@ from pybpf.sys.perf import PerfType, perf_event_open
 
 __all__ = [
     "KernelPlace",
+    "ambiguous",
     "attach_by_tracefs",
     "attach_kernel_place",
     "kernel_function_lack",
@@ -39,6 +42,7 @@ __all__ = [
     "not_found",
 ]
 
+_MOST_LISTED = 8  # functions in a message
 _PLACE = re.compile(
     r"(?:(?P<module>[\w.]+):)?(?P<name>[\w.$]+)(?:\+(?P<offset>0[xX][0-9a-fA-F]+|[1-9]\d{0,19}|0))?", re.ASCII
 )
@@ -111,6 +115,7 @@ def attach_kernel_place(program: Program, place: KernelPlace, *, ret: bool = Fal
     if ret and place.name and place.offset:
         raise KernelError(f"attach to {target}", errno.EINVAL, "a function has one return, whatever the offset")
     pmu = probe_pmu("kprobe")
+    _check_unique(f"attach to {target}", place, pmu)
     if pmu is None:
         return attach_by_tracefs(program, place, ret=ret, cookie=cookie)
     event = _open(target, place, pmu, ret)
@@ -194,6 +199,39 @@ def _open(target: str, place: KernelPlace, pmu: ProbePmu, ret: bool) -> Fd:
         raise _explained(f"attach to {target}", error, place, ret) from None
 
 
+def _check_unique(action: str, place: KernelPlace, pmu: ProbePmu | None) -> None:
+    """:raises KernelError: several functions have that name, and the kernel would take one of them."""
+    if not place.name or (not place.module and pmu and _refuses_ambiguous(pmu)):
+        return
+    found = _functions(place)
+    if len(found) > 1:
+        raise ambiguous(action, place, found)
+
+
+@lru_cache(maxsize=1)
+def _refuses_ambiguous(pmu: ProbePmu) -> bool:
+    """Whether the kernel refuses a name that several functions have (6.7, and stable releases of that time)."""
+    name = _shared_name()
+    try:
+        perf_event_open(cpu=any_cpu(), type=pmu.type, config1=name.encode("utf-8", "surrogateescape") + b"\0").close()
+    except OSError as error:
+        return error.errno == errno.EADDRNOTAVAIL  # it counts the functions before it looks at one
+    return False
+
+
+def _shared_name() -> str:
+    """The first name of the kernel's symbol table that two functions have; ``""`` where there is none."""
+    seen: set[str] = set()
+    try:
+        for function in kernel_functions():
+            if function.name in seen:
+                return function.name
+            seen.add(function.name)
+    except BpfError:
+        pass
+    return ""
+
+
 def _by_name(place: KernelPlace) -> KernelPlace:
     """The place as the kernel takes it: its own functions are in no module, also if ``vmlinux:`` says so."""
     return place._replace(module="") if place.module == "vmlinux" else place
@@ -222,14 +260,23 @@ def _explained(action: str, error: OSError, place: KernelPlace, ret: bool) -> Bp
     if not found:
         return not_found(place)
     if number == errno.EADDRNOTAVAIL or len(found) > 1:
-        where = ", ".join(sorted({function.module or "vmlinux" for function in found}))
-        cause = f"{len(found)} functions are named {place.name} (in {where})"
-        return KernelError(action, number, cause, "give the module, or the address of the one that is meant")
+        return ambiguous(action, place, found)
     if number == errno.EILSEQ or (place.offset and not ret):
         return KernelError(action, number, f"no instruction that can be probed begins at {place}")
     cause = "the kernel does not let this function be probed"
     advice = "such functions are part of tracing itself, or of code that cannot be interrupted; choose a caller"
     return KernelError(action, number, cause, advice)
+
+
+def ambiguous(action: str, place: KernelPlace, found: Collection[KernelFunction]) -> KernelError:
+    """The error for a name that several functions have."""
+    places = [f"{function.module or 'vmlinux'}{f' at {function.address:#x}' if function.address else ''}"
+              for function in sorted(found, key=lambda each: each.address)]  # fmt: skip
+    where = ", ".join(places[:_MOST_LISTED]) + (", ..." if len(places) > _MOST_LISTED else "")
+    module = "its module, or " if len({function.module for function in found}) > 1 else ""
+    cause = f"{len(found)} functions are named {place.name} ({where})"
+    advice = f"give {module}the address, of the one that is meant"
+    return KernelError(action, errno.EADDRNOTAVAIL, cause, advice)
 
 
 def _functions(place: KernelPlace) -> list[KernelFunction]:

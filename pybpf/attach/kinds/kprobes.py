@@ -9,7 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from pybpf.attach.check import check_attach_type, check_type
-from pybpf.attach.kinds.kprobe import KernelPlace, attach_kernel_place, kernel_place, no_kprobes, not_found
+from pybpf.attach.kinds.kprobe import (
+    KernelPlace,
+    ambiguous,
+    attach_kernel_place,
+    kernel_place,
+    no_kprobes,
+    not_found,
+)
 from pybpf.attach.link import Link, MultiLink
 from pybpf.attach.many import MOST_AT_ONCE, NO_MAPS, attach_many, check_cookies_of, is_pattern, u64s
 from pybpf.attach.perf_link import check_cookies
@@ -184,8 +191,7 @@ def _choose(
     if not chosen:
         raise not_found(place)
     if len(chosen) > 1:
-        cause = f"{len(chosen)} functions have that name"
-        raise KernelError(action, errno.EADDRNOTAVAIL, cause, "give the module if they differ in it")
+        raise ambiguous(action, place, chosen)
     if traceable is not None and not all(_can_trace(each, traceable) for each in chosen):
         raise KernelError(action, errno.EINVAL, "the kernel does not let this function be traced", "choose a caller")
     return list(chosen)
