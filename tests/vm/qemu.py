@@ -36,18 +36,18 @@ class Machine:
 MACHINES = {
     # On a busy host the timer is late, and the kernel panics where it checks that ("IO-APIC + timer doesn't work").
     "x86_64": Machine(
-        ("qemu-system-x86_64", "-cpu", "max"), "console=ttyS0 no_timer_check", "qemu-system-x86"
+        # two processors more are possible than there are, as on hosts that can be given more
+        ("qemu-system-x86_64", "-cpu", "max", "-smp", "2,maxcpus=4"), "console=ttyS0 no_timer_check", "qemu-system-x86"
     ),
     # -cpu max is three times slower: it emulates pointer authentication
     "aarch64": Machine(
-        ("qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a57"), "console=ttyAMA0", "qemu-system-arm"
+        ("qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a57", "-smp", "2"), "console=ttyAMA0", "qemu-system-arm"
     ),
 }
 OPTIONS = (
     # With one thread per processor x86 guests crash: QEMU runs stale code where the kernel patches itself,
     # and attaching probes makes the kernel do that.
-    # Two processors more are possible than there are, as on hosts that can be given more.
-    "-accel", "tcg,thread=single", "-smp", "2,maxcpus=4", "-m", "1024",
+    "-accel", "tcg,thread=single", "-m", "1024",
     "-nodefaults", "-display", "none", "-no-reboot",
 )  # fmt: skip
 APPEND = "quiet panic=-1 oops=panic root=/dev/nvme0n1 rootfstype=ext4 rw rootwait init=/init"
