@@ -15,7 +15,6 @@ pytestmark = [pytest.mark.root, pytest.mark.skipif(not IN_VM, reason="in guests 
 
 
 @pytest.mark.skipif(os.uname().machine == "aarch64", reason="QEMU's arm64 machine has no room for more processors")
-
 def test_more_processors_are_possible_than_there_are() -> None:
     assert num_possible_cpus() > len(online_cpus())
     with PerCpuArray(u64, 2) as made:
