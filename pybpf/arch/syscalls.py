@@ -87,7 +87,10 @@ _GENERIC = """
     removexattrat open_tree_attr file_getattr file_setattr listns rseq_slice_yield fchroot
 """
 
-_TABLES = {"x86_64": _X86_64, "aarch64": _GENERIC}
+_RISCV64 = _GENERIC + """258: riscv_hwprobe riscv_flush_icache
+"""
+
+_TABLES = {"x86_64": _X86_64, "aarch64": _GENERIC, "riscv64": _RISCV64}
 
 
 @cache
@@ -96,4 +99,4 @@ def syscall_names(arch: Arch) -> dict[int, str]:
     names: dict[int, str] = {}
     for first, run in re.findall(r"(\d+): ([^:]*)(?=\n\d|\n$)", _TABLES[arch.name]):
         names.update(enumerate(run.split(), int(first)))
-    return names
+    return dict(sorted(names.items()))

@@ -8,7 +8,7 @@ import struct
 from enum import IntEnum, IntFlag
 from typing import Any
 
-from pybpf.arch import host_arch
+from pybpf.arch import host_number
 from pybpf.errors import PackError
 from pybpf.sys.libc import address, syscall, syscall4
 
@@ -284,7 +284,7 @@ class _Fields(dict[int, "dict[str, tuple[int, struct.Struct]]"]):
 
 
 _FIELDS = _Fields()
-_NR_BPF = host_arch().nr_bpf
+_NR_BPF = host_number("nr_bpf")
 
 
 class Attr:

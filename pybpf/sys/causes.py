@@ -158,7 +158,11 @@ def _errno_of_bad_perf_flags() -> int:
 
 
 def missing_call(failure: Failure) -> Cause | None:
-    """The system call does not exist."""
+    """The system call does not exist, or its number is not known."""
+    try:
+        host_arch()
+    except UnsupportedError as error:
+        return Cause(error.cause, error.advice, UnsupportedError)
     perf = failure.what == "perf_event"
     call, option = ("perf_event_open(2)", "PERF_EVENTS") if perf else ("bpf(2)", "BPF_SYSCALL")
     # each sysctl is there exactly where the kernel has the call

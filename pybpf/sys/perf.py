@@ -8,7 +8,7 @@ import struct
 from enum import IntEnum
 from typing import Any
 
-from pybpf.arch import host_arch
+from pybpf.arch import host_number
 from pybpf.errors import PackError
 from pybpf.sys.fd import Fd
 from pybpf.sys.libc import address, syscall
@@ -89,7 +89,7 @@ _FIELDS = {
     "clockid": (92, "=i"),
     "sample_max_stack": (108, "=H"),
 }  # fmt: skip
-_NR = host_arch().nr_perf_event_open
+_NR = host_number("nr_perf_event_open")
 
 
 def perf_event_open(pid: int = -1, cpu: int = -1, group_fd: int = -1, what: str = "perf event", **values: Any) -> Fd:

@@ -6,11 +6,14 @@ import ctypes
 import errno
 import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 
-from pybpf.arch import ARCHES, Arch, arch_named, host_arch
+from pybpf.arch import ARCHES, Arch, arch_named, host_arch, syscall_names
 from pybpf.errors import UnsupportedError
+from pybpf.symbols import UsdtArgKind, parse_args
 from pybpf.sys.libc import syscall
 
 each = pytest.mark.parametrize("arch", ARCHES.values(), ids=list(ARCHES))
@@ -66,3 +69,56 @@ def test_system_calls_of_this_machine() -> None:
         )  # fmt: skip
         assert failure(arch.nr_fsopen + 1, -1, 6) in (errno.EBADF, errno.EINVAL, errno.ENOSYS)
         assert failure(arch.nr_fsopen + 2, -1) in (errno.EBADF, errno.ENOSYS)
+
+
+@each
+def test_system_calls_are_in_order_and_include_those_that_are_made(arch: Arch) -> None:
+    names = syscall_names(arch)
+    assert list(names) == sorted(names) and len(set(names.values())) == len(names)
+    made = {"bpf": arch.nr_bpf, "perf_event_open": arch.nr_perf_event_open, "fsopen": arch.nr_fsopen,
+            "membarrier": arch.nr_membarrier}  # fmt: skip
+    assert {name: names[number] for name, number in made.items()} == {name: name for name in made}
+
+
+def test_riscv64() -> None:
+    """Registers of struct user_regs_struct by their numbers, system calls, and operands of USDT probes."""
+    arch = ARCHES["riscv64"]
+    wanted = {"pc": 0, "ra": 1, "sp": 2, "s0": 8, "s1": 9, "a0": 10, "a7": 17, "s2": 18, "s11": 27, "t3": 28, "t6": 31}
+    assert {name: arch.registers[name] // 8 for name in wanted} == wanted
+    names = syscall_names(arch)
+    assert [names[number] for number in (172, 258, 259, 260)] == [
+        "getpid", "riscv_hwprobe", "riscv_flush_icache", "wait4",
+    ]  # fmt: skip
+    register, memory, constant, wrong = parse_args("8@a1 -4@-88(s0) 4@5 8@zz", arch)
+    assert (register.kind, register.register) == (UsdtArgKind.REG, 88)
+    assert (memory.kind, memory.register, memory.offset, memory.signed) == (UsdtArgKind.MEM, 64, -88, True)
+    assert (constant.kind, constant.offset) == (UsdtArgKind.CONST, 5)
+    assert wrong.kind is UsdtArgKind.UNREADABLE
+
+
+@pytest.mark.parametrize("machine", ["s390x", "sparc64"])
+def test_what_is_pure_works_on_machines_without_a_table(machine: str) -> None:
+    code = f"""
+import os
+real = os.uname()
+os.uname = lambda: os.uname_result((*real[:4], {machine!r}))
+from pybpf.asm import assemble
+from pybpf.compiler.target import Target
+from pybpf.maps import Array, MapSpec
+from pybpf.prog import ProgramSpec
+from pybpf.sys import perf
+from pybpf.sys.bpf import MapType, ProgType
+from pybpf.types import u32, u64
+ProgramSpec(ProgType.KPROBE, assemble("exit"))
+print(MapSpec(MapType.HASH, u32, u64, 4))
+try:
+    Array(u64)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == [
+        "hash map",
+        f"UnsupportedError cannot create array map: pybpf has no table for {machine}, only for {', '.join(ARCHES)} "
+        "(ENOSYS); docs/architecture.md says how to add one",
+    ]
