@@ -8,7 +8,7 @@ from typing import Any
 
 from pybpf import NotFoundError, u32, u64
 from pybpf.btf import Btf
-from pybpf.lang import has_field, ktime_ns
+from pybpf.lang import has_field, kernel_ptr, ktime_ns
 from pybpf.report import Log2Histogram
 from pybpf.tool import FirstOf, Run, Tool, option, shared, undisturbed
 
@@ -27,6 +27,8 @@ DONE = FirstOf(
 )  # fmt: skip
 
 MAX_ENTRIES = 10240
+#: what all of these places have, under one name or another
+Request: Any = kernel_ptr("struct request")
 #: the operation of a request, in the low bits of its flags; its names are enumerators req_op of the kernel
 OPERATION = 0xFF
 #: names that BCC has, by the kernel's, in the order in which they come before the operation
@@ -56,11 +58,11 @@ def trace(run: Run) -> None:
     per_unit = 1_000_000 if options.milliseconds else 1_000
     disk: int | None = device(options.disk) if options.disk else None
 
-    def request_begins(rq: Any) -> None:
+    def request_begins(rq: Request) -> None:
         if disk is None or disk_of(rq) == disk:
             begun[u64(rq)] = ktime_ns()
 
-    def request_ends(rq: Any) -> None:
+    def request_ends(rq: Request) -> None:
         start = begun.pop(u64(rq))
         if start is not None:
             count(start, disk_of(rq) if by_disk else rq.cmd_flags if by_flags else 0)

@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING
 from pybpf.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from pybpf.tool.c.bodies import Body
+    from pybpf.tool.c.formats import Format, parse_format
+    from pybpf.tool.c.specs import Place, Spec, balanced, split
+    from pybpf.tool.c.types import ctype
     from pybpf.tool.clock import Clock
     from pybpf.tool.columns import Column, Rows
     from pybpf.tool.declare import TOPICS, Tool, option
@@ -15,24 +19,34 @@ if TYPE_CHECKING:
     from pybpf.tool.places import FirstOf
     from pybpf.tool.run import Run, require
     from pybpf.tool.scheduling import undisturbed
+    from pybpf.tool.structs import struct
     from pybpf.tool.syscalls import SyscallProbes
 
 __all__ = [
     "TOPICS",
+    "Body",
     "Clock",
     "Column",
     "FirstOf",
+    "Format",
     "Functions",
     "Glob",
     "Output",
+    "Place",
     "Rows",
     "Run",
+    "Spec",
     "SyscallProbes",
     "Tool",
+    "balanced",
     "clean",
+    "ctype",
     "option",
+    "parse_format",
     "require",
     "shared",
+    "split",
+    "struct",
     "undisturbed",
     "width",
 ]
@@ -40,6 +54,10 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
+        "c.bodies": "Body",
+        "c.formats": "Format parse_format",
+        "c.specs": "Place Spec balanced split",
+        "c.types": "ctype",
         "clock": "Clock",
         "columns": "Column Rows",
         "declare": "TOPICS Tool option",
@@ -50,6 +68,7 @@ __getattr__ = lazy_names(
         "places": "FirstOf",
         "run": "Run require",
         "scheduling": "undisturbed",
+        "structs": "struct",
         "syscalls": "SyscallProbes",
     },
 )

@@ -14,7 +14,11 @@ from pybpf.tool.declare import Tool
 
 #: Tools that need arguments -> those with which the tests run them. They trace a process of the test's, which is
 #: given as ``--pid``; a tool that cannot be limited to one is run in virtual machines only.
-ARGUMENTS: dict[str, Sequence[str]] = {"funccount": ["c:getppid"]}
+ARGUMENTS: dict[str, Sequence[str]] = {
+    "argdist": ["-C", "p:c:getpgid(int pid):int:pid"],
+    "funccount": ["c:getppid"],
+    "trace": ['c:getpgid "%d", arg1'],
+}
 TOOLS = {tool.name: tool for tool in all_tools()}
 
 
@@ -53,6 +57,14 @@ class Running:
             if line.startswith(header):
                 return line
         raise AssertionError(f"no line {header!r}: {self.process.communicate()}")
+
+    def attached(self) -> None:
+        """Wait until it says on stderr that its probes are attached; for tools that print nothing before a report."""
+        assert self.process.stderr
+        for line in self.process.stderr:
+            if ": attached to " in line:
+                return
+        raise AssertionError(f"it ended: {self.process.communicate()}")
 
     def stop(self, number: int = signal.SIGINT) -> list[str]:
         """End it as a user does; the lines that it has printed since."""
