@@ -111,7 +111,7 @@ class Report:
             text = f"{'TIME':<17} " if options.unix_timestamp else f"{'TIME':<8} "
         text += f"{'CPU':<3} " if options.print_cpu else ""
         text += f"{'PID':<7} {'TID':<7} {'COMM':<15} {'FUNC':<16} "
-        self.run.say(text + ("-" if any(probe.format for probe in self.probes) else ""))
+        self.run.say((text + ("-" if any(probe.format for probe in self.probes) else "")).rstrip())
 
     def event(self, event: Any) -> None:
         """One hit."""

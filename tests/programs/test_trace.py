@@ -21,12 +21,17 @@ def caller() -> Iterator[Caller]:
         yield made
 
 
+def message(line: str) -> str:
+    """What is behind the columns of a row."""
+    return re.sub(r"^\S+ *", "", line[33:])
+
+
 def messages(caller: Caller, calls: str, *arguments: str) -> list[str]:
     """What is behind the columns of the rows for some calls."""
     tool = Running("trace", "-p", str(caller.pid), *arguments)
     tool.ready("PID")
     caller.call(calls)
-    return [line[50:] for line in tool.stop()]
+    return [message(line) for line in tool.stop()]
 
 
 def test_columns_are_those_of_bcc(caller: Caller) -> None:
@@ -48,7 +53,6 @@ def test_columns_are_those_of_bcc(caller: Caller) -> None:
         ('p:c:getpgid (arg1 > 3) "%d", arg1', ["4", "5", "6"]),
         ('c:getpgid ((int)arg1 < 0) "%d %u", arg1, arg1', ["-1 4294967295"]),
         ('r:c:getpgid (retval == -1) "%d", retval', ["-1"] * 6),
-        ('c:getpgid(int x) (x == 5 || x % 3 == 0 && x > 3) "%d %s", x, "text"', None),
         ('c:getpgid(int x) (x == 5 || x % 3 == 0 && x > 3) "%d %02x%%", x, x << 4', ["5 50%", "6 60%"]),
         ('c:atoi "<%s>", arg1', ["<42>", "<abc>"]),
         ('c:atoi(const char *s) (STRCMP("ab", s)) "%s %c", s, s[1]', ["abc b"]),
@@ -56,11 +60,7 @@ def test_columns_are_those_of_bcc(caller: Caller) -> None:
         ('t:syscalls:sys_enter_getpgid (args->pid == 6) "%d %d", args->pid, $tgid == $pid', ["6 1"]),
     ],
 )
-def test_predicates_and_formats(caller: Caller, probe: str, expected: list[str] | None) -> None:
-    if expected is None:
-        found = run("trace", probe)
-        assert found.returncode == 1 and len(found.stderr.splitlines()) <= 4 and "Traceback" not in found.stderr
-        return
+def test_predicates_and_formats(caller: Caller, probe: str, expected: list[str]) -> None:
     calls = "getpgid,-1 getpgid,1000000 getpgid,1000001 getpgid,1000002"
     if "retval" in probe:
         assert messages(caller, f"{calls} getpgid,-2 getpgid,-3", probe) == expected
@@ -94,7 +94,7 @@ def test_limits_names_and_messages(caller: Caller) -> None:
     tool = Running("trace", "-M", "3", "-p", str(caller.pid), 'c:getpgid "%d", arg1')
     tool.ready("PID")
     caller.call("getpgid,1 getpgid,2 getpgid,3 getpgid,4")
-    assert [line[50:] for line in tool.wait()] == ["1", "2", "3"]
+    assert [message(line) for line in tool.wait()] == ["1", "2", "3"]
     assert messages(caller, "getpgid,12 getpgid,3", "-f", "1", 'c:getpgid "%d", arg1') == ["12"]
     assert messages(caller, "getpgid,1", "-n", caller.comm[1:3], 'c:getpgid "%d", arg1') == ["1"]
     assert messages(caller, "getpgid,1", "-n", "zz", 'c:getpgid "%d", arg1') == []
@@ -106,7 +106,7 @@ def test_rows_are_put_together(caller: Caller) -> None:
     tool.ready("PID")
     caller.call("getpgid,1*2 getpgid,2*3")
     lines = tool.wait()
-    assert [line[50:] if line.startswith(str(caller.pid)) else line for line in lines] == [
+    assert [message(line) if line.startswith(str(caller.pid)) else line for line in lines] == [
         "1", "-->COUNT 2", "", "2", "-->COUNT 3", "",
     ]  # fmt: skip
 
