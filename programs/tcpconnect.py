@@ -12,7 +12,6 @@ from pybpf.tool import Column, Run, Tool, arguments, clean, dns, net, option, sh
 CONNECT4 = net.SocketCalls("tcp_v4_connect", *net.STATES.places, what="connections being opened")
 CONNECT6 = net.SocketCalls("tcp_v6_connect", what="connections being opened by IPv6", optional=True)
 
-SYN_SENT = 2
 #: a name that is older by so many nanoseconds is shown with its age
 OLD = 100_000_000
 
@@ -85,7 +84,7 @@ class Probes:
         waiting = self.tracer.hash(u64, Start)
 
         def begins(sk: Any, old: int, new: int) -> None:
-            if new == SYN_SENT:
+            if new == net.SYN_SENT:
                 who = Start(time=ktime_ns(), pid=pid(), uid=uid(), comm=comm())
                 if with_port:
                     waiting[u64(sk)] = who
@@ -93,7 +92,7 @@ class Probes:
                     opens(sk, who)
 
         def goes_on(sk: Any, old: int, new: int) -> None:
-            if old == SYN_SENT:
+            if old == net.SYN_SENT:
                 who = waiting.pop(u64(sk))
                 if who is not None:
                     opens(sk, who)

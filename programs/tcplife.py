@@ -8,8 +8,6 @@ from pybpf import char, u32, u64
 from pybpf.lang import cast, ktime_ns
 from pybpf.tool import Column, Run, Tool, arguments, net, option, shared
 
-SYN_RECEIVED, CLOSE = 3, 7
-
 
 class Life(net.Endpoints):
     """A connection that has ended."""
@@ -36,9 +34,9 @@ def trace(run: Run) -> None:
         if not wanted.passes(sk):
             return
         address = u64(sk)
-        if new <= SYN_RECEIVED:  # ESTABLISHED is the last of these
+        if new <= net.SYN_RECV:  # ESTABLISHED is the last of these
             born[address] = ktime_ns()
-        if new != CLOSE:
+        if new != net.CLOSE:
             return
         begin = born.pop(address)
         owner = owner_of.pop(address)

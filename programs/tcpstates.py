@@ -8,8 +8,6 @@ from pybpf import char, u8, u32, u64
 from pybpf.lang import comm, ktime_ns, pid
 from pybpf.tool import Column, Run, Tool, arguments, net, option, shared
 
-CLOSE = 7
-
 
 class Change(net.Endpoints):
     """A connection goes from one state to another."""
@@ -37,13 +35,13 @@ def trace(run: Run) -> None:
             return
         address, now = u64(sk), ktime_ns()
         begin = since.get(address, 0)
-        if new == CLOSE:
+        if new == net.CLOSE:
             del since[address]
         else:
             since[address] = now
         if owners is not None:
             known = address in owners.map
-            if new == CLOSE:
+            if new == net.CLOSE:
                 del owners.map[address]
             if not known:
                 return

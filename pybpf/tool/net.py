@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import socket
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pybpf.lang import IpAddress, cast, comm, current_task, ntoh16, ntop, pid, tid, uid
@@ -25,14 +26,18 @@ __all__ = [
     "ACCEPTS",
     "AF_INET",
     "AF_INET6",
+    "CLOSE",
+    "ESTABLISHED",
     "STATES",
+    "SYN_RECV",
+    "SYN_SENT",
     "Endpoints",
     "Owner",
     "Owners",
     "SocketCalls",
     "SocketFilter",
     "chooses_processes",
-    "endpoint",
+    "endpoint_columns",
     "ip_column",
     "on_states",
     "read_endpoints",
@@ -43,6 +48,7 @@ __all__ = [
 IPPROTO_TCP = socket.IPPROTO_TCP
 AF_INET, AF_INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 #: include/net/tcp_states.h
+ESTABLISHED, SYN_SENT, SYN_RECV, CLOSE = 1, 2, 3, 7
 _NAMES = ("", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT",
           "LAST_ACK", "LISTEN", "CLOSING", "NEW_SYN_RECV")  # fmt: skip
 #: sockets that are followed at a time
@@ -126,9 +132,17 @@ def ip_column(format: str = "%-2d ", shown: Any = True) -> Column:
     return Column("IP", format, "ip", lambda row: row.laddr.version, shown)
 
 
-def endpoint(address: object, port: int) -> str:
-    """``"127.0.0.1:80"``, and of version 6 as BCC writes it: ``"::1:80"``."""
-    return f"{address}:{port}"
+def endpoint_columns(title: str, format: str, end: str) -> list[Column]:
+    """Address and port of a row that is an :class:`Endpoints`: one column of a table, two of JSON and CSV.
+
+    :param end: ``"l"`` for the local end, ``"r"`` for the remote one.
+    """
+    address, port = attrgetter(f"{end}addr"), attrgetter(f"{end}port")
+    return [
+        Column(title, format, f"{end}addr", lambda row: str(address(row)), True,
+               lambda row: f"{address(row)}:{port(row)}"),
+        Column("PORT", "%d", f"{end}port", port, False),
+    ]  # fmt: skip
 
 
 # --- what happens to sockets

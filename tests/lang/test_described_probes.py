@@ -203,10 +203,10 @@ def test_what_is_known_while_compiling() -> None:
 def test_container_and_cast() -> None:
     def address(sk):
         port = container_of(sk, "struct inet_sock", "sk").inet_saddr
-        return port + cast("struct inet_sock", sk.sk_next).inet_saddr
+        return port + cast("struct inet_sock", sk.sk_next).inet_saddr + cast("struct inet_sock", sk.sk_name).inet_saddr
 
     text = compiled_text(address, Probe("kprobe", "tcp_connect"), "5.10", X86)
-    assert peeks(text) == [("kernel", 80, 4), ("kernel", 24, 8), ("kernel", 80, 4)]
+    assert peeks(text) == [("kernel", 80, 4), ("kernel", 24, 8), ("kernel", 80, 4), ("kernel", 48 + 80, 4)]
 
 
 def test_every_kind_is_of_a_program() -> None:

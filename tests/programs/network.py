@@ -150,3 +150,33 @@ def wait_until_attached(tool: Running) -> None:
     for line in tool.process.stderr:
         if "attached to" in line:
             return
+
+
+def deaf(host: Host) -> None:
+    """Let the server's connection drop all packets that it is sent, so that nobody acknowledges them."""
+    host.do("import ctypes; nothing = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0))\n"
+            # SO_ATTACH_FILTER
+            "s.setsockopt(socket.SOL_SOCKET, 26, struct.pack('HL', 1, ctypes.addressof(nothing)))")  # fmt: skip
+
+
+def hears(host: Host) -> None:
+    """It takes packets again."""
+    host.do("s.setsockopt(socket.SOL_SOCKET, 27, 0)")  # SO_DETACH_FILTER
+
+
+#: struct tcp_info: where tcpi_total_retrans is
+TOTAL_RETRANS = "struct.unpack_from('I', c.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192), 100)[0]"
+
+
+def wire(one: Host, other: Host, net: str, names: tuple[str, str]) -> None:
+    """A cable between two hosts: ``one`` has the address NET.1, ``other`` NET.2."""
+    subprocess.run(["ip", "link", "add", "name", names[0], "netns", str(one.pid), "type", "veth",
+                    "peer", "name", names[1], "netns", str(other.pid)], check=True)  # fmt: skip
+    for number, (host, name) in enumerate(((one, names[0]), (other, names[1])), 1):
+        inside(host, "ip", "address", "add", f"{net}.{number}/24", "dev", name)
+        inside(host, "ip", "link", "set", "dev", name, "up")
+
+
+def inside(host: Host, *command: str) -> None:
+    """Run a command in a host's network namespace."""
+    subprocess.run(["nsenter", "-t", str(host.pid), "-n", *command], check=True)

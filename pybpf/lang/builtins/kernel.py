@@ -12,7 +12,7 @@ from pybpf.lang.front.annotations import kernel_shape, kernel_types, type_of
 from pybpf.lang.front.gen import Gen
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import convert
-from pybpf.lang.values.pointers import Place, Pointer
+from pybpf.lang.values.pointers import Place, Pointer, Row, Rows
 from pybpf.lang.values.reading import KERNEL, USER, Where
 from pybpf.lang.values.shapes import Address, Shape
 from pybpf.lang.values.val import Val
@@ -35,8 +35,8 @@ def _text(gen: Gen, val: Val, at: ast.AST, what: str) -> str:
 
 
 def where_of(gen: Gen, val: Val, at: ast.AST) -> Where:
-    """The memory that a pointer points to, that a record lies in, or whose address an integer is."""
-    if isinstance(val, (Pointer, Place)):
+    """The memory that a pointer points to, that a record or an array lies in, or whose address an integer is."""
+    if isinstance(val, (Pointer, Place, Row, Rows)):
         return val.where
     return Where(val.scalar(gen, at))
 
@@ -86,7 +86,7 @@ def cast(kind: Any, pointer: Any) -> Any:
 
     :param kind: what is there, of the kernel by name or a type of :mod:`pybpf`; or the type of the pointer itself:
         ``user_ptr(T)``, ``kernel_ptr("struct NAME")``, ``"struct NAME *"``.
-    :param pointer: a pointer, a record in memory, or an address.
+    :param pointer: a pointer, a record or an array in memory (``skb.cb``), or an address.
     """
     meant_for_probes()
 
