@@ -8,7 +8,11 @@ from pybpf import Struct, char, u8, u16, u32, u64
 from pybpf.lang import IpAddress, cast, has_field, ktime_ns
 from pybpf.tool import Column, FirstOf, Run, Tool, net, option, shared
 
-RETRANSMIT = FirstOf("tracepoint:tcp:tcp_retransmit_skb", "kprobe:tcp_retransmit_skb", what="retransmits")
+# Typed ones first: what handles packets runs them also while it interrupts another program.
+RETRANSMIT = FirstOf(
+    "tp_btf:tcp_retransmit_skb(err)", "tp_btf:tcp_retransmit_skb", "tracepoint:tcp:tcp_retransmit_skb",
+    "kprobe:tcp_retransmit_skb", what="retransmits",
+)  # fmt: skip
 PROBE = FirstOf("fentry:tcp_send_loss_probe", "kprobe:tcp_send_loss_probe", optional=True, what="loss probes")
 
 #: include/net/inet_connection_sock.h: the timer that has run out is the one of loss probes
@@ -76,14 +80,19 @@ class Probes:
                 probe = 1
             packet(sk, cast("struct tcp_skb_cb", skb.cb).seq, probe)
 
+        @RETRANSMIT.on(tracer, RETRANSMIT.places[0], everyone=True)
+        def tried(sk: Any, skb: Any, err: Any) -> None:
+            if err == 0:
+                sent(sk, skb)
+
+        @RETRANSMIT.on(tracer, RETRANSMIT.places[1], "kprobe", everyone=True)
+        def done(sk: Any, skb: Any) -> None:
+            sent(sk, skb)
+
         @RETRANSMIT.on(tracer, "tracepoint", everyone=True)
         def record(args: Any) -> None:
             if not has_field("struct trace_event_raw_tcp_retransmit_skb", "err") or args.err == 0:
                 sent(cast("struct sock", args.skaddr), cast("struct sk_buff", args.skbaddr))
-
-        @RETRANSMIT.on(tracer, "kprobe", everyone=True)
-        def function(sk: Any, skb: Any) -> None:
-            sent(sk, skb)
 
         if with_probes:
 
@@ -91,11 +100,7 @@ class Probes:
             def loss_probe(sk: Any) -> None:
                 packet(sk, 0, 1)
 
-        def closes(sk: Any, old: int, new: int) -> None:
-            if new == net.CLOSE:
-                del owner_of[u64(sk)]
-
-        net.on_states(tracer, closes, everyone=True)
+        owners.forget(tracer)
 
 
 def trace(run: Run) -> None:
@@ -157,7 +162,7 @@ TOOL = Tool(
     ),
     examples=(
         ("", "all packets that are sent again"),
-        ("-c --netns blue", "how many of each connection in the network namespace blue"),
+        ("-c --netns /proc/self/ns/net", "how many of each connection in this network namespace"),
         ("-s --json", "with sequence numbers, as JSON"),
     ),
     notes="""\

@@ -74,6 +74,8 @@ class SocketFilter:
 
     :param lports: local ports; none: all of them.
     :param rports: ports of the other end.
+    :ivar netns: the inode number of the namespace, or None.
+    :ivar families: AF_INET, AF_INET6, or both.
     :ivar inside: for probes, of a ``struct sock``: whether it is in the namespace.
     :ivar passes: likewise: family, namespace, and TCP. ``if not wanted.passes(sk): return``.
     :ivar port_passes: likewise, by local and remote port, which a socket does not have from its beginning.
@@ -85,6 +87,7 @@ class SocketFilter:
         netns: int | None = options.netns
         chosen = [number for number, asked in ((AF_INET, options.ipv4), (AF_INET6, options.ipv6)) if asked]
         families = tuple(chosen or (AF_INET, AF_INET6))
+        self.netns, self.families = netns, families
         local, remote = tuple(lports or ()), tuple(rports or ())
 
         def inside(sk: Any) -> bool:
@@ -235,7 +238,8 @@ class Owners:
     Of the processes that the filters of the options let pass alone; packets arrive while any process runs, which says
     nothing of them.
 
-    :ivar map: address of the ``struct sock`` -> :class:`Owner`. Whoever sees a socket's end pops it.
+    :ivar map: address of the ``struct sock`` -> :class:`Owner`. Whoever sees a socket's end pops it, or calls
+        :meth:`forget`.
     :ivar only: whether the options say whose sockets are wanted: those of others are not in the map.
     """
 
@@ -257,3 +261,13 @@ class Owners:
                 sk = socket_of(ret)
                 if passes(sk):
                     owners[u64(sk)] = Owner(pid=pid(), uid=uid(), comm=comm())
+
+    def forget(self, tracer: Tracer) -> None:
+        """Let the kernel forget sockets that are closed; call it behind the declaration of probes that look them up."""
+        owners = self.map
+
+        def closes(sk: Any, old: int, new: int) -> None:
+            if new == CLOSE:
+                del owners[u64(sk)]
+
+        on_states(tracer, closes, everyone=True)

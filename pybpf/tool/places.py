@@ -24,8 +24,9 @@ class FirstOf:
     A place is ``KIND:NAME``; kinds are the decorators of :class:`~pybpf.Tracer` (``tracepoint``, ``raw_tracepoint``,
     ``fentry``, ``fexit``, ``kprobe``, ``kretprobe``, ``uprobe``, ``uretprobe``, ``usdt``), and ``tp_btf``: a raw
     tracepoint where the kernel's types are known, so that its arguments can be followed. Names are what they take:
-    ``"tracepoint:block:block_rq_issue"``, ``"kprobe:tcp_connect"``, ``"uprobe:libc.so.6:malloc"``. Alternatives need
-    not have the same parameters::
+    ``"tracepoint:block:block_rq_issue"``, ``"kprobe:tcp_connect"``, ``"uprobe:libc.so.6:malloc"``;
+    ``"tracepoint:skb:kfree_skb(reason)"`` is one whose record has a field ``reason``, ``"tp_btf:kfree_skb(reason)"``
+    one that has such a parameter. Alternatives need not have the same parameters::
 
         ISSUED = FirstOf("tracepoint:block:block_rq_issue", "kprobe:blk_mq_start_request")
 
@@ -85,7 +86,7 @@ class FirstOf:
 
 def attach_at(tracer: Tracer, place: str, **options: Any) -> Callable[[F], F]:
     """The decorator of a tracer for a place, ``KIND:NAME``."""
-    kind, _, name = place.partition(":")
+    kind, _, name = place.partition("(")[0].partition(":")
     kind = "raw_tracepoint" if kind == "tp_btf" else kind
     names: tuple[str, ...] = (name,)
     if kind in ("uprobe", "uretprobe"):
@@ -118,8 +119,10 @@ def _no_tracepoint(name: str) -> str:
     lacking = features.probe("tracepoint")
     if not lacking:
         return lacking.detail
-    tracepoint_fields(name)
-    return ""
+    name, _, wanted = name.partition("(")
+    fields = tracepoint_fields(name)
+    wanted = wanted.rstrip(")")
+    return f"it has no field {wanted}" if wanted and all(field.name != wanted for field in fields) else ""
 
 
 def _no_raw_tracepoint(name: str) -> str:
@@ -142,7 +145,19 @@ def _no_typed_tracepoint(name: str) -> str:
     from pybpf.sys import features
 
     lacking = features.probe("tp_btf")
-    return _no_raw_tracepoint(name) if lacking else lacking.detail
+    if not lacking:
+        return lacking.detail
+    name, _, wanted = name.partition("(")
+    return _no_raw_tracepoint(name) or (_no_parameter(name, wanted.rstrip(")")) if wanted else "")
+
+
+def _no_parameter(name: str, wanted: str) -> str:
+    from pybpf.compiler.target import Target
+    from pybpf.lang.probes.prototypes import raw_prototype
+
+    known = raw_prototype(Target.host(), name)
+    given = [] if known is None else [argument.name for argument in known.arguments]
+    return "" if wanted in given else f"it has no parameter {wanted}"
 
 
 def _no_kprobe(name: str) -> str:

@@ -11,7 +11,10 @@ from typing import Any
 
 from tests.programs.cases import Running
 
-__all__ = ["ADDRESSES", "NAME_SERVER", "Host", "talk", "wait_until_attached"]
+__all__ = [
+    "ADDRESSES", "NAME_SERVER", "TOTAL_RETRANS", "Host", "deaf", "hears", "inside", "talk", "wait_until_attached",
+    "wire",
+]  # fmt: skip
 
 # Runs the Python that comes as JSON strings, a line each; `result` is sent back.
 AGENT = r"""
@@ -177,6 +180,7 @@ def wire(one: Host, other: Host, net: str, names: tuple[str, str]) -> None:
         inside(host, "ip", "link", "set", "dev", name, "up")
 
 
-def inside(host: Host, *command: str) -> None:
-    """Run a command in a host's network namespace."""
-    subprocess.run(["nsenter", "-t", str(host.pid), "-n", *command], check=True)
+def inside(host: Host, *command: str) -> str:
+    """Run a command in a host's network namespace; what it prints."""
+    words = ["nsenter", "-t", str(host.pid), "-n", *command]
+    return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
