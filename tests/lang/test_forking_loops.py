@@ -1,0 +1,149 @@
+"""Loops whose turns ask something: no verifier may have to follow every way through all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pybpf.compiler.pipeline import compile_unit
+from pybpf.compiler.target import Target
+from pybpf.types import u64
+from tests.lang.compare import compare
+from tests.lang.harness import compiled, load
+
+pytestmark = [pytest.mark.root, pytest.mark.needs("bounded_loop", "map_value", "test_run_raw_tp")]
+
+MASK = (1 << 64) - 1
+#: What kernels have for long loops: all of it; bpf_loop (5.17 to 6.3); nothing (5.3 to 5.16).
+KERNELS: dict[str, tuple[str, ...]] = {
+    "iterators": (),
+    "callbacks": ("iter_num",),
+    "neither": ("iter_num", "helper_loop"),
+}
+
+
+def sums(x: u64):
+    """Each of its sums is another constant on each way, and is asked about."""
+    t = 0
+    for i in range(100):
+        if x & (1 << (i & 31)):
+            t += i * i
+        if t > 77:
+            t -= 3
+    return t
+
+
+def powers(x: u64):
+    """Written out: two to the twenty-fourth sums."""
+    t = 0
+    for i in range(24):
+        if x & (1 << i):
+            t += 1 << i
+        if t > 1_000_000:
+            return 3
+    return t
+
+
+def exchanged(x: u64):
+    n, m, k = 1, 7, 3
+    for _ in range(32):
+        if x & 1:
+            n, m, k = m, k, n + 1
+        elif x & 2:
+            k += n
+        else:
+            m ^= k
+        x >>= 1
+        if n == m:
+            k = 0
+    return n * m + k
+
+
+def inner(x: u64):
+    t = 0
+    for i in range(20):
+        for j in range(20):
+            if x & (1 << (i + j)):
+                t += j
+            if t > x:
+                t = 0
+    return t
+
+
+def compared(x: u64):
+    """What the way says of x grows with each turn."""
+    t = 0
+    for i in range(450):
+        if x > i:
+            t += 1
+    return t
+
+
+def run_of_some(x: u64):
+    t = 0
+    for i in range(x & 63):
+        if x & (1 << i):
+            t += i
+        if t == 9:
+            t = 1
+    return t
+
+
+def twice(x: u64):
+    """A while whose end the verifier sees, and a sum that it must not follow."""
+    t, n = 0, 0
+    while n < 60:
+        n += 1
+        if x & (1 << n):
+            t += n
+        if t & 4:
+            t += 1
+    return t
+
+
+FUNCTIONS = [sums, powers, exchanged, inner, compared, run_of_some, twice]
+ARGUMENTS = (0, 5, 13, 0x5A5A_1234_9999_0F0F, MASK)
+
+
+@pytest.mark.parametrize("without", KERNELS.values(), ids=KERNELS)
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_way_through_all_turns_is_not_followed(function: Callable[..., Any], without: tuple[str, ...]) -> None:
+    with load(function, without=without) as program:
+        for x in ARGUMENTS:
+            assert program(x) == function(x) & MASK, x
+
+
+def helper(x: u64) -> u64:
+    """Many instructions for the few nodes of a call."""
+    t = x
+    for i in range(30):
+        t = t * 3 ^ i
+        t += x >> (i & 7)
+    return t
+
+
+def heavy(x: u64):
+    t = 0
+    for i in range(80):
+        t ^= helper(x + i)
+    return t
+
+
+def test_a_loop_is_as_long_as_what_its_body_becomes() -> None:
+    """80 calls are few nodes, but thousands of instructions, which are not written out."""
+    made = compile_unit(compiled(heavy, Target.described("6.12")), Target.described("6.12"))
+    assert made.spec.code.slots < 400
+    with load(heavy) as program:
+        assert program(7) == heavy(7) & MASK
+
+
+#: random functions with long loops that are compared
+COUNT = 40
+
+
+@pytest.mark.parametrize("without", KERNELS.values(), ids=KERNELS)
+def test_random_long_loops_agree(without: tuple[str, ...]) -> None:
+    accepted = sum(compare(seed, long=True, without=without) for seed in range(1000, 1000 + COUNT))
+    assert accepted >= COUNT - 4
