@@ -46,6 +46,10 @@ _ATTACH: dict[str, Callable[[Program, int], Any]] = {
     "syscall_latency.on_exit": lambda program, _: tracepoint(program, "raw_syscalls:sys_exit"),
     "malloc_stacks.on_malloc": lambda program, pid: uprobe(program, "libc.so.6", "malloc", pid=pid),
     "malloc_stacks.on_return": lambda program, pid: uretprobe(program, "libc.so.6", "malloc", pid=pid),
+    "dns_latency.on_begin": lambda program, pid: uprobe(program, "libc.so.6", "getaddrinfo", pid=pid),
+    "dns_latency.on_end": lambda program, pid: uretprobe(program, "libc.so.6", "getaddrinfo", pid=pid),
+    "malloc_profile.on_malloc": lambda program, pid: uprobe(program, "libc.so.6", "malloc", pid=pid),
+    "malloc_profile.on_return": lambda program, pid: uretprobe(program, "libc.so.6", "malloc", pid=pid),
     "comm_counts.on_enter": lambda program, _: tracepoint(program, "raw_syscalls:sys_enter"),
     "read_sizes.on_exit": lambda program, _: tracepoint(program, "syscalls:sys_exit_read"),
     "runqlat.on_wakeup": lambda program, _: btf_tracepoint(program),
@@ -58,7 +62,7 @@ _ATTACH: dict[str, Callable[[Program, int], Any]] = {
     "samples.on_sample": lambda program, pid: perf_event(program, "cpu-clock", frequency=99, pid=pid),
 }
 #: probes that bpftrace runs for other processes too
-_CONFINED = frozenset({"malloc_stacks", "samples"})
+_CONFINED = frozenset({"malloc_stacks", "samples", "dns_latency", "malloc_profile"})
 #: what the process does under each probe, and how often
 _WORK = {
     "opens": "open 20000",
@@ -73,6 +77,8 @@ _WORK = {
     "write_stats": "write 50000",
     "path_filter": "open 20000",
     "samples": "spin 20",
+    "dns_latency": "lookup 3000",
+    "malloc_profile": "malloc 5000",
 }
 
 

@@ -268,7 +268,75 @@ def samples(process: int) -> Tracer:
     return tracer
 
 
+class Lookup(Struct):
+    time: u64
+    host: char[64]
+
+
+class Resolved(Struct):
+    pid: u32
+    result: s32
+    latency: u64
+    comm: char[16]
+    host: char[64]
+
+
+def dns_latency(process: int) -> Tracer:
+    tracer = Tracer(pid=process)
+    begun = tracer.hash(u32, Lookup, max_entries=10240)
+    slow = tracer.hash(char[64], u64, max_entries=1024)
+    latency = tracer.histogram()
+    lookups = tracer.events(Resolved)
+
+    @tracer.uprobe("libc.so.6", "getaddrinfo")
+    def on_begin(node: u64):
+        begun[tid()] = Lookup(time=ktime_ns(), host=read_user_str(node))
+
+    @tracer.uretprobe("libc.so.6", "getaddrinfo")
+    def on_end(ret: s32):
+        start = begun.pop(tid())
+        if start is None:
+            return
+        delta = (ktime_ns() - start.time) // 1_000_000
+        lookups.emit(pid=pid(), result=ret, latency=delta, comm=comm(), host=start.host)
+        if delta > 100:
+            slow[start.host] += 1
+        latency.add(delta)
+
+    return tracer
+
+
+class Allocation(Struct):
+    size: u64
+    time: u64
+
+
+def malloc_profile(process: int) -> Tracer:
+    tracer = Tracer(pid=process)
+    begun = tracer.hash(u32, Allocation, max_entries=10240)
+    outstanding = tracer.hash(u64, u64, max_entries=10240)
+    by_name = tracer.avg(key=char[16], max_entries=1024)
+    sizes, latency = tracer.histogram(), tracer.histogram()
+
+    @tracer.uprobe("libc.so.6", "malloc")
+    def on_malloc(size: u64):
+        begun[tid()] = Allocation(size, ktime_ns())
+
+    @tracer.uretprobe("libc.so.6", "malloc")
+    def on_return(ret: u64):
+        start = begun.pop(tid())
+        if start is None:
+            return
+        sizes.add(start.size)
+        latency.add(ktime_ns() - start.time)
+        by_name[comm()].add(start.size)
+        if ret:
+            outstanding[ret] = start.size
+
+    return tracer
+
+
 PROBES = (
     opens, syscall_latency, malloc_stacks, comm_counts, read_sizes, runqlat, execs, tcp_states, signals, write_stats,
-    path_filter, samples,
+    path_filter, samples, dns_latency, malloc_profile,
 )  # fmt: skip

@@ -44,6 +44,7 @@ def _work() -> dict[str, Callable[[], object]]:
         "sleep": lambda: time.sleep(0.0001),
         "signal": lambda: os.kill(os.getpid(), signal.SIGURG),
         "spin": spin,
+        "lookup": lambda: socket.getaddrinfo("127.0.0.1", 80, flags=socket.AI_NUMERICHOST),
     }
 
 
