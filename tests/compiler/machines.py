@@ -55,9 +55,15 @@ def run_in_python(unit: Unit, args: list[int]) -> tuple[int, bytes]:
 
 
 class Writer:
-    """Writes a random program with a number of variables, all of which end in the map."""
+    """Writes a random program with a number of variables, all of which end in the map.
 
-    def __init__(self, seed: int, variables: int, statements: int, atomics: bool = True) -> None:
+    :param callbacks: its loops ask for turns, and become callbacks.
+    """
+
+    def __init__(
+        self, seed: int, variables: int, statements: int, atomics: bool = True, callbacks: bool = False
+    ) -> None:
+        self.callbacks = callbacks
         self.random = random.Random(seed)
         self.function = Function("prog")
         self.unit = new_unit(self.function)
@@ -86,8 +92,10 @@ class Writer:
         b.branch("slt", one, other, less, done)
         b.seal(less)
         b.start(less)
+        kept = b.slot(self.random.choice((16, 120, 240)), "kept")
+        b.emit("store", kept, other, offset=8, size=8)
         b.emit("call", helper="get_smp_processor_id")
-        b.write("x", b.emit("xor", other, one))
+        b.write("x", b.emit("xor", b.emit("load", kept, offset=8, size=8, signed=0), one))
         b.jump(done)
         b.seal(done)
         b.start(done)
@@ -239,6 +247,11 @@ class Writer:
         self.b.write(counter, 0)
         self.b.jump(head)
         self.b.start(head)
+        if self.callbacks:
+            asks, more = self.b.emit("again", most=8), self.b.new_block("more")
+            self.b.branch("ne", asks, 0, more, done)
+            self.b.seal(more)
+            self.b.start(more)
         self.b.branch("ult", self.b.read(counter), self.random.randrange(1, 4), body, done)
         self.b.seal(body)
         self.b.start(body)
@@ -255,9 +268,11 @@ class Writer:
         self.b.start(done)
 
 
-def random_unit(seed: int, variables: int, statements: int, atomics: bool = True) -> Unit:
+def random_unit(
+    seed: int, variables: int, statements: int, atomics: bool = True, callbacks: bool = False
+) -> Unit:
     """The program of a seed."""
-    return Writer(seed, variables, statements, atomics).write()
+    return Writer(seed, variables, statements, atomics, callbacks).write()
 
 
 def random_arguments(seed: int) -> list[int]:

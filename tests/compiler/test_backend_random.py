@@ -41,6 +41,14 @@ def test_random_programs_for_old_kernels(seed: int, release: str, variables: int
     same(lambda: random_unit(seed, variables, 20, atomics=False), target, random_arguments(seed))
 
 
+@pytest.mark.needs("cpu_v4", "helper_loop", "test_run_raw_tp")
+@settings(max_examples=min(40, settings.default.max_examples))
+@given(SEEDS, st.sampled_from([2, 5, 9, 16]), st.sampled_from([10, 25]))
+def test_random_programs_with_callbacks(seed: int, variables: int, statements: int) -> None:
+    target = Target.described("6.18")
+    same(lambda: random_unit(seed, variables, statements, callbacks=True), target, random_arguments(seed))
+
+
 #: no pass turns slots into values
 LOWERING = tuple(each for each in pipeline.PASSES if each[0].startswith("lower"))
 
@@ -52,6 +60,19 @@ def test_slots_that_share_memory_or_leave_the_stack(seed: int, variables: int, s
     target = Target.described("6.18")
     with mock.patch.object(pipeline, "PASSES", LOWERING), mock.patch.object(pipeline, "STACK", stack):
         same(lambda: random_unit(seed, variables, 40), target, random_arguments(seed))
+
+
+#: the same, but for what lets the kernel call loops
+OUTLINING = tuple(each for each in pipeline.PASSES if each[0].startswith(("lower", "outline")))
+
+
+@pytest.mark.needs("helper_loop", "test_run_raw_tp")
+@settings(max_examples=min(25, settings.default.max_examples))
+@given(SEEDS, st.sampled_from([2, 4, 7]), st.booleans())
+def test_callbacks_and_functions_pass_scratch_memory_on(seed: int, variables: int, atomics: bool) -> None:
+    target = Target.described("6.18", without=[] if atomics else ["atomics"])
+    with mock.patch.object(pipeline, "PASSES", OUTLINING), mock.patch.object(pipeline, "STACK", 384):
+        same(lambda: random_unit(seed, variables, 30, atomics, callbacks=True), target, random_arguments(seed))
 
 
 def rotating(variables: int, step: int, calls: bool) -> Unit:
