@@ -11,7 +11,7 @@ __all__ = ["lazy_names"]
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """A ``__getattr__`` for the package.
+    """A ``__getattr__`` for the package, which gets a ``__dir__`` too: completion knows what is not there yet.
 
     No name may be that of a file of the package: importing the file would put the module in its place.
 
@@ -32,4 +32,6 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         setattr(sys.modules[package], name, value)  # next time it is found without coming here
         return value
 
+    module = sys.modules[package]
+    setattr(module, "__dir__", lambda: sorted({*vars(module), *home}))  # noqa: B010 - mypy takes it for a method
     return __getattr__

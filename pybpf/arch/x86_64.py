@@ -20,6 +20,7 @@ _SYMBOL = r"(?P<symbol>[A-Za-z_.][\w.$@]*)"
 #: from it counts from, the note does not tell.
 _BASE = r"%(?P<base>r(?:[a-d]x|[sd]i|[sb]p|[0-9]{1,2}))"
 _INDEX = r"%(?P<index>r(?:[a-d]x|[sd]i|[sb]p|[0-9]{1,2}))"
+_ADDRESS = rf"\((?:{_BASE})?(?:,{_INDEX}(?:,(?P<scale>[1248]))?)?\)"
 
 X86_64 = Arch(
     name="x86_64",
@@ -52,7 +53,8 @@ X86_64 = Arch(
         rf"\$(?P<const>-?{_NUMBER})",
         rf"\${_SYMBOL}(?P<offset>[+-]{_NUMBER})?(?P<address>)",
         r"%(?P<register>\w+)",
-        rf"(?P<offset>-?{_NUMBER})?\((?:{_BASE})?(?:,{_INDEX}(?:,(?P<scale>[1248]))?)?\)",
+        rf"(?P<offset>-?{_NUMBER})?{_ADDRESS}",
         rf"{_SYMBOL}(?P<offset>[+-]{_NUMBER})?(?:\(%(?P<base>rip)\))?",
+        rf"{_SYMBOL}(?P<offset>[+-]{_NUMBER})?{_ADDRESS}",
     ),
 )  # fmt: skip

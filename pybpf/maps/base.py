@@ -9,7 +9,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
-from pybpf.errors import KernelError
+from pybpf.errors import KernelError, PackError
 from pybpf.maps.create import create
 from pybpf.maps.spec import MapSpec
 from pybpf.sys.bpf import Cmd, MapFlags, MapType, bpf
@@ -22,6 +22,14 @@ from pybpf.types import array_of, u8
 __all__ = ["Map"]
 
 M = TypeVar("M", bound="Map")
+
+
+def _mode_flags(mode: str) -> int:
+    """:raises PackError: there is no such mode."""
+    flags = {"rw": 0, "r": MapFlags.RDONLY, "w": MapFlags.WRONLY}.get(mode)
+    if flags is None:
+        raise PackError(f"a map is opened with mode 'rw', 'r' or 'w', not {mode!r:.20}")
+    return int(flags)
 
 
 class Map:
@@ -68,21 +76,24 @@ class Map:
         return opened(cls, fd, key_type, value_type)
 
     @classmethod
-    def from_id(cls: type[M], number: int, key_type: Any = None, value_type: Any = None) -> M:
-        """The map with this id in the kernel; types as in :meth:`from_fd`. Needs CAP_SYS_ADMIN.
+    def from_id(cls: type[M], number: int, key_type: Any = None, value_type: Any = None, *, mode: str = "rw") -> M:
+        """The map with this id in the kernel; types as in :meth:`from_fd`, ``mode`` as in :meth:`open`. Needs
+        CAP_SYS_ADMIN.
 
         :raises NotFoundError: there is no such map.
         """
-        return cls.from_fd(open_id(Kind.MAP, number), key_type, value_type)
+        return cls.from_fd(open_id(Kind.MAP, number, _mode_flags(mode)), key_type, value_type)
 
     @classmethod
-    def open(cls: type[M], path: Path, key_type: Any = None, value_type: Any = None) -> M:
+    def open(cls: type[M], path: Path, key_type: Any = None, value_type: Any = None, *, mode: str = "rw") -> M:
         """The map that is pinned at ``path``; types as in :meth:`from_fd`.
 
+        :param mode: what this object may do with elements: ``"rw"``, ``"r"`` or ``"w"``. Of the pin that permission is
+            needed only.
         :raises NotFoundError: nothing is pinned there, or a map of another type than this class.
         :raises KernelError: something else than a map is pinned there.
         """
-        return cls.from_fd(open_pinned(path, "map"), key_type, value_type)
+        return cls.from_fd(open_pinned(path, "map", _mode_flags(mode)), key_type, value_type)
 
     def _create(self, spec: MapSpec) -> None:
         fd = create(spec)

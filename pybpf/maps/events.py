@@ -260,12 +260,16 @@ class EventReader(ABC, Generic[T]):
     # --- state
 
     @property
-    def lost(self) -> int:
+    def lost(self) -> int | None:
         """How many events were sent and not delivered: what found no room, and after :meth:`close` what was unread.
 
-        That is what the kernel counts, what ``lost_counter`` says, and :attr:`unread`.
+        That is what the kernel counts, what ``lost_counter`` says, and :attr:`unread`. None where nobody counts what
+        found no room: the kernel does so for perf buffers, a ring buffer needs a ``lost_counter``.
         """
-        return self._kernel_lost() + (0 if self._lost_counter is None else self._lost_counter()) + self.unread
+        kernel, counter = self._kernel_lost(), self._lost_counter
+        if kernel is None and counter is None:
+            return None
+        return (kernel or 0) + (0 if counter is None else counter()) + self.unread
 
     @property
     def unread(self) -> int:
@@ -307,8 +311,8 @@ class EventReader(ABC, Generic[T]):
     # --- for the two kinds of buffer
 
     @abstractmethod
-    def _kernel_lost(self) -> int:
-        """Events that the kernel itself counts as lost."""
+    def _kernel_lost(self) -> int | None:
+        """Events that the kernel itself counts as lost; None where it counts none of this kind."""
 
     def _silence(self) -> None:
         """Let programs send no more, where that can be had; called under the lock, perhaps twice."""

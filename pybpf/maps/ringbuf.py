@@ -39,7 +39,7 @@ class RingBufferReader(EventReader[T]):
 
     :param ring: the map, or its descriptor.
     :param kind: type of the events; or a function that makes one of the bytes of a record; or None: the bytes.
-    :param lost_counter: returns how many events the program could not send.
+    :param lost_counter: returns how many events the program could not send; without it ``lost`` is None.
     :raises BpfError: the map is not a ring buffer.
     :raises KernelError: its memory cannot be mapped.
     """
@@ -70,8 +70,8 @@ class RingBufferReader(EventReader[T]):
             self.close()
             raise
 
-    def _kernel_lost(self) -> int:
-        return 0
+    def _kernel_lost(self) -> None:
+        return None
 
 
 class Ring(Source):

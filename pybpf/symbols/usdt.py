@@ -100,7 +100,7 @@ def _resolved(arg: UsdtArg, addresses: Mapping[str, int], address: int, arch: Ar
     target = addresses.get(arg.symbol)
     if target is None:
         return replace(arg, kind=UsdtArgKind.UNREADABLE, problem=f"the file has no symbol {show(arg.symbol)}")
-    if arg.kind is UsdtArgKind.CONST or arg.index is not None:
+    if arg.kind is UsdtArgKind.CONST or arg.index is not None or arg.register is not None:
         # an absolute address: such code is not position-independent
         return replace(arg, symbol=None, offset=target + arg.offset)
     ip = arch.registers[arch.ip]

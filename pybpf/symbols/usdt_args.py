@@ -131,7 +131,7 @@ def _decode(operand: _Operand, text: str, size: int, signed: bool, registers: Ma
         signed,
         UsdtArgKind.MEM,
         # relative to the instruction pointer and to a symbol means: at the symbol
-        register=registers[operand.base] if operand.base and operand.symbol is None else None,
+        register=registers[operand.base] if operand.base and operand.base != "rip" else None,
         index=registers[operand.index] if operand.index else None,
         scale=int(operand.scale) if operand.scale else 1 << int(operand.shift or 0),
         offset=offset,

@@ -290,8 +290,10 @@ def ids(kind: Kind) -> Iterator[int]:
         yield last
 
 
-def open_id(kind: Kind, number: int) -> Fd:
+def open_id(kind: Kind, number: int, open_flags: int = 0) -> Fd:
     """A descriptor of the object with id ``number``. Programs of other users can be opened, but not run.
+
+    :param open_flags: of maps: ``MapFlags.RDONLY`` or ``WRONLY``.
 
     :raises NotFoundError: there is none (any more).
     :raises PermissionDenied: needs CAP_SYS_ADMIN.
@@ -300,7 +302,7 @@ def open_id(kind: Kind, number: int) -> Fd:
         try:
             if not 0 < number < 1 << 32:  # no id is, and the kernel would take its lower half for one
                 raise FileNotFoundError
-            return Fd(bpf(kind.fd_by_id, id=number), f"{kind.noun} {number}")
+            return Fd(bpf(kind.fd_by_id, id=number, open_flags=open_flags), f"{kind.noun} {number}")
         except FileNotFoundError:
             raise NotFoundError(f"there is no {kind.noun} with id {number}") from None
 

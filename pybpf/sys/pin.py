@@ -37,17 +37,18 @@ def pin(fd: Fd, path: Path) -> None:
         raise _failed(action, error, name) from None
 
 
-def open_pinned(path: Path, kind: str) -> Fd:
+def open_pinned(path: Path, kind: str, file_flags: int = 0) -> Fd:
     """A descriptor of the pinned object.
 
     :param kind: what it must be: ``"program"``, ``"map"`` or ``"link"``.
+    :param file_flags: of maps: ``MapFlags.RDONLY`` or ``WRONLY``.
     :raises NotFoundError: there is no such name.
     :raises KernelError: it is not a pinned object, or an object of another kind.
     """
     action = f"open pinned {kind} {os.fspath(path)!r}"
     name = _encoded(action, path)
     try:
-        fd = Fd(bpf(Cmd.OBJ_GET, pathname=name), f"pinned {kind} {os.fspath(path)}")
+        fd = Fd(bpf(Cmd.OBJ_GET, pathname=name, file_flags=file_flags), f"pinned {kind} {os.fspath(path)}")
     except OSError as error:
         raise _failed(action, error, name) from None
     try:

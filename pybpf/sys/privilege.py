@@ -142,12 +142,12 @@ def _initial_user_ns() -> bool:
 
 
 def _lockdown() -> str:
-    from pybpf.sys.mount import detached_mount  # only where it is asked for
-
     try:
         try:
             text = _read(_LOCKDOWN)
         except FileNotFoundError:  # not mounted, as in containers and on small hosts
+            from pybpf.sys.mount import detached_mount  # only here; no descriptor may be left for the file
+
             with detached_mount("securityfs") as root:
                 fd = os.open("lockdown", os.O_RDONLY | os.O_CLOEXEC, dir_fd=root.fileno())
                 with open(fd, encoding="ascii") as file:

@@ -130,8 +130,8 @@ def tracefs() -> Tracefs:
     try:
         return Tracefs(open_tracefs())
     except OSError as error:
-        number = error.errno or 0
-    action = "open tracefs"
+        failed = error
+    action, number = "open tracefs", failed.errno or 0
     if number in (errno.EPERM, errno.EACCES):
         mounted = tracefs_mounts()
         if mounted:
@@ -150,7 +150,7 @@ def tracefs() -> Tracefs:
             "it is not mounted, and this kernel has no fsopen(2) (Linux 5.2)",
             "mount it: mount -t tracefs tracefs /sys/kernel/tracing",
         )
-    raise KernelError(action, number)
+    raise explain(action, failed, "tracefs")
 
 
 def _failed(action: str, error: OSError, path: str) -> Exception:

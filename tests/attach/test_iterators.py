@@ -33,7 +33,7 @@ from pybpf.asm import (
 )  # fmt: skip
 from pybpf.attach import iterator
 from pybpf.btf import Btf
-from pybpf.errors import ClosedError, KernelError, NotFoundError, UnsupportedError
+from pybpf.errors import ClosedError, KernelError, NotFoundError, PackError, UnsupportedError
 from pybpf.maps import Array, HashMap
 from pybpf.prog import Program, ProgramSpec
 from pybpf.sys.bpf import AttachType, ProgType
@@ -142,3 +142,9 @@ def test_closed() -> None:
 def test_unknown_iterator() -> None:
     with pytest.raises(NotFoundError, match=r"no iterator 'tasks'.*did you mean task"):
         program("tasks", printing())
+
+
+@pytest.mark.parametrize("who", [{"pid": 0}, {"tid": 0}, {"pid": -1}, {"tid": 1 << 31}])
+def test_nobody_is_not_everybody(who: dict[str, int]) -> None:
+    with program("task", printing()) as each, pytest.raises(PackError, match="is not the number of a"):
+        iterator(each, **who)

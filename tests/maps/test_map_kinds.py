@@ -414,3 +414,24 @@ def test_types_are_left_out_only_where_the_kernel_does_not_take_them(monkeypatch
         with pytest.raises(KernelError) as caught:
             spec.create()
         assert caught.value.errno == number
+
+
+def test_maps_are_opened_for_one_direction(bpffs: Path) -> None:
+    with HashMap(u32, u64, 4, name="shared") as found:
+        found[1] = 10
+        found.pin(bpffs / "shared")
+        for read, write in (
+            (HashMap.open(bpffs / "shared", mode="r"), HashMap.open(bpffs / "shared", mode="w")),
+            (HashMap.from_id(found.id, mode="r"), HashMap.from_id(found.id, mode="w")),
+        ):
+            with read, write:
+                assert read[1] == 10
+                with pytest.raises(KernelError, match="opened for the other direction only"):
+                    read[1] = 11
+                write[2] = 20
+                with pytest.raises(KernelError, match="opened for the other direction only"):
+                    write[2]
+                assert found.pop(2) == 20
+        with pytest.raises(PackError, match="'rw', 'r' or 'w', not 'rb'"):
+            HashMap.open(bpffs / "shared", mode="rb")
+    (bpffs / "shared").unlink()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pybpf.arch import ARCHES, arch_named
+from pybpf.arch import ARCHES, arch_named, host_arch
 from pybpf.errors import BpfError, NotFoundError
 from pybpf.symbols import ElfFile, UsdtArg, UsdtArgKind, find_usdt, parse_args, usdt_sites
 from tests.symbols.elfmaker import BASE, CODE, DATA, OBJECT, Elf, Sym, usdt_note
@@ -40,6 +40,9 @@ KNOWN = [
     (X86, "8@sym+4(%rip)", UsdtArg(8, False, MEM, offset=4, symbol="sym")),
     (X86, "8@sym(%rip)", UsdtArg(8, False, MEM, symbol="sym")),
     (X86, "8@.LC0-8(%rip)", UsdtArg(8, False, MEM, offset=-8, symbol=".LC0")),
+    (X86, "4@arr(,%rax,4)", UsdtArg(4, False, MEM, index=80, scale=4, symbol="arr")),
+    (X86, "8@arr+8(%rax)", UsdtArg(8, False, MEM, 80, offset=8, symbol="arr")),
+    (X86, "-8@arr-8(%rbx,%rcx)", UsdtArg(8, True, MEM, 40, 88, offset=-8, symbol="arr")),
     (X86, "8@$sym+4", UsdtArg(8, False, CONST, offset=4, symbol="sym")),
     (X86, "4f@8(%rsp)", UsdtArg(4, False, MEM, 152, offset=8, floating=True)),
     (ARM, "-8@x4", UsdtArg(8, True, REG, 32)),
@@ -263,6 +266,18 @@ def test_notes_that_make_no_sense_are_left_out(tmp_path: Path) -> None:
     huge = struct.pack("<III", 0xFFFFFFFF, 0xFFFFFFF0, 3)
     with ElfFile(write(tmp_path, outside + semaphore + foreign + short + unended + good + huge)) as elf:
         assert [site.probe for site in usdt_sites(elf)] == ["p:good"]
+
+
+@pytest.mark.skipif(ARCHES["x86_64"] is not host_arch(), reason="operands of x86_64")
+def test_symbols_with_registers_are_absolute_addresses(tmp_path: Path) -> None:
+    """An array of a program that is not position-independent."""
+    notes = usdt_note("p:n", BASE + CODE, "4@v(,%rax,4) 8@v+8(%rbx)")
+    with ElfFile(write(tmp_path, notes, symbols=[Sym("v", BASE + DATA, 4, OBJECT, 2)])) as elf:
+        (site,) = usdt_sites(elf)
+    assert site.args == (
+        UsdtArg(4, False, MEM, index=80, scale=4, offset=BASE + DATA),
+        UsdtArg(8, False, MEM, 40, offset=BASE + DATA + 8),
+    )
 
 
 def test_many_notes_with_symbols_are_quick(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -96,6 +98,21 @@ def test_lockdown_is_read_where_securityfs_is_not_mounted(monkeypatch: pytest.Mo
         pytest.skip("the kernel has no lockdown")
     assert f"[{privilege._lockdown()}]" in lines
     assert privileges().lockdown == privilege._lockdown()
+
+
+def test_without_descriptors_nothing_fails() -> None:
+    """Not even where a file of this package would be read for the first time: a new process."""
+    code = """
+import os, resource
+from pybpf.sys import privilege
+privilege._LOCKDOWN = "/nonexistent"
+free = os.dup(0)
+os.close(free)
+resource.setrlimit(resource.RLIMIT_NOFILE, (free, free))
+print(privilege.privileges().lockdown == "")
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "True\n"
 
 
 def test_lockdown_takes_helpers_by_its_mode() -> None:

@@ -125,3 +125,17 @@ def test_nobody_is_told_what_to_do() -> None:
     assert answer.startswith("PermissionDenied: cannot open tracefs: ")
     assert "run as root" in answer
     assert "\n" not in answer
+
+
+def test_no_descriptor_left_for_it() -> None:
+    code = """
+import os, resource
+from pybpf.sys.tracefs import tracefs
+free = os.dup(0)
+os.close(free)
+resource.setrlimit(resource.RLIMIT_NOFILE, (free, free))
+tracefs()
+"""
+    answer = run(code)
+    assert answer.startswith("KernelError: cannot open tracefs: this process has as many files open as it may"), answer
+    assert "raise it: ulimit -n" in answer

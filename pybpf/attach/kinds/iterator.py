@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from pybpf.attach.check import check_attach_type, check_type
 from pybpf.attach.link import Link
-from pybpf.errors import UnsupportedError
+from pybpf.errors import PackError, UnsupportedError
 from pybpf.prog import Program
 from pybpf.prog.load import HasFd
 from pybpf.sys.bpf import AttachType, Cmd, ProgType, bpf
@@ -73,6 +73,7 @@ def iterator(
     :param map: the map to go through, for iterators of a map's elements.
     :param pid: only this process, for iterators of tasks (Linux 6.1).
     :param tid: only this thread, for iterators of tasks (Linux 6.1).
+    :raises PackError: ``pid`` or ``tid`` is not a number of one.
     :raises UnsupportedError: the kernel cannot limit this iterator that way.
     :raises KernelError: the kernel refused.
     """
@@ -80,6 +81,9 @@ def iterator(
     target = f"iter:{name}"
     check_type(program, target, ProgType.TRACING)
     check_attach_type(program, target, AttachType.TRACE_ITER)
+    for what, number in (("process", pid), ("thread", tid)):
+        if number is not None and not 0 < number < 1 << 31:  # 0 would mean all of them
+            raise PackError(f"cannot attach to {target}: {number} is not the number of a {what}")
     fields: dict[str, object] = {}
     if map is not None:
         fields["iter_info"] = _MAP.pack(map.fd.fileno())

@@ -116,7 +116,7 @@ class Events(Generic[T]):
     @property
     def lost(self) -> int:
         """How many events were emitted and never delivered: for want of room or, when the tracer is closed, unread."""
-        return self.counter.value if self._reader is None else self._reader.lost
+        return self.counter.value if self._reader is None else self._reader.lost or 0  # counted: it has a counter
 
     @property
     def unread(self) -> int:
