@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pybpf.bt.c.declarations import read_script_c
+from pybpf.bt.c.types import CType
 from pybpf.bt.check.facts import Facts, MapFacts, Settings
 from pybpf.bt.check.script import CheckedScript, check_script
 from pybpf.bt.expand.imports import import_all
@@ -21,6 +22,7 @@ from pybpf.bt.state.shared import Shared
 from pybpf.bt.syntax import tree
 from pybpf.bt.syntax.parse import parse
 from pybpf.bt.syntax.source import Source
+from pybpf.bt.types.foreign import to_c
 from pybpf.compiler.pipeline import compile_unit
 from pybpf.compiler.target import Target
 from pybpf.errors import CompileError
@@ -79,7 +81,7 @@ def compile_script(
     import_all(script, os.path.dirname(os.path.abspath(file)) if os.path.exists(file) else os.getcwd())
     expand_macros(script)
     found = _settings(script, settings or {})
-    definitions = read_script_c(script, macros=_MACROS)
+    definitions = read_script_c(script, _MACROS, lambda name: _of_kernel(chosen, name))
     facts = Facts(script, definitions, chosen, found, arguments, named, unsafe)
     checked = check_script(facts, Environment(chosen, pid, found.missing_probes))
     shared = _shared(checked, found)
@@ -88,6 +90,11 @@ def compile_script(
         unit = lower(facts, probe, shared, chosen, pid)
         built.append(Built(probe, compile_unit(unit, chosen, stages=stages), dict(unit.owners)))
     return CompiledScript(script.source, found, chosen, shared, built, pid, list(facts.warnings.values()))
+
+
+def _of_kernel(target: Target, name: str) -> CType | None:
+    types = target.types()
+    return None if types is None else to_c(types, name)
 
 
 def _shared(checked: CheckedScript, settings: Settings) -> Shared:
@@ -103,7 +110,7 @@ def _shared(checked: CheckedScript, settings: Settings) -> Shared:
 def _map(facts: MapFacts, settings: Settings, counts: Counts) -> ScriptMap:
     assert facts.value is not None
     entries = facts.entries or settings.max_map_keys
-    return ScriptMap(facts.name, facts.key, facts.value, entries, counts.counter(), facts.declared)
+    return ScriptMap(facts.name, facts.key, facts.value, entries, counts.counter(), facts.declared, facts.first.span)
 
 
 def _settings(script: tree.Script, given: Mapping[str, Any]) -> Settings:

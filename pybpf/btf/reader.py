@@ -265,17 +265,24 @@ class Types:
 
     def constant(self, name: str) -> int | None:
         """The value of the first enum constant with a name, of any enum; None if there is none."""
+        found = self.enum_of(name)
+        if found is None:
+            return None
+        values = self.type(found).values  # type: ignore[union-attr]  # it is an enum
+        return next(value for known, value in values if known == name)
+
+    def enum_of(self, name: str) -> int | None:
+        """The id of the first enum that has a constant with a name; None if there is none."""
         key = _key(name)
         blob: Types | None = self
         while blob:
             words, offsets = blob._words, set(blob._offsets(key, 0) if key else ())
-            for at, number in zip(blob._starts, blob._kinds) if offsets else ():
+            for index, (at, number) in enumerate(zip(blob._starts, blob._kinds) if offsets else ()):
                 if number in _ENUMS:
                     each = ROWS[Kind(number)].each
                     own = words[at + 3 : at + 3 + each * (words[at + 1] & 0xFFFF) : each]
                     if not offsets.isdisjoint(own):
-                        values = blob._decode(at).values  # type: ignore[union-attr]  # it is an enum
-                        return next(value for known, value in values if known == name)
+                        return blob._origin + index
             blob = blob.base
         return None
 

@@ -189,7 +189,7 @@ def test_types_that_are_not_defined_are_looked_up() -> None:
         ("struct a { int x[-1]; };", "an array cannot have less than 0 items"),
         ("struct a { int x[N]; };", "'N' is not a constant; #define it or write a number"),
         ("struct a { char x[1 << 30][8]; };", "the array is larger than 2 GiB"),
-        ("struct a { int x }; ", "';' must stand here after a member; found '}'"),
+        ("struct a { int x int y }; ", "';' must stand here after a member; found 'int'"),
         ("struct a { int; int 5; };", "the name of a member must stand here"),
         ("struct a { }; struct a { };", "struct a is defined already; give this one another name"),
         ("struct a { int x; } __attribute__((aligned(3)));", "an alignment is a power of 2"),

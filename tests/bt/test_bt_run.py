@@ -104,6 +104,8 @@ def test_threads_are_told_apart() -> None:
         ('$a = (uint8[4])0x01020304; printf("%d %d %x", $a[0], $a[3], (uint32)$a);', "4 1 1020304"),
         ('$x = { $y = 2; $y * 3 }; printf("%d", $x);', "6"),
         ('printf("%d %d", strlen("four"), strlen(str($1)));', "4 0"),
+        ('$t = (1, "two", 3); printf("%d%d", $t[1 + 1], $t.0);', "31"),
+        ('@a = { let $x = 100; avg($x) }; printf("%d", 1);', "1"),
         ('printf("%s %s", probe, comm == "nobody" ? "x" : "y");', "begin y"),
     ],
 )  # fmt: skip
@@ -115,7 +117,7 @@ def test_division_by_zero_gives_one_and_warns() -> None:
     done = traced('begin { $z = 0; @a = 7 / $z; @b = 7 % $z; }')
     assert (done.maps["a"], done.maps["b"]) == (1, 1)
     warned = [event for event in done.events if isinstance(event, Warned)]
-    assert len(warned) == 2 and warned[0].place == "<script>:1:22"
+    assert len(warned) == 2 and warned[0].place == "<script>:1:22-28"
 
 
 def test_print_shows_values_and_maps() -> None:
@@ -135,6 +137,47 @@ def test_events_are_typed() -> None:
     assert isinstance(second, ValueShown) and second.value == (1, "x")
     assert isinstance(third, MapShown) and third.map.name == ""
     assert isinstance(last, Exited) and last.code == 4
+
+
+def test_enumerations_keep_their_names() -> None:
+    done = traced(
+        "enum { ONE = 1, TWO = 2 } enum color { RED, BLUE = 7 } begin { @[ONE] = 11; @t = (ONE, TWO); @v = BLUE;"
+        ' $x = TWO; printf("%s %d %s %d %s ", ONE, ONE, $x, $x + 5, (enum color)7); print($x); @n = ONE + 1; }'
+    )
+    assert done.text == "ONE 1 TWO 7 BLUE TWO\n"
+    assert done.shown == "@[ONE]: 11\n@n: 2\n@t: (ONE, TWO)\n@v: BLUE\n"
+
+
+@pytest.mark.needs("btf")
+def test_kernel_types_in_structs_of_the_script() -> None:
+    script = "struct mine { struct list_head head; pid_t pid }; begin { @ = sizeof(struct mine); }"
+    assert traced(script).maps == {"": 24}
+    # what the script defines comes before what the kernel has
+    script = "struct task_struct { char x[3]; } begin { @ = sizeof(*curtask); }"
+    assert traced(script).maps == {"": 3}
+
+
+def test_empty_maps_without_keys_print_as_zero() -> None:
+    script = "begin { print(@a); print(@s); print(@r); } end { @a = 1; @s = stats(1); @r = (a=1, b=(2, \"hi\")); }"
+    assert traced(script).text == "@a: 0\n@s: { .count = 0, .average = 0, .total = 0 }\n@r: { .a = 0, .b = (0, ) }\n"
+
+
+def test_a_full_map_is_told() -> None:
+    done = traced("let @a = hash(1); begin { @a[1] = 1; @a[2] = 2; @a[3] = 3; }")
+    (warned,) = [event for event in done.events if isinstance(event, Warned)]
+    assert warned.message.startswith("Map full; can't update element: @a has 1 entries and was full 2 times")
+    assert warned.place == "<script>:1:5-7"
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("let @a = percpuhash(1); begin { }", "Unused map: @a"),
+        ("begin { exit(); @x = 1; }", "Unreachable statement"),
+    ],
+)
+def test_warned_of(script: str, message: str) -> None:
+    assert [each.message for each in pybpf.bt.compile_script(script).warnings] == [message]
 
 
 def test_structs_of_the_script() -> None:

@@ -71,6 +71,7 @@ class Definitions:
 
     :ivar types: ``"struct x"``, ``"union x"``, ``"enum x"`` or the name of a typedef -> type.
     :ivar enumerators: name -> value.
+    :ivar enums: the enumerations.
     :ivar macros: name -> text of ``#define``: also what is no C, for the parser of scripts.
     :ivar notes: what was left out.
     """
@@ -79,6 +80,7 @@ class Definitions:
     preprocessor: Preprocessor
     types: dict[str, CType] = field(default_factory=dict)
     enumerators: dict[str, int] = field(default_factory=dict)
+    enums: list[CEnum] = field(default_factory=list)
 
     @property
     def macros(self) -> dict[str, str]:
@@ -366,7 +368,8 @@ class _Reader(Evaluator):
             members.append(Declared(name, kind, bits, align, packed))
             if not self.accept(","):
                 break
-        self.expect(";", "after a member")
+        if self.word.kind != "}":  # scripts may leave out the last ';'
+            self.expect(";", "after a member")
 
     def _bits(self, kind: CType, name: str, where: CToken) -> int:
         size = kind.size if isinstance(kind, (CBasic, CEnum)) else 0
@@ -407,6 +410,7 @@ class _Reader(Evaluator):
         bits = max((each.bit_length() if each >= 0 else (~each).bit_length() for each in values.values()), default=0)
         size = next((each for each in sizes if bits + signed <= 8 * each), 8)
         found = CEnum(name, values, size, signed)
+        self._found.enums.append(found)
         if name:
             self._found.types[f"enum {name}"] = found
         return found

@@ -12,6 +12,7 @@ __all__ = [
     "CBasic",
     "CCompound",
     "CEnum",
+    "CForeign",
     "CFunction",
     "CMember",
     "CPointer",
@@ -99,6 +100,16 @@ class CCompound:
     def member(self, name: str) -> CMember | None:
         """The member of a name, also in anonymous members, or None."""
         return next((each for each in self.flat() if each.name == name), None)
+
+
+@dataclass(eq=False)
+class CForeign(CCompound):
+    """A struct or union that is defined elsewhere, by the kernel.
+
+    :ivar known: what knows its members.
+    """
+
+    known: object = None
 
 
 CType = Union[CBasic, CPointer, CFunction, CArray, CEnum, CCompound]

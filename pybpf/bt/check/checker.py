@@ -114,8 +114,14 @@ class Checker:
     def block(self, node: tree.Block) -> Type:
         """Check a block; the type of its value."""
         with self.scope():
+            ended = False
             for each in node.statements:
+                if ended:
+                    self.warn(each, "Unreachable statement")
                 self.statement(each)
+                ended = ended or _ends(each)
+            if ended and node.value is not None:
+                self.warn(node.value, "Unreachable statement")
             return NONE if node.value is None else self.type(node.value)
 
     @contextmanager
@@ -239,6 +245,13 @@ class Checker:
                 self.fail(node, f"@{facts.name} is never assigned to{near}")
             return Unknown
         return facts.value
+
+
+def _ends(node: tree.Statement) -> bool:
+    """Whether nothing behind a statement runs."""
+    if isinstance(node, tree.Evaluate):
+        return isinstance(node.value, tree.Call) and node.value.name == "exit"
+    return isinstance(node, (tree.Return, tree.Break, tree.Continue))
 
 
 def written_name(name: str) -> str:

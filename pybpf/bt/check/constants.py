@@ -128,6 +128,10 @@ def _comptime(check: Checker, node: tree.Comptime) -> Value | None:
     return constant(check, node.value)
 
 
+def _block(check: Checker, node: tree.Block) -> Value | None:
+    return None if node.statements or node.value is None else constant(check, node.value)
+
+
 def _sized(check: Checker, node: Any) -> Value | None:
     from pybpf.bt.check.sizes import size_of
 
@@ -143,6 +147,7 @@ def _call(check: Checker, node: tree.Call) -> Value | None:
 
 _CONSTANT: Mapping[type[tree.Node], Callable[[Checker, Any], Value | None]] = MappingProxyType({
     tree.Binary: _binary,
+    tree.Block: _block,
     tree.Boolean: _literal,
     tree.Call: _call,
     tree.Comptime: _comptime,

@@ -9,7 +9,7 @@ from typing import Any
 from pybpf.bt.check.checker import Checker, article
 from pybpf.bt.check.constants import constant, parameter
 from pybpf.bt.check.facts import Unknown
-from pybpf.bt.check.names import meaning, undefined
+from pybpf.bt.check.names import enumeration, meaning, undefined
 from pybpf.bt.check.sizes import written
 from pybpf.bt.syntax import tree
 from pybpf.bt.types import (
@@ -77,7 +77,8 @@ def _name(check: Checker, node: tree.Name) -> Type:
         check.fail(node, undefined(check, node))
     if isinstance(found, tree.Node):
         check.checked.chosen[node] = found
-        return check.type(found)
+        kind = check.type(found)
+        return enumeration(check, node.name) or kind
     if found.least > 0:
         check.fail(node, f"{node.name} is a function; write {found.signature}")
     return found.checked(check, node, [])
@@ -376,9 +377,13 @@ def _index(check: Checker, node: tree.Index) -> Type:
         if isinstance(found.target, Nothing):
             check.fail(node, "what a pointer to void points to is not known; cast it, as in ((int32 *)x)[0]")
         return found.target
+    number = constant(check, node.index)
+    if isinstance(found, Tuple) and isinstance(number, int):
+        if not 0 <= number < len(found.items):
+            check.fail(node, f"the tuple has items 0 to {len(found.items) - 1}, not {number}")
+        return found.items[number]
     if not isinstance(found, Array):
         check.fail(node, f"{article(found)} cannot be indexed")
-    number = constant(check, node.index)
     if isinstance(number, int) and found.length and not 0 <= number < found.length:
         check.fail(node, f"the array has items 0 to {found.length - 1}, not {number}")
     return found.item

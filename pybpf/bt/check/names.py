@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pybpf.bt.syntax import tree
 from pybpf.bt.syntax.parse import parse_expression
+from pybpf.bt.types import Integer, Type
+from pybpf.bt.types.foreign import of_btf, of_c
 from pybpf.errors import CompileError
 from pybpf.sys.near import did_you_mean
 
@@ -31,6 +34,27 @@ def meaning(check: Checker, node: tree.Name) -> Function | tree.Expression | Non
             return found
         value = _known(check, name)
     return None if value is None else number(node, value)
+
+
+def enumeration(check: Checker, name: str) -> Integer | None:
+    """The type of an enumerator, which knows the names of all values of its enumeration; None of other names."""
+    definitions = check.facts.definitions
+    if name in definitions.macros:
+        return None
+    if name in definitions.enumerators:
+        kind = next(each for each in definitions.enums if name in each.values)
+        return _wide(of_c(kind))
+    types = check.facts.target.types()
+    if _builtin(name) is not None or types is None or name.islower():
+        return None
+    type_id = types.enum_of(name)
+    return None if type_id is None else _wide(of_btf(types, type_id))
+
+
+def _wide(kind: Type) -> Integer:
+    """An enumeration's values as expressions have them: 64 bits."""
+    assert isinstance(kind, Integer)
+    return replace(kind, width=8)
 
 
 def number(node: tree.Node, value: int) -> tree.Expression:

@@ -10,9 +10,11 @@ from pybpf.bt.check.facts import Checked, Facts
 from pybpf.bt.expand.clone import walk
 from pybpf.bt.probes.place import Environment, Place, Wants
 from pybpf.bt.probes.table import resolve
+from pybpf.bt.state.maps import KINDS
 from pybpf.bt.syntax import tree
 from pybpf.bt.syntax.attachpoints import AttachPoint
 from pybpf.errors import BpfError, CompileError, NotFoundError
+from pybpf.sys.near import did_you_mean
 
 __all__ = ["CheckedScript", "check_script"]
 
@@ -41,6 +43,11 @@ def check_script(facts: Facts, environment: Environment) -> CheckedScript:
         raise facts.script.source.error((0, 0), "the script has no probes")
     for declared in facts.script.maps:
         found = facts.map(declared.map)
+        if declared.kind not in KINDS:
+            message = f"there is no kind of map {declared.kind!r}{did_you_mean(declared.kind, KINDS)}; there are "
+            facts.script.source.fail(declared.span, message + ", ".join(KINDS))
+        if not 0 < declared.entries < 1 << 32:
+            facts.script.source.fail(declared.span, f"a map has 1 to {(1 << 32) - 1} entries")
         found.declared, found.entries = declared.kind, declared.entries
     for _ in range(_MOST_PASSES):
         facts.changed = False
@@ -51,6 +58,9 @@ def check_script(facts: Facts, environment: Environment) -> CheckedScript:
     facts.final = True
     for each in probes:
         Checker(facts, each).run()
+    for declared in facts.script.maps:
+        if facts.map(declared.map).value is None:
+            facts.warn(declared, f"Unused map: @{declared.map.name}")
     return CheckedScript(facts, probes)
 
 

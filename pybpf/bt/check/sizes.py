@@ -81,7 +81,10 @@ def _named(check: Checker, node: tree.NamedType) -> Type:
 
 
 def of_kernel(check: Checker, name: str) -> Type | None:
-    """A type of the kernel by its name in C; None where it is not known."""
+    """A type of the kernel by its name in C, or what the script defines instead; None where it is not known."""
+    mine = check.facts.definitions.types.get(name)
+    if mine is not None and _complete(mine):
+        return of_c(mine)
     types = check.facts.target.types()
     if types is None:
         return None

@@ -49,9 +49,17 @@ def _assign(check: Checker, node: tree.Assign) -> None:
 
 
 def _aggregate(check: Checker, node: tree.Expression) -> Aggregate | None:
-    """The aggregate that ``count()`` and its like make of a map."""
+    """The aggregate that ``count()`` and its like make of a map; also as the value of a block."""
     from pybpf.bt.functions.table import FUNCTIONS
 
+    if isinstance(node, tree.Block) and node.value is not None and _may_aggregate(node.value):
+        with check.scope():
+            for each in node.statements:
+                check.statement(each)
+            inner = _aggregate(check, node.value)
+        if inner is not None:
+            check.checked.types[node] = inner
+        return inner
     name = node.name if isinstance(node, (tree.Call, tree.Name)) else ""
     row = FUNCTIONS.get(name)
     if row is None or row.aggregate is None:
@@ -61,6 +69,15 @@ def _aggregate(check: Checker, node: tree.Expression) -> Aggregate | None:
     found = row.aggregate(check, node, arguments)
     check.checked.types[node] = found
     return found
+
+
+def _may_aggregate(node: tree.Expression) -> bool:
+    from pybpf.bt.functions.table import FUNCTIONS
+
+    if isinstance(node, tree.Block):
+        return node.value is not None and _may_aggregate(node.value)
+    row = FUNCTIONS.get(node.name) if isinstance(node, (tree.Call, tree.Name)) else None
+    return row is not None and row.aggregate is not None
 
 
 def _compound(check: Checker, node: tree.Assign, have: Type | None, found: Type) -> Type:

@@ -45,8 +45,6 @@ def trace(compiled: CompiledScript, command: Command | None, options: Options, s
             shown.event(event)
         shown.end(running.shown_maps())
         stream.flush()
-        if options.losses:
-            _tell_dropped(running)
         return running.exit_code or 0
 
 
@@ -90,9 +88,3 @@ def _tell(running: Running) -> None:
         spec = each.compiled.spec
         name = spec.type.name.lower()
         print(f"{each.checked.place.name}: {name} program, {spec.code.slots} instructions", file=sys.stderr)
-
-
-def _tell_dropped(running: Running) -> None:
-    for name, found in sorted(running.maps.items()):
-        if found.dropped:
-            print(f"WARNING: map full; {found.dropped} values were not kept in @{name}", file=sys.stderr)

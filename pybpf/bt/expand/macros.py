@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from pybpf.bt.expand.clone import clone
+from pybpf.bt.functions.table import FUNCTIONS
 from pybpf.bt.syntax import tree
 from pybpf.bt.syntax.source import Source
 
@@ -62,11 +63,16 @@ class _Expander:
         if node is not None:
             setattr(owner, field, _Copy(self, {}, None, 0).of(node))
 
-    def fitting(self, node: tree.Node, name: str, arguments: Sequence[Any]) -> tree.Macro:
-        """The macro that a call means. :raises CompileError: none has such parameters."""
+    def fitting(self, node: tree.Node, name: str, arguments: Sequence[Any]) -> tree.Macro | None:
+        """The macro that a call means; None: it means the function that is called so, too.
+
+        :raises CompileError: there is nothing with such parameters.
+        """
         candidates = [each for each in self.macros[name] if _fits(each, arguments)]
         if candidates:  # one that says more of its parameters comes first
             return max(candidates, key=lambda each: sum(not isinstance(p, tree.Name) for p in each.parameters))
+        if name in FUNCTIONS:
+            return None
         shapes = " or ".join(f"{name}({', '.join(map(_written, each.parameters))})" for each in self.macros[name])
         self.source.fail(node.span, f"the macro is {shapes}; this call does not fit")
 
@@ -150,8 +156,8 @@ class _Copy:
             self._fail(node, f"the map @{node.name} is no parameter of {self.macro.name}(); give it to the macro")
         return tree.Map(node.span, argument.name)
 
-    def _call(self, node: tree.Node, name: str, arguments: Sequence[Any]) -> tree.Node:
-        """The block that a call becomes."""
+    def _call(self, node: tree.Node, name: str, arguments: Sequence[Any]) -> tree.Node | None:
+        """The block that a call becomes; None: it stays a call."""
         expander = self.expander
         expander.calls += 1
         if name in self.above:
@@ -159,6 +165,8 @@ class _Copy:
         if len(self.above) > _MOST_DEPTH or expander.calls > _MOST_CALLS:
             self._fail(node, "the macros grow too large here; let them call each other less")
         macro = expander.fitting(node, name, arguments)
+        if macro is None:
+            return None
         given = {(type(each), each.name): argument for each, argument in zip(macro.parameters, arguments)}
         inner = _Copy(expander, given, macro, expander.calls, (*self.above, name))
         return inner.of(macro.body)  # type: ignore[no-any-return]

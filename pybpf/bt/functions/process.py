@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from pybpf.bt.functions.function import Arguments, Function, Lowering
@@ -27,6 +28,7 @@ _CLOCKS = {
     "boot": "ktime_get_boot_ns",
     "monotonic": "ktime_get_ns",
     "tai": "ktime_get_tai_ns",
+    "sw_tai": "ktime_get_boot_ns",
 }
 
 
@@ -77,7 +79,11 @@ def _nsecs(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
         assert isinstance(clock, tree.Name)
         name = _CLOCKS[clock.name]
         need_helper(gen, node, name)
-        return Scalar(UINT64, gen.b.emit("call", helper=name))
+        value: Operand = gen.b.emit("call", helper=name)
+        if clock.name == "sw_tai":  # for kernels before 6.1: what it was apart when the script was compiled
+            apart = time.clock_gettime_ns(time.CLOCK_TAI) - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            value = gen.b.emit("add", value, apart)
+        return Scalar(UINT64, value)
     return Scalar(UINT64, now(gen))
 
 
@@ -133,6 +139,6 @@ ROWS = (
     _row("elapsed()", "nanoseconds since the script began", UINT64, _elapsed),
     _row("cgroup()", "the id of the control group (version 2)", UINT64, _cgroup),
     _row("numaid()", "the NUMA node of the processor", UINT32, helper_value("get_numa_node_id", UINT32)),
-    Function("nsecs([clock])", "nanoseconds of a clock: boot (if nothing is said), monotonic or tai", _clock, _nsecs),
+    Function("nsecs([clock])", "nanoseconds of a clock: boot, or monotonic, tai, sw_tai", _clock, _nsecs),
     Function("curtask()", "the running task, a struct task_struct *", _task_type, current_task),
 )

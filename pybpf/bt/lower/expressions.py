@@ -46,7 +46,7 @@ def _constant(gen: Gen, node: tree.Node) -> Value:
 def _name(gen: Gen, node: tree.Name) -> Value:
     stands = gen.checked.chosen.get(node)
     if stands is not None:
-        return gen.value(stands)
+        return converted(gen, gen.value(stands), gen.type(node))
     from pybpf.bt.functions.table import FUNCTIONS
 
     return FUNCTIONS[node.name].lower(gen, node, [])
@@ -241,6 +241,9 @@ def _index(gen: Gen, node: tree.Index) -> Value:
     kind = gen.type(node)
     if isinstance(base.type, Pointer):
         return pointed(gen, base, kind, index)
+    if isinstance(base.type, Tuple):
+        assert isinstance(index, int)
+        return _item(gen, base, base.type, index)
     length = base.type.length if isinstance(base.type, Array) else base.type.size
     if isinstance(base, Foreign) and not isinstance(base.type, String):
         return at(gen, base.where(gen).indexed(gen, index, max(kind.size, 1), length), kind)

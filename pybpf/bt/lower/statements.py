@@ -35,7 +35,9 @@ def _assign(gen: Gen, node: tree.Assign) -> None:
             value = _computed(gen, node, variables.read(gen, variable), value)
         variables.write(gen, variable, value)
         return
-    if isinstance(gen.checked.types.get(node.value), Aggregate) and isinstance(node.value, (tree.Call, tree.Name)):
+    if isinstance(gen.checked.types.get(node.value), Aggregate) and not isinstance(
+        node.value, (tree.Map, tree.MapAccess)
+    ):
         _aggregate(gen, node.target, node.value)
         return
     value = gen.read(node.value)
@@ -44,9 +46,14 @@ def _assign(gen: Gen, node: tree.Assign) -> None:
     store_entry(gen, node.target, value)
 
 
-def _aggregate(gen: Gen, target: tree.Map | tree.MapAccess, node: tree.Call | tree.Name) -> None:
+def _aggregate(gen: Gen, target: tree.Map | tree.MapAccess, node: tree.Expression) -> None:
     from pybpf.bt.lower.aggregates import update
 
+    while isinstance(node, tree.Block):
+        for each in node.statements:
+            gen.statement(each)
+        assert node.value is not None
+        node = node.value
     arguments = node.arguments if isinstance(node, tree.Call) else []
     value: Value = gen.read(arguments[0]) if arguments else Scalar(INT64, 1)
     update(gen, target, value)

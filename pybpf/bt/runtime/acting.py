@@ -30,7 +30,7 @@ def _print_map(running: Running, asked: Asked) -> Event:
     name, *rest = asked.action.options
     top, divisor = [*rest, 0, 1][:2] if len(rest) < 2 else rest
     found = running.maps[name]
-    return MapShown(found, found.ordered(top), divisor or 1)
+    return MapShown(found, found.ordered(top) or found.map.nothing(), divisor or 1)
 
 
 def _print_entry(running: Running, asked: Asked) -> Event:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pybpf.bt.runtime.acting import ACTIONS
-from pybpf.bt.runtime.events import Event, Exited, Lost, MapShown
+from pybpf.bt.runtime.events import Event, Exited, Lost, MapShown, Warned
 from pybpf.bt.runtime.live import Live
 from pybpf.bt.runtime.maps import RunningMap
 from pybpf.bt.runtime.naming import Naming
@@ -48,6 +48,7 @@ class Running:
         self.exit_code: int | None = None
         self._live = Live(script.shared, script.target)
         self._lost = 0
+        self._dropped: dict[str, int] = {}
         self._stopped = self._closed = False
 
     def start(self) -> Running:
@@ -72,10 +73,9 @@ class Running:
         return self.script.shared.actions.events.lost
 
     def place(self, span: Span) -> str:
-        """``"FILE:LINE:COLUMN"`` of a span of the script."""
-        source = self.script.source
-        line, column = source.position(span[0])
-        return f"{source.file_of(span[0])}:{line}:{column}"
+        """``"FILE:LINE:FIRST-LAST"`` of a span of the script, as bpftrace writes it."""
+        found = self.script.source.error(span, "")
+        return f"{found.file}:{found.line}:{found.column}-{found.end_column}"
 
     # events
 
@@ -143,6 +143,17 @@ class Running:
         if lost > self._lost:
             yield Lost(lost - self._lost)
             self._lost = lost
+        for name, found in self.maps.items():
+            dropped = found.dropped
+            if dropped > self._dropped.get(name, 0):
+                yield self._full(found, dropped - self._dropped.get(name, 0))
+                self._dropped[name] = dropped
+
+    def _full(self, found: RunningMap, count: int) -> Warned:
+        times = "once" if count == 1 else f"{count} times"
+        advice = f"let @{found.name} = hash({2 * found.map.entries});"
+        message = f"Map full; can't update element: @{found.name} has {found.map.entries} entries and was full {times}"
+        return Warned(f"{message}; set max_map_keys, or write {advice}", self.place(found.map.span))
 
     # the end
 

@@ -7,13 +7,14 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+from pybpf.bt.syntax.source import Span
 from pybpf.bt.types import Aggregate, Type
 from pybpf.errors import BpfError
 from pybpf.lang.state.counts import Counter
 from pybpf.maps import MapSpec
 from pybpf.report import LinearHistogram, Log2Histogram, Stats
 from pybpf.sys.bpf import MapType
-from pybpf.types import Struct, bool_, u32, u64
+from pybpf.types import Struct, bool_, layout, u32, u64
 from pybpf.types.scalars import ElementType
 
 __all__ = ["KINDS", "ScriptMap", "histogram_of"]
@@ -61,11 +62,12 @@ class ScriptMap:
     :ivar value: the type of its values.
     :ivar entries: how many fit.
     :ivar declared: what ``let`` declares it as, a key of :data:`KINDS`, or ``""``.
+    :ivar span: where the script has it first.
     :ivar counter: how often a program could not store because it was full.
     """
 
     def __init__(
-        self, name: str, key: Type | None, value: Type, entries: int, counter: Counter, declared: str = ""
+        self, name: str, key: Type | None, value: Type, entries: int, counter: Counter, declared: str, span: Span
     ) -> None:
         self.name = name
         self.key = key
@@ -73,6 +75,7 @@ class ScriptMap:
         self.entries = entries
         self.counter = counter
         self.declared = declared
+        self.span = span
         self._map: Any = None
         self._zeroed = False
 
@@ -154,6 +157,15 @@ class ScriptMap:
         for key, counts in found.items():
             yield key, type(empty)(counts, *self.value.options)
 
+    def nothing(self) -> list[tuple[Any, Any]]:
+        """What a map without keys is taken for that has no value yet: zero; of histograms there is none."""
+        if self.key is not None or self.histogram:
+            return []
+        if isinstance(self.value, Aggregate):
+            return [(None, _NOTHING_YET[self.value.way])]
+        how = layout(self.value.kind)
+        return [(None, how.unpack(bytes(how.size)))]
+
     # changing
 
     def clear(self) -> None:
@@ -179,8 +191,6 @@ class ScriptMap:
 
 def _zero(loaded: Any, value: Any) -> Any:
     """Zero as the map takes it: of each CPU."""
-    from pybpf.types import layout
-
     how = layout(loaded.spec.value)
     zero = how.unpack(bytes(how.size))
     return [zero] * len(value) if isinstance(value, list) else zero

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from pybpf.bt.c.types import CArray, CBasic, CCompound, CEnum, CMember, CPointer, CType, size_of
-from pybpf.bt.types.types import BOOL, INT8, Array, Compound, Integer, Member, Nothing, Pointer, String, Type
+from pybpf.bt.c.types import BASIC, CArray, CBasic, CCompound, CEnum, CForeign, CMember, CPointer, CType, size_of
+from pybpf.bt.types.types import BOOL, INT8, Array, Bool, Compound, Integer, Member, Nothing, Pointer, String, Type
 from pybpf.btf import BitLoad, Btf
 from pybpf.btf import kinds as btf_kinds
+from pybpf.errors import BtfError
 from pybpf.lang.values.shapes import Address, Elements, Number, Record, Shape, btf_shape
 from pybpf.types import bool_, char, layout
 from pybpf.types.layout import IntLayout
 
-__all__ = ["BtfCompound", "CStruct", "of_btf", "of_c", "of_shape"]
+__all__ = ["BtfCompound", "CStruct", "of_btf", "of_c", "of_shape", "to_c"]
 
 
 @dataclass(frozen=True)
@@ -152,4 +153,32 @@ def of_c(found: CType) -> Type:
         if isinstance(item, CBasic) and item.name == "char" and found.length:
             return String(found.length)
         return Array(of_c(item), found.length)
+    if isinstance(found, CForeign):
+        assert isinstance(found.known, Type)
+        return found.known
     return CStruct(found) if isinstance(found, CCompound) else Nothing()
+
+
+def to_c(source: Btf, name: str) -> CType | None:
+    """A type of the kernel as C definitions of a script use it: ``"struct sock"``, ``"pid_t"``; None: there is none."""
+    try:
+        type_id = source.resolve(source.named(name))
+        known = of_btf(source, type_id)
+    except BtfError:
+        return None
+    if isinstance(known, BtfCompound):
+        keyword, _, plain = known.name.partition(" ")
+        return CForeign(keyword, plain, (), known.size, source.align_of(type_id), True, known)
+    if isinstance(known, Integer):
+        if known.enum:
+            return CEnum(plain_name(name), {each: value for value, each in known.enum}, known.width, known.signed)
+        kind = {1: "char", 2: "short", 4: "int", 8: "long"}[known.width]
+        return BASIC[kind if known.signed else f"unsigned {kind}"]
+    if isinstance(known, Bool):
+        return BASIC["_Bool"]
+    return CPointer(BASIC["void"]) if isinstance(known, Pointer) else None
+
+
+def plain_name(name: str) -> str:
+    """The name of a type without its keyword."""
+    return name.rpartition(" ")[2]
