@@ -88,7 +88,7 @@ def _pointee(text: str, types: Callable[[], Btf | None]) -> tuple[Btf | None, ob
     """What a pointer to a type refers to: the ``source`` and ``to`` of an :class:`Address`."""
     if text == "char":
         return None, char
-    found = types() if text not in ("void", "") else None
+    found = types() if text not in ("void", "") and not text.endswith("*") else None
     if found is not None:
         try:
             return found, found.resolve(found.named(text))
@@ -133,11 +133,21 @@ class Fields(Val):
             if field.type.startswith(prefix):
                 return self._dynamic(gen, field, field.type[len(prefix) :], relative)
         user = self.name.startswith(f"{SYSCALLS}:")
-        shape = field_shape(field.type, field.size, field.signed, gen.target.types, user)
         where = self._where.moved(field.offset)
-        if isinstance(shape, Address):
-            return Pointer(Where(where.load(gen, 8), 0, USER if user else KERNEL), shape.target)
-        return value_at(gen, where, shape, at, name)
+
+        def shape() -> Shape:
+            return field_shape(field.type, field.size, field.signed, gen.target.types, user)
+
+        def pointee() -> Shape:
+            address = shape()
+            assert isinstance(address, Address)
+            return address.target
+
+        # The kernel's types take time to read: what a pointer points to is asked when it is followed.
+        is_pointer = field.type.rstrip().endswith("*")
+        if is_pointer or isinstance(shape(), Address):
+            return Pointer(Where(where.load(gen, 8), 0, USER if user else KERNEL), pointee)
+        return value_at(gen, where, shape(), at, name)
 
     def _names(self) -> str:
         return ", ".join(self._fields) or "none"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pybpf.errors import BtfError
@@ -121,13 +121,20 @@ def _where_with(where: Where, operands: Sequence[Operand]) -> Where:
 class Pointer(_Foreign):
     """An address and what is there: of the kernel or of a process.
 
-    :ivar where: what it points to.
-    :ivar shape: of that.
+    :param where: what it points to.
+    :param shape: of that; or what finds it out, for pointers that few follow: it may take the kernel's types.
     """
 
-    def __init__(self, where: Where, shape: Shape) -> None:
+    def __init__(self, where: Where, shape: Shape | Callable[[], Shape]) -> None:
         self.where = where
-        self.shape = shape
+        self._shape = shape
+
+    @property
+    def shape(self) -> Shape:
+        """Of what it points to."""
+        if callable(self._shape):
+            self._shape = self._shape()
+        return self._shape
 
     @property
     def what(self) -> str:
