@@ -17,7 +17,7 @@ __all__ = [
     "ports",
     "positive",
     "regex",
-    "seconds",
+    "seconds", "signal_number",
     "syscall",
     "tid",
     "user",
@@ -112,6 +112,18 @@ def netns(text: str) -> int:
     except OSError as error:
         why = f"no network namespace {text!r}: {path}: {error.strerror}"
         raise argparse.ArgumentTypeError(f"{why}; give a process, a name, or a file") from None
+
+
+def signal_number(text: str) -> int:
+    """A signal by name (``SIGTERM``, ``TERM``) or number."""
+    import signal
+
+    if text.isdecimal() and 0 <= int(text) < signal.NSIG:
+        return int(text)
+    name = text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"
+    if name in signal.Signals.__members__:
+        return int(signal.Signals[name])
+    raise wrong(text, "a signal", signal.Signals.__members__)
 
 
 def command_line(text: str) -> list[str]:

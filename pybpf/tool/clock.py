@@ -30,6 +30,17 @@ class Clock:
         """``"12:34:56"``, local time."""
         return time.strftime("%H:%M:%S", time.localtime((ns + self._offset) // _SECOND))
 
+    def text_ms(self, ns: int, utc: bool = False) -> str:
+        """``"12:34:56.789"``."""
+        whole = ns + self._offset
+        at = time.gmtime if utc else time.localtime
+        return time.strftime("%H:%M:%S", at(whole // _SECOND)) + f".{whole % _SECOND // 1_000_000:03d}"
+
+    @staticmethod
+    def zone(utc: bool = False) -> str:
+        """The name of the time zone."""
+        return "UTC" if utc else time.strftime("%Z")
+
     @staticmethod
     def now(format: str = "%H:%M:%S", when: float | None = None) -> str:
         """The time of day now, or at a time of ``time.time()``, by strftime."""

@@ -13,7 +13,7 @@ __all__ = ["examples_of", "options_of", "parse", "parser_of", "probes_of"]
 
 def options_of(tool: Tool) -> list[Option]:
     """The options with the flags that they have in this tool: shared ones leave theirs to others before them."""
-    given = [*tool.options, VERBOSE]
+    given = [*tool.options, *([] if any(each.name == VERBOSE.name for each in tool.options) else [VERBOSE])]
     taken = {flag for each in given if not each.shared for flag in each.flags}
     result = []
     for each in given:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import inspect
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pybpf.arch import host_arch, syscall_names
@@ -32,7 +33,8 @@ class _Way(NamedTuple):
 def _fields(call: str, names: Sequence[str]) -> str:
     from pybpf.attach import tracepoint_fields
 
-    fields = [field.name for field in tracepoint_fields(f"syscalls:sys_enter_{call}")][1:]  # the first: its number
+    event = f"syscalls:sys_enter_{_FUNCTIONS.get(call, call)}"
+    fields = [field.name for field in tracepoint_fields(event)][1:]  # the first: its number
     return f"def entered(args):\n    begins({', '.join(f'args.{name}' for name in fields[: len(names)])})\n"
 
 
@@ -58,6 +60,13 @@ _WAYS = (
          lambda call: "def left(ret: s64):\n    ends(ret)\n"),
     _Way("raw_tracepoint:sys_enter", "raw_tracepoint:sys_exit", _registers, _number_of_registers),
 )  # fmt: skip
+
+
+#: Calls whose function in the kernel has another name, by which its probes go.
+_FUNCTIONS = MappingProxyType({
+    "fstat": "newfstat", "lstat": "newlstat", "sendfile": "sendfile64", "stat": "newstat", "umount2": "umount",
+    "uname": "newuname",
+})  # fmt: skip
 
 
 class SyscallProbes:
@@ -153,7 +162,7 @@ class SyscallProbes:
 
 
 def _place(place: str, call: str) -> str:
-    return place.format(call=call, prefix=host_arch().syscall_prefix)
+    return place.format(call=_FUNCTIONS.get(call, call), prefix=host_arch().syscall_prefix)
 
 
 def _made(source: str, **names: Any) -> Callable[..., Any]:

@@ -38,7 +38,7 @@ class Family:
         self.has = has
 
     def declare(self, tracer: Declares, target: Target) -> None:
-        """Let the tracer see processes begin and end."""
+        """Let the tracer see processes begin, by a first probe, and end, by a second."""
         members, has = self.members, self.has
 
         def born(child: int, flags: int) -> None:

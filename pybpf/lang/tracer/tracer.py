@@ -110,17 +110,18 @@ class Tracer(Declares, Makes):
         """
         chosen = target or self.target or Target.host()
         name_all(self.parts, [each.function for each in self.declared])
-        declared = [*self._following(chosen), *self.declared]
+        begins, ends = self._following(chosen)
+        declared = [*begins, *self.declared, *ends]  # who ends is one of the family for all probes before
         return [built for each in declared for built in build(each, chosen, stages=stages)]
 
-    def _following(self, target: Target) -> list[Declared]:
-        """The probes that see the children of the traced process begin and end."""
+    def _following(self, target: Target) -> tuple[list[Declared], list[Declared]]:
+        """The probes that see the children of the traced process begin, and those that see them end."""
         if self.family is None:
-            return []
+            return [], []
         own, self.declared = self.declared, []
         try:
             self.family.declare(self, target)
-            return self.declared
+            return self.declared[:1], self.declared[1:]
         finally:
             self.declared = own
 

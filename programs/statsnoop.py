@@ -1,0 +1,111 @@
+"""Trace calls that ask for the state of files: stat(2) and its kin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pybpf import Struct, char, s32, u8, u32, u64
+from pybpf.lang import comm, ktime_ns, pid, read_user_str, tid
+from pybpf.tool import Column, Glob, Run, SyscallProbes, Tool, option, shared
+
+#: with the path as the first parameter, and as the second
+BY_PATH, BELOW = ("stat", "lstat", "statfs"), ("newfstatat", "statx")
+CALLS = SyscallProbes(*BY_PATH, *BELOW, what="files being looked at")
+PATH = 512
+
+
+class Begun(Struct):
+    """A call that has not returned."""
+
+    path: u64
+    call: u8
+
+
+class Stat(Struct):
+    """One that has."""
+
+    time: u64
+    pid: u32
+    ret: s32
+    call: u32  #: which of :data:`CALLS`
+    comm: char[16]
+    path: char[PATH]
+
+
+def trace(run: Run) -> None:
+    """The probes, and a row for each call."""
+    options = run.options
+    tracer = run.tracer()
+    stats = tracer.events(Stat, pages=512)
+    begun = tracer.hash(u32, Begun)
+    only_failed: bool = options.failed
+    paths = Glob(options.path)
+
+    def watch(call: str, number: int) -> None:
+        def begins(path: u64) -> None:
+            begun[tid()] = Begun(path=path, call=number)
+
+        def begins_below(directory: s32, path: u64) -> None:
+            begun[tid()] = Begun(path=path, call=number)
+
+        CALLS.enter(tracer, call)(begins if call in BY_PATH else begins_below)
+
+    for number, call in enumerate(CALLS.calls):
+        watch(call, number)
+
+    @CALLS.leave(tracer)
+    def ends(ret: s32) -> None:
+        start = begun.pop(tid())
+        if start is None or (only_failed and ret >= 0):
+            return
+        with stats.reserve() as event:
+            event.path = read_user_str(start.path)  # here: the call itself has brought the text into memory
+            if not paths.may(event.path):
+                return
+            event.time, event.pid, event.ret, event.call, event.comm = ktime_ns(), pid(), ret, start.call, comm()
+
+    rows = run.rows(columns(run), lambda event: "red" if event.ret < 0 else "")
+    run.start(tracer)
+    rows.header()
+    run.deliver({stats: lambda event: rows.write(event) if paths.matches(event.path) else None})
+
+
+def columns(run: Run) -> list[Column]:
+    """Those of BCC's statsnoop."""
+    options = run.options
+
+    def call(event: Any) -> Any:
+        return CALLS.calls[event.call]
+
+    return [
+        run.clock.wall(shown=False),
+        run.clock.offset("%-14.9f", shown=options.timestamp, first=True),
+        Column("PID", "%-7d ", "pid", lambda event: event.pid),
+        Column("COMM", "%-16s ", "comm", lambda event: event.comm),
+        Column("FD", "%4d ", "fd", lambda event: max(event.ret, -1)),
+        Column("ERR", "%3d ", "errno", lambda event: max(-event.ret, 0)),
+        Column("SYSCALL", "%-12s ", "syscall", call, options.sysname),
+        Column("PATH", "%s", "path", lambda event: event.path),
+    ]
+
+
+TOOL = Tool(
+    name="statsnoop",
+    topic="Files and disks",
+    summary="trace files being looked at by stat(2) and its kin",
+    trace=trace,
+    probes=(CALLS,),
+    options=(
+        option("-t", "--timestamp", action="store_true", help="print the time, in seconds since the first call"),
+        option("-s", "--sysname", action="store_true", help="print which call it is"),
+        option("-x", "--failed", action="store_true", help="only calls that fail"),
+        option("--path", metavar="PATTERN", help="only paths that match, as '/etc/*.conf'"),
+        *shared("who ends rows"),
+    ),
+    examples=(
+        ("-x", "files that are looked for and missing"),
+        ("-s -p 181", "what process 181 asks, and by which call"),
+        ("--path '*.so*' --json", "libraries, as JSON"),
+    ),
+)
+main = TOOL.main
