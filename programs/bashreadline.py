@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pybpf import Struct, char, u32, u64
 from pybpf.lang import ktime_ns, pid, read_user_str, user_ptr
 from pybpf.tool import Column, FirstOf, Run, Tool, option, shared
 
 #: The line is what the function returns; of bash's own readline, of newer versions that inline it, or of the library.
 SHELL, LIBRARY = "/bin/bash", "libreadline.so.8"
+#: what readline() returns
+Text: Any = user_ptr(char)
 FUNCTIONS = ("readline_internal_teardown", "readline")
 
 
@@ -33,7 +37,6 @@ def trace(run: Run) -> None:
     lines_of = places(run.options.shared) if run.options.shared else LINES
     tracer = run.tracer(comm="bash")
     lines = tracer.events(Line)
-    Text = user_ptr(char)  # what readline() returns
 
     @lines_of.on(tracer)
     def typed(ret: Text) -> None:
@@ -56,7 +59,6 @@ TOOL = Tool(
     summary="trace commands that are typed into bash",
     trace=trace,
     probes=(LINES,),
-    needs=("CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN"),
     options=(
         option("-s", "--shared", metavar="FILE", help="the shell or library that has readline()"),
         *shared("pid uid cgroup container duration rows"),
