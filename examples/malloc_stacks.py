@@ -19,7 +19,7 @@ class Alloc(Struct):
     pid: u32
     tid: u32
     size: u64
-    comm: char[16]
+    comm: str = char[16]
     stack: UserStack
 
 
@@ -35,12 +35,12 @@ def main() -> None:
     allocs = tracer.events(Alloc)
 
     @tracer.uprobe("libc.so.6", "malloc")
-    def on_malloc(size: u64):  # type: ignore[no-untyped-def]
+    def on_malloc(size: u64) -> None:
         if size >= threshold:
             sizes[tid()] = size
 
     @tracer.uretprobe("libc.so.6", "malloc")
-    def on_return(ret: u64):  # type: ignore[no-untyped-def]
+    def on_return(ret: u64) -> None:
         size = sizes.pop(tid())
         if size is not None and ret:
             allocs.emit(pid=pid(), tid=tid(), size=size, comm=comm(), stack=user_stack())

@@ -21,7 +21,7 @@ class Query(Struct):
     pid: u32
     begun_ns: u64
     duration_ns: u64
-    text: char[256]
+    text: str = char[256]
 
 
 def main() -> None:
@@ -38,11 +38,11 @@ def main() -> None:
     queries = tracer.events(Query)
 
     @tracer.usdt(path, "postgresql:query__start")
-    def on_start(text: u64):  # type: ignore[no-untyped-def]
+    def on_start(text: u64) -> None:
         running[pid()] = Query(pid=pid(), begun_ns=ktime_ns(), text=read_user_str(text))
 
     @tracer.usdt(path, "postgresql:query__done")
-    def on_done():  # type: ignore[no-untyped-def]
+    def on_done() -> None:
         query = running.get(pid())
         if query is None:
             return

@@ -39,11 +39,11 @@ def build(pid: int | None) -> tuple[Tracer, Any]:
     latencies = tracer.hash(u32, Latency, max_entries=1024)
 
     @tracer.tracepoint("raw_syscalls:sys_enter")
-    def on_enter(args):  # type: ignore[no-untyped-def]
+    def on_enter(args: Any) -> None:
         calls[tid()] = Call(ktime_ns(), args.id)
 
     @tracer.tracepoint("raw_syscalls:sys_exit")
-    def on_exit(args):  # type: ignore[no-untyped-def]
+    def on_exit(args: Any) -> None:
         call = calls.pop(tid())
         if call is None:
             return

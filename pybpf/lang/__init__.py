@@ -1,7 +1,8 @@
 """The Python DSL: functions of Python that become probes, and what has a meaning in them.
 
 Everything here that is called in probes is a real function of Python, for editors and type checkers; called anywhere
-else it raises :class:`~pybpf.errors.BpfError`.
+else it raises :class:`~pybpf.errors.BpfError`. ``import *`` leaves out ``enum``, ``random`` and ``signal``, which are
+names of modules of Python: import those by name.
 """
 
 from typing import TYPE_CHECKING
@@ -9,20 +10,22 @@ from typing import TYPE_CHECKING
 from pybpf.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from pybpf.lang.builtins.actions import override_return, signal, signal_thread
-    from pybpf.lang.builtins.clock import boot_ns, cpu, jiffies64, ktime_ns, random, tai_ns
+    from pybpf.lang.builtins.actions import override_return, signal_thread
+    from pybpf.lang.builtins.actions import signal as signal
+    from pybpf.lang.builtins.clock import boot_ns, cpu, jiffies64, ktime_ns, tai_ns
+    from pybpf.lang.builtins.clock import random as random
     from pybpf.lang.builtins.inet import IpAddress, ntop
     from pybpf.lang.builtins.joining import join_user_str
     from pybpf.lang.builtins.kernel import (
         cast,
         container_of,
         current_task,
-        enum,
         has_field,
         offsetof,
         ppid,
         sizeof,
     )
+    from pybpf.lang.builtins.kernel import enum as enum
     from pybpf.lang.builtins.paths import path
     from pybpf.lang.builtins.process import cgroup_id, comm, gid, ns_pid, ns_tid, pid, tid, uid
     from pybpf.lang.builtins.registers import cookie, func_ip, register, retval
@@ -70,7 +73,6 @@ __all__ = [
     "cookie",
     "cpu",
     "current_task",
-    "enum",
     "func_ip",
     "func_name",
     "gid",
@@ -95,7 +97,6 @@ __all__ = [
     "path",
     "pid",
     "ppid",
-    "random",
     "read_kernel",
     "read_kernel_bytes",
     "read_kernel_str",
@@ -104,7 +105,6 @@ __all__ = [
     "read_user_str",
     "register",
     "retval",
-    "signal",
     "signal_thread",
     "sizeof",
     "syscall",

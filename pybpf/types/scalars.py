@@ -19,7 +19,7 @@ class ElementType(type):
         space.setdefault("__slots__", ())  # values have nothing but what is stored: other attributes are refused
         return super().__new__(mcs, name, bases, space, **options)
 
-    def __getitem__(cls, length: int) -> type[Array]:
+    def __getitem__(cls, length: int) -> Any:  # so that it can be said behind a type: ``comm: str = char[16]``
         return array_of(cls, length)
 
 

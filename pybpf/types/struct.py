@@ -6,15 +6,17 @@ import sys
 from collections import namedtuple
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from pybpf.errors import PackError
 from pybpf.types.layout import IntLayout, Layout, layout
-from pybpf.types.scalars import ElementType
+from pybpf.types.scalars import Array, ElementType
 
 __all__ = ["Field", "Struct", "StructLayout"]
 
 S = TypeVar("S", bound="Struct")
+
+_TUPLE: Any = tuple  # what a Struct is, which type checkers do not see
 
 # The descriptor that named tuples are made of: reads one item of a tuple without running Python code.
 _ItemGetter: Any = type(vars(namedtuple("_", "item"))["item"])
@@ -54,10 +56,11 @@ class StructLayout(Layout["Struct"]):
         self.size = offset + end
         self.width = item
         # Shadows the method: C code from end to end, so that no Python function runs for a record.
-        self.__dict__["from_items"] = partial(tuple.__new__, cls)
+        self.__dict__["from_items"] = partial(_TUPLE.__new__, cls)
 
     def from_items(self, items: tuple[Any, ...]) -> Struct:
-        return tuple.__new__(self.cls, items)
+        made: Struct = _TUPLE.__new__(self.cls, items)
+        return made
 
     def to_items(self, value: Any) -> tuple[Any, ...]:
         if not isinstance(value, self.cls):
@@ -70,7 +73,22 @@ class StructLayout(Layout["Struct"]):
         return f"struct {self.cls.__name__}"
 
 
-class Struct(tuple, metaclass=ElementType):  # type: ignore[type-arg]
+if TYPE_CHECKING:
+
+    class _Items(metaclass=ElementType):
+        """A tuple as type checkers see it: without methods, whose names (``count``) fields may have."""
+
+        def __add__(self, other: tuple[Any, ...]) -> tuple[Any, ...]: ...
+        def __lt__(self, other: Any) -> bool: ...
+        def __le__(self, other: Any) -> bool: ...
+        def __gt__(self, other: Any) -> bool: ...
+        def __ge__(self, other: Any) -> bool: ...
+
+else:
+    _Items = tuple
+
+
+class Struct(_Items, metaclass=ElementType):
     """A record with C layout::
 
         class Open(Struct):
@@ -78,11 +96,15 @@ class Struct(tuple, metaclass=ElementType):  # type: ignore[type-arg]
             comm: char[16]
             path: char[256]
 
+    A type checker knows no types that are made of numbers. It takes ``path: str = char[256]`` (and ``numbers:
+    tuple[int, ...] = u32[4]``), which means the same, and so does ``path: Annotated[str, char[256]]``.
+
     Fields are read by name, by index or by unpacking, and cannot be assigned. ``Open(pid=1)`` makes one; fields
     that are not given are zero. ``class Header(Struct, packed=True)`` has no padding. Classes nest, ``Open[4]`` is
     an array. Inside, an instance is the tuple of raw items that :mod:`struct` yields; text is decoded when read.
 
     :raises PackError: (from the constructor) unknown fields, or values that do not fit.
+    :raises TypeError: (from the class statement) what is said of a field is no type.
     """
 
     __slots__ = ()
@@ -113,7 +135,8 @@ class Struct(tuple, metaclass=ElementType):  # type: ignore[type-arg]
                 items += field.layout.to_items(given[name])
             except PackError as error:
                 raise PackError(f"{cls.__name__}.{name}: {error}") from None
-        return tuple.__new__(cls, items)
+        made: S = _TUPLE.__new__(cls, items)
+        return made
 
     def __len__(self) -> int:
         return len(self.__layout__.fields)
@@ -132,7 +155,7 @@ class Struct(tuple, metaclass=ElementType):  # type: ignore[type-arg]
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Struct):
-            return type(other) is type(self) and tuple.__eq__(self, other)
+            return type(other) is type(self) and bool(_TUPLE.__eq__(self, other))
         return isinstance(other, tuple) and tuple(self) == other
 
     def __ne__(self, other: object) -> bool:
@@ -178,14 +201,30 @@ def _fields(cls: type, names: dict[str, Any]) -> list[tuple[str, Any]]:
         inherited = getattr(base, "__layout__", None)
         if isinstance(inherited, StructLayout):
             found.update((field.name, field.kind) for field in inherited.fields.values())
+    space = dict(vars(sys.modules[cls.__module__]))
     for name, kind in _annotations(cls).items():
         try:
-            if isinstance(kind, str):
-                kind = eval(kind, dict(vars(sys.modules[cls.__module__])), names)
             if name.startswith("_"):
                 raise TypeError("a field's name cannot start with an underscore")
-            layout(kind)
+            found[name] = _said(cls.__dict__[name]) if name in cls.__dict__ else _annotated(kind, space, names)
         except (NameError, TypeError) as error:
             raise TypeError(f"{cls.__name__}.{name}: {error}") from None
-        found[name] = kind
     return list(found.items())
+
+
+def _said(kind: Any) -> Any:
+    """The type of a field, as ``comm: str = char[16]`` says it."""
+    if not (isinstance(kind, type) and issubclass(kind, Array)):
+        raise TypeError(f"{kind!r} cannot be its value: fields have no defaults, only an array's type may stand there")
+    return kind
+
+
+def _annotated(kind: Any, space: dict[str, Any], names: dict[str, Any]) -> Any:
+    """The type of a field, as its annotation says it: in ``Annotated[str, char[16]]`` what follows the first."""
+    if isinstance(kind, str):
+        kind = eval(kind, space, names)
+    for each in getattr(kind, "__metadata__", ()):
+        if isinstance(each, type) and hasattr(each, "__layout__"):
+            return each
+    layout(kind)
+    return kind

@@ -126,7 +126,7 @@ class Generator:
     def _statements_of(self, depth: int) -> list[str]:
         lines: list[str] = []
         short = self._in_loop and self._memory  # the verifier walks through every turn, and every way in it
-        for _ in range(self.rng.randrange(1, 3 if short else 5)):
+        for _ in range(1 if short else self.rng.randrange(1, 5)):
             if self._budget <= 0:
                 break
             self._budget -= 1
@@ -249,7 +249,7 @@ class Generator:
             long = [] if depth or self._memory else ["20", "0, 50, 7"]
             ends = self.rng.choice(["3", "2, 6", "5, 0, -2", "-3, 3", *long])
         else:
-            most = [3] if depth else [3, 7] if self._memory else [3, 7, 15]
+            most = [1] if self._memory else [3] if depth else [3, 7, 15]
             ends = f"u64({self.running(1)}) & {self.rng.choice(most)}"
         with self.loop(1 if constant else 2):
             self.bind(name)
@@ -264,7 +264,7 @@ class Generator:
         name = self.new()
         self._variables[name] = "u32"
         self.constants.append(name)
-        end = 3 if depth else self.rng.choice([3, 5] if self._memory else [3, 9, 17])
+        end = 2 if self._memory else 3 if depth else self.rng.choice([3, 9, 17])
         if self._long:
             end = self._number_of_turns()
         lines = [f"{name}: u32 = 0", f"while {name} < {end}:", f"    {name} += 1"]
