@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["ArrayOfMaps", "Bloom", "HashOfMaps", "Jumps", "PerfCounter", "TaskStorage"]
 
 
+_IN_A_PROBE = "{} works only in a probe, a function that a tracer's decorator compiles"
+
+
 class _Special(TracerMap):
     _val_module = "special_entries"
 
@@ -60,6 +63,14 @@ class TaskStorage(_Special):
     def __init__(self, value: Any, counts: Counts, name: str = "") -> None:
         super().__init__(MapSpec(self.type, s32, value_type(value), 0, name), counts)
 
+    def current(self) -> Any:
+        """In a probe: the running task's value, zeros at first, or None. :raises BpfError: outside of one."""
+        raise BpfError(_IN_A_PROBE.format("current() of a task storage"))
+
+    def drop_current(self) -> None:
+        """In a probe: take the running task's value away. :raises BpfError: outside of one."""
+        raise BpfError(_IN_A_PROBE.format("drop_current() of a task storage"))
+
     def __getitem__(self, pidfd: Any) -> Any:
         """The value of a process by its pidfd. :raises KeyError: it has none."""
         return self.map[pidfd]
@@ -70,6 +81,12 @@ class TaskStorage(_Special):
 
 class _OfMaps(_Special):
     _val = "OuterVal"
+
+    def __getitem__(self, key: Any) -> Any:
+        """In a probe: the map under a key, or None. :raises BpfError: outside of one, where you have the maps."""
+        raise BpfError(_IN_A_PROBE.format("reading a map of maps"))
+
+    get = __getitem__
 
     def __setitem__(self, key: Any, inner: Any) -> None:
         """Put a map in: one of :mod:`pybpf.maps`, or of a tracer."""
@@ -111,7 +128,7 @@ def _shape(inner: TracerMap | MapSpec) -> MapSpec:
 class Jumps(_Special):
     """Programs to jump to: ``j.to(i)`` ends the probe and begins program ``i``; where there is none, it goes on.
 
-    In Python ``j[i] = program``, of the same type as the probe.
+    In Python ``j[i] = program``, of the same type as the probe, or the link of one: ``j[1] = tracer.links(then)[0]``.
     """
 
     type = MapType.PROG_ARRAY
@@ -120,8 +137,12 @@ class Jumps(_Special):
     def __init__(self, length: int, counts: Counts, name: str = "") -> None:
         super().__init__(MapSpec(self.type, u32, u32, length, name), counts)
 
+    def to(self, index: int) -> None:
+        """In a probe: go on in program ``index``, if there is one. :raises BpfError: outside of one."""
+        raise BpfError(_IN_A_PROBE.format("to() of a table of programs"))
+
     def __setitem__(self, index: int, program: Any) -> None:
-        self.map[index] = program
+        self.map[index] = getattr(program, "program", program)
 
     def __delitem__(self, index: int) -> None:
         del self.map[index]
@@ -154,4 +175,4 @@ class PerfCounter(_Special):
 
     def read(self) -> int:
         """In a probe: the count on its CPU; 0 where it cannot be read. :raises BpfError: outside of one."""
-        raise BpfError("read() of a perf counter works only in a probe, a function that a tracer's decorator compiles")
+        raise BpfError(_IN_A_PROBE.format("read() of a perf counter"))
