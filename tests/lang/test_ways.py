@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from pybpf.errors import CompileError
@@ -59,6 +61,14 @@ NONE: dict[str, dict[int, int]] = {
     "    x = Point(3, i)\nreturn n": {1: 2, 2: 200, 4: 2000102},
 }  # fmt: skip
 
+#: needs Python 3.10
+MATCH: dict[str, dict[int, int]] = {
+    "x = points.get(k)\nmatch x:\n    case None:\n        return 5\n    case found:\n        return found.y": {
+        1: 2, 3: 5},
+    "x = counts.get(k)\nmatch x:\n    case 7:\n        return x + 1\n    case None:\n        return 5\nreturn x + 50": {
+        1: 8, 2: 5, 3: 50},
+}  # fmt: skip
+
 FUNCTIONS: dict[str, dict[int, int]] = {
     "def find(k):\n    if k > 5:\n        return None\n    return points.get(k)\n\n"
     "def probe(k: u32):\n    p = find(k)\n    return 77 if p is None else p.y": {1: 2, 3: 77, 7: 77},
@@ -108,6 +118,12 @@ TEXT: dict[str, dict[int, int]] = {
     "name = None\nif k == 1:\n    name = 'one'\nelif k == 2:\n    name = notes[0].other\n"
     "return 50 if name is None else len(name)": {1: 3, 2: 13, 3: 50},
 }  # fmt: skip
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="no match statement")
+@pytest.mark.parametrize(("text", "given"), MATCH.items())
+def test_match(text: str, given: dict[int, int]) -> None:
+    assert dict(zip(given, (results(text, [each])[0] for each in given))) == given
 
 
 @pytest.mark.parametrize(("text", "given"), [*NONE.items(), *FUNCTIONS.items(), *PLACES.items(), *TEXT.items()])

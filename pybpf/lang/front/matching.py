@@ -24,10 +24,11 @@ def compile_match(gen: Gen, node: Any) -> None:
     done = gen.b.new_block("endmatch")
     for case in node.cases:
         body, other = gen.b.new_block("case"), gen.b.new_block("nocase")
-        _branch(gen, subject, case.pattern, body, other)
+        _branch(gen, subject, case.pattern, body, other, node.subject)
         gen.land(body)
         if gen.b.reachable:
-            _capture(gen, subject, case.pattern)
+            found = gen.value(node.subject) if isinstance(node.subject, ast.Name) else subject
+            _capture(gen, found, case.pattern)
             if case.guard is not None:
                 guarded = gen.b.new_block("guarded")
                 gen.branch(case.guard, guarded, other)
@@ -41,9 +42,20 @@ def compile_match(gen: Gen, node: Any) -> None:
     gen.land(done)
 
 
-def _branch(gen: Gen, subject: Val, pattern: Any, yes: Block, no: Block) -> None:
+def _branch(gen: Gen, subject: Val, pattern: Any, yes: Block, no: Block, asked: ast.expr) -> None:
     gen.b.line = gen.frame.where(pattern)
-    gen.branch_on(_matches(gen, subject, pattern), yes, no, pattern)
+    gen.branch_on(_matches(gen, subject, pattern), yes, no, _question(asked, pattern))
+
+
+def _question(asked: ast.expr, pattern: Any) -> ast.AST:
+    """The comparison with a constant that a pattern stands for: what it says of None counts behind it."""
+    kind = type(pattern).__name__
+    if kind == "MatchSingleton":
+        return ast.Compare(asked, [ast.Is()], [ast.Constant(pattern.value)])
+    if kind == "MatchValue" and isinstance(pattern.value, ast.Constant):
+        return ast.Compare(asked, [ast.Eq()], [pattern.value])
+    found: ast.AST = pattern
+    return found
 
 
 def _matches(gen: Gen, subject: Val, pattern: Any) -> Val:
