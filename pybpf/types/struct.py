@@ -201,12 +201,11 @@ def _fields(cls: type, names: dict[str, Any]) -> list[tuple[str, Any]]:
         inherited = getattr(base, "__layout__", None)
         if isinstance(inherited, StructLayout):
             found.update((field.name, field.kind) for field in inherited.fields.values())
-    space = dict(vars(sys.modules[cls.__module__]))
     for name, kind in _annotations(cls).items():
         try:
             if name.startswith("_"):
                 raise TypeError("a field's name cannot start with an underscore")
-            found[name] = _said(cls.__dict__[name]) if name in cls.__dict__ else _annotated(kind, space, names)
+            found[name] = _said(cls.__dict__[name]) if name in cls.__dict__ else _annotated(cls, kind, names)
         except (NameError, TypeError) as error:
             raise TypeError(f"{cls.__name__}.{name}: {error}") from None
     return list(found.items())
@@ -219,10 +218,10 @@ def _said(kind: Any) -> Any:
     return kind
 
 
-def _annotated(kind: Any, space: dict[str, Any], names: dict[str, Any]) -> Any:
+def _annotated(cls: type, kind: Any, names: dict[str, Any]) -> Any:
     """The type of a field, as its annotation says it: in ``Annotated[str, char[16]]`` what follows the first."""
     if isinstance(kind, str):
-        kind = eval(kind, space, names)
+        kind = eval(kind, dict(vars(sys.modules[cls.__module__])), names)
     for each in getattr(kind, "__metadata__", ()):
         if isinstance(each, type) and hasattr(each, "__layout__"):
             return each

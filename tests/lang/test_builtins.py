@@ -300,7 +300,7 @@ def test_signals(send: Any) -> None:
 @pytest.mark.parametrize("name", sorted(BUILTINS))
 def test_every_builtin_is_a_documented_function_of_the_package(name: str) -> None:
     found = getattr(lang, name)
-    assert found is BUILTINS[name] and name in lang.__all__
+    assert found is BUILTINS[name] and (name in lang.__all__) is (name not in ("enum", "random", "signal"))
     assert inspect.getdoc(found) and found.__doc__ == BUILTINS[name].function.__doc__
     signature = inspect.signature(found)
     assert signature.return_annotation is not inspect.Signature.empty

@@ -35,6 +35,12 @@ GONE: dict[str, dict[int, int]] = {
     "def first(p, q):\n    points[30] = Point(9, 99)\n    return p.y\n\n"
     "def probe(k: u32):\n    e = points.get(k)\n    if e is None:\n        return 0\n"
     "    return first(e, points.pop(k))\n": {1: 2, 2: 4},
+    f"e = points.get(k)\nif e is None:\n    return 0\ne.y += points.pop(k, Point(0, 0)).y\n{REUSED}return e.y": {
+        1: 4, 2: 8},
+    "e = points.get(k)\nif e is None:\n    return 0\nreturn e == points.pop(k, Point(9, 9))": {1: 1, 2: 1},
+    "e = paths.get(1)\nif e is None:\n    return 0\nn = 0\nfor x in e.rest:\n    paths.pop(1)\n"
+    "    paths[k + 8] = Path(Point(9, 9), Point(9, 9), (Point(9, 9), Point(9, 9)))\n    n = n * 100 + x.y\nreturn n": {
+        1: 608},
     "if k == 1:\n    e = points.get(1)\nelse:\n    e = others.get(1)\nif e is None:\n    return 0\ndel points[1]\n"
     f"{REUSED}del others[1]\nothers[7] = Point(5, 66)\nreturn e.y": {1: 2, 2: 6},
 }  # fmt: skip

@@ -97,6 +97,7 @@ def names() -> dict[str, Any]:
     found: dict[str, Any] = {"__name__": "probe"}
     for module in (pybpf, pybpf.types, pybpf.lang, pybpf.lang.builtins.kernel, pybpf.lang.builtins.user):
         found.update({name: getattr(module, name) for name in module.__all__})
+    found.update({name: getattr(pybpf.lang, name) for name in ("enum", "random", "signal")})
     tracer = Tracer(target=TARGET)
     found.update(
         Color=Color, Pair=Pair, Plain=Plain, Table=Table, plain=Plain(), tracer=tracer,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from pybpf.lang.front.holding import values_of
 from pybpf.lang.front.variables import Unset
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import Int, Test, truth
@@ -111,7 +112,8 @@ def negate(gen: Gen, val: Val, at: ast.AST) -> Val:
 def compare(gen: Gen, node: ast.Compare) -> Val:
     """A comparison as a value."""
     if len(node.ops) == 1:
-        return _compared(gen, gen.value(node.left), node.ops[0], gen.value(node.comparators[0]), node)
+        left, right = values_of(gen, [node.left, node.comparators[0]])
+        return _compared(gen, left, node.ops[0], right, node)
     yes, no = gen.b.new_block("true"), gen.b.new_block("false")
     branch(gen, node, yes, no)
     return _choice(gen, node, [(yes, lambda: Const(True)), (no, lambda: Const(False))])

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pybpf.lang.builtins.printing import formatted
 from pybpf.lang.front.conditions import bool_op, compare, conditional, negate
+from pybpf.lang.front.holding import values_of
 from pybpf.lang.front.scope import NameIsUnset, look_up
 from pybpf.lang.values.constants import Const
-from pybpf.lang.values.memory import references
 from pybpf.lang.values.tuples import Tuple
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _call(gen: Gen, node: ast.Call) -> Val:
     for keyword in node.keywords:
         if keyword.arg is None:
             gen.fail(keyword.value, "'**' in a call is not compiled: name each argument")
-    values = _values(gen, [*node.args, *(keyword.value for keyword in node.keywords)])
+    values = values_of(gen, [*node.args, *(keyword.value for keyword in node.keywords)])
     given = len(values) - len(node.keywords)
     args = values[:given]
     named = {keyword.arg: value for keyword, value in zip(node.keywords, values[given:]) if keyword.arg}
@@ -84,29 +84,8 @@ def _unary(gen: Gen, node: ast.UnaryOp) -> Val:
     return value.unary(gen, OPERATORS[type(node.op)], node)
 
 
-def _values(gen: Gen, nodes: Sequence[ast.expr]) -> list[Val]:
-    """The values of expressions, one after the other: a place is a name's while those behind it are compiled."""
-    values: list[Val] = []
-    held: list[tuple[int, str, ast.expr]] = []
-    for number, each in enumerate(nodes):
-        if isinstance(each, ast.Starred):
-            values += gen.value(each.value).elements(gen, each)
-            continue
-        value = gen.value(each)
-        if any(references(value)) and any(isinstance(inner, ast.Call) for more in nodes[number + 1 :]
-                                          for inner in ast.walk(more)):  # fmt: skip
-            name = f"{ast.unparse(each)} ({len(gen.frame.env)})"  # none of the source's
-            gen.keep(name, value, each)
-            held.append((len(values), name, each))
-        values.append(value)
-    for index, name, each in held:
-        values[index] = gen.variable(name, each) or values[index]
-        gen.frame.env = {other: binding for other, binding in gen.frame.env.items() if other != name}
-    return values
-
-
 def _tuple(gen: Gen, node: Any) -> Val:
-    values = _values(gen, node.elts)
+    values = values_of(gen, node.elts)
     if all(isinstance(each, Const) for each in values):
         return Const(tuple(gen.const(each) for each in values))
     return Tuple(values)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pybpf.compiler.ranges import unsigned_range
 from pybpf.lang.front.frame import WALKED, WRITTEN_OUT, Loop
 from pybpf.lang.front.hiding import forget, hider, stored_names
+from pybpf.lang.front.holding import Held
 from pybpf.lang.front.meeting import Carried, form_of_bindings
 from pybpf.lang.front.ranges import Range, length
 from pybpf.lang.front.turns import MOST_TURNS, CallbackTurns, Numbers, Turns, turns_of
@@ -196,7 +197,8 @@ def compile_for(gen: Gen, node: ast.For) -> None:
         elements = over.elements(gen, node.iter)
         values, times = iter(elements), len(elements)
         if isinstance(over, Ref):  # what the body stores is seen in later turns, as in Python
-            values = (over.item(gen, Const(number), node.iter) for number in range(times))
+            held = Held(gen, over, node.iter)
+            values = (held.value.item(gen, Const(number), node.iter) for number in range(times))
         _unrolled(gen, node, values, times)
         return
     known, long = over.constant, any(map(gen.target.has, ("iter_num", "helper_loop")))

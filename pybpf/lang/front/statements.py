@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pybpf.lang.front.expressions import OPERATORS
+from pybpf.lang.front.holding import values_of
 from pybpf.lang.front.loops import compile_break, compile_continue, compile_for, compile_while
 from pybpf.lang.front.matching import compile_match
 from pybpf.lang.front.scope import outside
@@ -176,12 +177,11 @@ def _augmented(gen: Gen, node: ast.AugAssign) -> None:
         assert left is not None
         gen.assign(target.id, left.binary(gen, op, gen.value(node.value), node), node)
     elif isinstance(target, ast.Attribute):
-        owner = gen.value(target.value)
-        owner.add_to_attr(gen, target.attr, op, gen.value(node.value), node)
+        owner, value = values_of(gen, [target.value, node.value])
+        owner.add_to_attr(gen, target.attr, op, value, node)
     else:
-        owner = gen.value(target.value)
-        index = gen.value(target.slice)
-        owner.add_to_item(gen, index, op, gen.value(node.value), node)
+        owner, index, value = values_of(gen, [target.value, target.slice, node.value])
+        owner.add_to_item(gen, index, op, value, node)
 
 
 def _expression(gen: Gen, node: ast.Expr) -> None:
