@@ -195,11 +195,13 @@ def compile_for(gen: Gen, node: ast.For) -> None:
     over = gen.value(node.iter)
     if not isinstance(over, Range):
         elements = over.elements(gen, node.iter)
-        values, times = iter(elements), len(elements)
+        times = len(elements)
         if isinstance(over, Ref):  # what the body stores is seen in later turns, as in Python
             held = Held(gen, over, node.iter)
-            values = (held.value.item(gen, Const(number), node.iter) for number in range(times))
-        _unrolled(gen, node, values, times)
+            _unrolled(gen, node, (held.value.item(gen, Const(each), node.iter) for each in range(times)), times)
+            held.done()
+        else:
+            _unrolled(gen, node, elements, times)
         return
     known, long = over.constant, any(map(gen.target.has, ("iter_num", "helper_loop")))
     if known is None:
