@@ -1,4 +1,12 @@
-"""Attaching programs: one file per kind of probe, each giving a link that detaches when it is closed."""
+"""Attaching programs: one file per kind of probe, each giving a link that detaches when it is closed.
+
+::
+
+    with Program.load(spec, maps) as program, attach.tracepoint(program, "sched:sched_switch") as link:
+        ...                                    # link.info(), link.missed, link.pin(path)
+
+``docs/kernel-layer.md`` has whole programs; ``pybpf list probes`` shows what there is to attach to.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,14 @@
-"""Programs: from a spec, which is pure data, to an object of the kernel; and why the verifier refused one."""
+"""Programs: from a spec, which is pure data, to an object of the kernel; and why the verifier refused one.
+
+>>> from pybpf.asm import assemble
+>>> from pybpf.prog import Program, ProgramSpec, ProgType
+>>> spec = ProgramSpec(ProgType.SOCKET_FILTER, assemble("r0 = 7\\nexit"), "seven")
+>>> with Program.load(spec) as program:
+...     program.test_run(bytes(64)).retval
+7
+
+``docs/kernel-layer.md`` has whole programs.
+"""
 
 from typing import TYPE_CHECKING
 

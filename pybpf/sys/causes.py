@@ -85,12 +85,17 @@ _PROGRAMS_OF_TRACING = frozenset({
 })  # fmt: skip
 
 
-def give(capabilities: list[str]) -> str:
-    """What to do about missing capabilities."""
-    return (
-        f"run as root, or give it {and_list(capabilities)} (setcap, setpriv --ambient-caps, "
+def lack(missing: list[str], state: Privileges) -> Cause:
+    """Capabilities are missing: which, and what to do."""
+    text = f"this process lacks {and_list(missing)}"
+    if not state.initial_user_ns:
+        text += ": it is in a user namespace of its own, whose capabilities do not count here"
+        return Cause(text, "run it outside of the user namespace, as root", PermissionDenied)
+    advice = (
+        f"run as root, or give it {and_list(missing)} (setcap, setpriv --ambient-caps, "
         "or AmbientCapabilities= of a systemd unit)"
     )
+    return Cause(text, advice, PermissionDenied)
 
 
 def _needed(failure: Failure) -> tuple[str, ...]:
@@ -113,11 +118,9 @@ def capabilities(failure: Failure) -> Cause | None:
     missing = state.missing(*needed)
     if not missing:
         return None
-    text = f"this process lacks {and_list(missing)}"
+    text, advice, _ = lack(missing, state)
     if not state.initial_user_ns:
-        text += ": it is in a user namespace of its own, whose capabilities do not count here"
-        return Cause(text, "run it outside of the user namespace, as root", PermissionDenied)
-    advice = give(missing)
+        return Cause(text, advice, PermissionDenied)
     if failure.what in _GATED and state.unprivileged_bpf_disabled:
         text += f" (kernel.unprivileged_bpf_disabled is {state.unprivileged_bpf_disabled})"
     if failure.what == "perf_event" and needed == ("CAP_PERFMON",) and state.perf_event_paranoid is not None:

@@ -36,10 +36,13 @@ def require(*capabilities: str) -> None:
     """
     from pybpf.sys.privilege import privileges
 
-    missing = " and ".join(privileges().missing(*capabilities))
+    state = privileges()
+    missing = state.missing(*capabilities)
     if missing:
-        advice = f"run as root, or give it {missing} (setpriv --ambient-caps, systemd AmbientCapabilities=)"
-        raise PermissionDenied("trace", errno.EPERM, f"this process lacks {missing}", advice)
+        from pybpf.sys.causes import lack
+
+        cause = lack(missing, state)
+        raise PermissionDenied("trace", errno.EPERM, cause.text, cause.advice)
 
 
 class Run:

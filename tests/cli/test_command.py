@@ -223,6 +223,16 @@ def test_without_privileges_one_line_says_what_is_lacking(words: list[str]) -> N
     assert line.startswith("pybpf ") and ("CAP_" in line or "root" in line)
 
 
+def test_a_user_namespace_is_named() -> None:
+    """There, uid 0 is not what counts."""
+    run = pybpf("syscount", "-d", "1", before=["unshare", "-Ur"])
+    if "unshare" in run.stderr:
+        pytest.skip("may not make a user namespace")
+    assert run.returncode == 1
+    (line,) = run.stderr.splitlines()
+    assert "it is in a user namespace of its own" in line and line.endswith("run it outside of the user namespace, as root")
+
+
 def test_output_into_a_closed_pipe_is_quiet() -> None:
     read, write = os.pipe()
     os.close(read)

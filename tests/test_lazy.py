@@ -1,0 +1,23 @@
+"""Packages whose names come when they are used know them all before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("package", ["pybpf", "pybpf.asm", "pybpf.attach", "pybpf.btf", "pybpf.maps", "pybpf.prog"])
+def test_completion_knows_names_that_are_not_loaded(package: str) -> None:
+    code = f"""
+import sys, {package} as package
+before = set(sys.modules)
+names = dir(package)
+assert set(sys.modules) == before, set(sys.modules) - before
+missing = set(package.__all__) - set(names)
+assert not missing and names == sorted(names), missing
+print(len(names))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0 and int(run.stdout) > 5, run.stderr
