@@ -230,7 +230,8 @@ def test_a_user_namespace_is_named() -> None:
         pytest.skip("may not make a user namespace")
     assert run.returncode == 1
     (line,) = run.stderr.splitlines()
-    assert "it is in a user namespace of its own" in line and line.endswith("run it outside of the user namespace, as root")
+    assert "it is in a user namespace of its own" in line
+    assert line.endswith("run it outside of the user namespace, as root")
 
 
 def test_output_into_a_closed_pipe_is_quiet() -> None:
