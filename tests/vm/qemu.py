@@ -63,6 +63,7 @@ class Run:
 
     status: int  #: the command's exit status, or TIMED_OUT or DIED
     seconds: float  #: from the start of QEMU to its end
+    cpu: float  #: seconds of the host's processors that it took
     console: str  #: all that the guest printed
     out: Path  #: what the job left in /tmp/out, and the files rc, boot, total and dmesg of ``init``
 
@@ -103,17 +104,17 @@ def run(
             "-drive", f"file={disk},if=none,id=disk,format=raw,cache=unsafe", "-device", "nvme,drive=disk,serial=1",
         ]  # fmt: skip
         begin = time.monotonic()
-        status = _wait(line, timeout, show, stop or threading.Event())
+        status, cpu = _wait(line, timeout, show, stop or threading.Event())
         seconds = time.monotonic() - begin
         console = log.read_text("utf-8", "replace").replace("\r", "") if log.exists() else ""
         if status == 0:
             status = _read_results(disk, work / "out.tar", out)
-    return Run(status, seconds, console, out)
+    return Run(status, seconds, cpu, console, out)
 
 
-def _wait(line: list[str], timeout: float, show: bool, stop: threading.Event) -> int:
-    """0 when QEMU ended by itself, or TIMED_OUT."""
-    end = time.monotonic() + timeout
+def _wait(line: list[str], timeout: float, show: bool, stop: threading.Event) -> tuple[int, float]:
+    """(0 when QEMU ended by itself, or TIMED_OUT; seconds of processors)."""
+    end, cpu = time.monotonic() + timeout, 0.0
     output = None if show else subprocess.DEVNULL
     with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE) as process:
         try:
@@ -122,16 +123,24 @@ def _wait(line: list[str], timeout: float, show: bool, stop: threading.Event) ->
                     _, errors = process.communicate(timeout=POLL)
                     break
                 except subprocess.TimeoutExpired:
+                    cpu = _cpu(process.pid)
                     if stop.is_set():
                         raise VmError("stopped") from None
                     if time.monotonic() > end:
-                        return TIMED_OUT
+                        return TIMED_OUT, cpu
         finally:
             if process.poll() is None:
                 process.kill()
     if process.returncode:
         raise VmError(f"{line[0]}: {errors.decode('utf-8', 'replace').strip() or process.returncode}")
-    return 0
+    return 0, cpu
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of processors that a process of ours has taken, in user and kernel mode: proc(5)."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        user, kernel = file.read().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(kernel)) / os.sysconf("SC_CLK_TCK")
 
 
 def _write_job(path: Path, source: Path, command: Sequence[str], modules: Sequence[Path]) -> None:

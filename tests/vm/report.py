@@ -18,7 +18,8 @@ def headline(outcome: Outcome) -> str:
         return f"{outcome.kernel.name}: not run: {outcome.unavailable}"
     return (
         f"{outcome.kernel.name} ({outcome.version}): {outcome.passed} passed, {len(outcome.failed)} failed, "
-        f"{sum(outcome.skipped.values())} skipped; booted in {outcome.boot:.1f} s, took {outcome.seconds:.1f} s"
+        f"{sum(outcome.skipped.values())} skipped; booted in {outcome.boot:.1f} s, "
+        f"took {outcome.seconds:.1f} s, {outcome.cpu:.1f} s of processors"
         + ("; INCOMPLETE" if outcome.problem else "")
     )
 

@@ -62,6 +62,7 @@ class Outcome:
     skipped: Counter[str] = field(default_factory=Counter)  #: reason -> tests
     boot: float = 0.0  #: seconds until the guest could run a command
     seconds: float = 0.0  #: in all
+    cpu: float = 0.0  #: seconds of the host's processors
     problem: str = ""  #: why there are no results, or not all
     unavailable: str = ""  #: why the kernel was not booted
     slowest: str = ""  #: pytest's table of slow tests
@@ -112,7 +113,7 @@ def run(
         except VmError as error:
             outcome.problem = str(error)
             return outcome
-        outcome.seconds = done.seconds
+        outcome.seconds, outcome.cpu = done.seconds, done.cpu
         _read(outcome, done)
     return outcome
 
