@@ -1,7 +1,8 @@
 """What every test gets: skips for features and privileges that are not there, and checks for leaks.
 
 Markers: ``@pytest.mark.needs("kprobe", "ringbuf")`` skips where the running kernel lacks a feature of that name
-in :mod:`pybpf.sys.features`; ``@pytest.mark.root`` skips where the process may not use BPF at all.
+in :mod:`pybpf.sys.features`; ``@pytest.mark.root`` skips where the process may not use BPF at all;
+``@pytest.mark.pure`` is for what depends on no kernel, and so runs here only, not in the guests of tests/vm.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from pybpf.errors import PermissionDenied
-from tests import leaks
+from tests import forks, leaks
 
 #: set in the guests of tests/vm
 IN_VM = os.environ.get("PYBPF_VM") == "1"
@@ -28,6 +29,8 @@ _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 1 << 21, 1 << 38, 1 << 39
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if IN_VM:
+        subprocess.Popen = forks.Popen  # type: ignore[misc]
     try:
         from hypothesis import HealthCheck, settings
     except ImportError:  # its own tests will say so
@@ -56,6 +59,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             why = _lack(feature)
             if why:
                 pytest.skip(why if PRIVILEGED else NO_PRIVILEGE)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A pure test that asks the kernel would prove for this kernel alone what it says of all."""
+    with pytest.MonkeyPatch.context() as patch:
+        if item.get_closest_marker("pure"):
+            patch.setattr("pybpf.sys.bpf.syscall", _not_pure)
+        yield
+
+
+def _not_pure(*arguments: int) -> int:
+    raise AssertionError("a test that is marked pure uses bpf(2)")
 
 
 def _lack(feature: str) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
+import time
+from array import array
 
 import pytest
 
@@ -33,8 +37,11 @@ def test_is_interrupted_as_a_process_is() -> None:
     read, write = os.pipe()
     with forks.Popen([sys.executable, "-m", "pybpf", "asm", "-"], stdin=read, stderr=subprocess.PIPE) as process:
         os.close(read)
-        while not os.path.exists(f"/proc/{process.pid}/fd/2") or os.path.exists(f"/proc/{process.pid}/fd/3"):
-            pass  # it has not yet begun
+        os.write(write, b"r0 = 7")
+        waiting = array("i", [1])
+        while waiting[0]:  # until it reads
+            time.sleep(0.01)
+            fcntl.ioctl(write, termios.FIONREAD, waiting)
         process.send_signal(signal.SIGINT)
         assert process.wait() == 130
         assert process.stderr is not None and process.stderr.read() == b""

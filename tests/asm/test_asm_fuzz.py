@@ -13,6 +13,8 @@ from pybpf.asm import FORMS, Code, Insn, Label, assemble, decode, disassemble, e
 from pybpf.errors import AsmError
 from tests.asm.rows import insns
 
+pytestmark = pytest.mark.pure
+
 _ENDIAN = st.sampled_from(["little", "big"])
 _PIECES = [
     *{word for form in FORMS for word in form.shape.replace("<", " ").replace(">", " ").split()},

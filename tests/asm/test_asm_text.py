@@ -43,6 +43,8 @@ from pybpf.asm import (
 )  # fmt: skip
 from pybpf.errors import AsmError
 
+pytestmark = pytest.mark.pure
+
 #: Lines as the verifier of Linux 6.18 and bpftool print them, and their bytes (little endian), from real dumps.
 PRINTED = [
     ("r2 = (s8)r1", "bf12080000000000"),

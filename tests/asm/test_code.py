@@ -59,6 +59,8 @@ from pybpf.asm import (
 )  # fmt: skip
 from pybpf.errors import AsmError
 
+pytestmark = pytest.mark.pure
+
 LINE = SourceLine("tracer.py", 12, 5, "    counts[pid()] += 1")
 
 

@@ -12,6 +12,8 @@ from pybpf.errors import AsmError
 from tests.asm.built import BUILT
 from tests.asm.rows import samples
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize("endian", ["little", "big"])
 def test_rows_round_trip_through_bytes(endian: str) -> None:

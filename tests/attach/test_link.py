@@ -14,6 +14,8 @@ from pybpf.attach.many import attach_many
 from pybpf.errors import BpfError, ClosedError, KernelError, PermissionDenied, UnsupportedError
 from pybpf.sys.fd import Fd
 
+pytestmark = pytest.mark.pure
+
 
 class Thing:
     """Something to close that keeps a record."""

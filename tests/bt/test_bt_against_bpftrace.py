@@ -10,6 +10,8 @@ import pytest
 from pybpf.bt.syntax.parse import parse
 from pybpf.errors import CompileError
 
+pytestmark = pytest.mark.pure
+
 BPFTRACE = shutil.which("bpftrace")
 
 #: In the language of 0.17, which newer versions accept; none has an error that is not one of syntax.

@@ -7,6 +7,8 @@ import pytest
 from pybpf.bt.syntax.attachpoints import AttachFault, AttachPoint, read, search
 from pybpf.bt.syntax.kinds import ALIASES, KINDS
 
+pytestmark = pytest.mark.pure
+
 TABLE = [
     ("BEGIN", AttachPoint("begin"), "begin"),
     ("end", AttachPoint("end"), "end"),

@@ -15,6 +15,8 @@ from pybpf.bt.c.types import BASIC, CArray, CCompound, CEnum, CFunction, CPointe
 from pybpf.bt.syntax.parse import parse
 from pybpf.errors import CompileError
 
+pytestmark = pytest.mark.pure
+
 COMPILER = shutil.which("gcc") or shutil.which("clang")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler to compare with")
 

@@ -9,6 +9,8 @@ import pytest
 from pybpf.bt.functions.function import Function
 from pybpf.bt.functions.table import FUNCTIONS, METHODS, REFUSED
 
+pytestmark = pytest.mark.pure
+
 ROWS = [*FUNCTIONS.values(), *METHODS.values()]
 PAGE = (Path(__file__).parent.parent.parent / "docs/bpftrace.md").read_text()
 

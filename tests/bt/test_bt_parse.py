@@ -17,6 +17,8 @@ from pybpf.bt.syntax.printer import expression_text, script_text
 from pybpf.bt.syntax.source import diagnostic
 from pybpf.errors import CompileError
 
+pytestmark = pytest.mark.pure
+
 GUIDE = Path(__file__).parents[2].parent / "shared" / "guide"
 
 EXPRESSIONS = [

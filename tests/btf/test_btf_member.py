@@ -17,6 +17,8 @@ from pybpf.btf import Btf, BtfBuilder, Hop, Member, kinds
 from pybpf.btf.member import bit_load
 from pybpf.errors import BtfError
 
+pytestmark = pytest.mark.pure
+
 SOURCE = """
 struct leaf { int a; struct leaf *next; };
 struct outer {

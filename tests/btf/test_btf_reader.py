@@ -18,6 +18,8 @@ from pybpf.btf.reader import Types
 from pybpf.errors import BtfError, PackError
 from pybpf.types import layout, sizeof
 
+pytestmark = pytest.mark.pure
+
 INT = (0, 1 << 24, 4, 1 << 24 | 32)
 
 

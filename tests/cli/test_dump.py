@@ -10,6 +10,8 @@ import pytest
 from pybpf import Tracer
 from pybpf.cli import main
 
+pytestmark = pytest.mark.pure
+
 _SCRIPT = '''
 import sys
 from pybpf import Tracer, u64

@@ -3,6 +3,7 @@ never set are not read."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,8 @@ from pybpf.asm import Insn
 from pybpf.compiler.copies import sequence
 from pybpf.compiler.frame import SpillFrame
 from pybpf.compiler.machine import FP, REGISTERS, Imm, MInsn, Place, Source, Spill
+
+pytestmark = pytest.mark.pure
 
 PLACES: list[Place] = [*REGISTERS, *map(Spill, range(6))]
 MOVE, SET, LOAD, STORE = 0xBF, 0xB7, 0x79, 0x7B

@@ -6,6 +6,8 @@ import pytest
 
 from tests.compiler.golden import GOLDEN, golden_text
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
 def test_golden(name: str) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pybpf.compiler.build import Builder
 from pybpf.compiler.check import check
 from pybpf.compiler.ir import Block, Function, Instr, Unit
 from pybpf.compiler.text import format_function
 from pybpf.sys.bpf import ProgType
 from tests.compiler.interp import Machine
+
+pytestmark = pytest.mark.pure
 
 MANY = 2000
 

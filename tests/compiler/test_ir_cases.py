@@ -12,6 +12,8 @@ from pybpf.compiler.parse import parse_unit
 from pybpf.compiler.target import Target
 from pybpf.compiler.text import format_unit
 
+pytestmark = pytest.mark.pure
+
 HEAD = """\
 unit raw_tracepoint
   map m = hash key 4 value 8 entries 8

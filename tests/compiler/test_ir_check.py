@@ -9,6 +9,8 @@ from pybpf.compiler.parse import parse_unit
 from pybpf.compiler.text import format_unit
 from pybpf.errors import CompileError
 
+pytestmark = pytest.mark.pure
+
 WHOLE = """\
 unit tracing attach=trace_fentry btf=do_exit
   map begun = hash key 4 value 16 entries 10240

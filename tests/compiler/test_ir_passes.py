@@ -19,6 +19,8 @@ from pybpf.compiler.text import format_unit
 from pybpf.sys.bpf import ProgType
 from tests.compiler.programs import maps, outcome, random_unit
 
+pytestmark = pytest.mark.pure
+
 TARGETS = {
     "4.18": Target.described("4.18", "x86_64"),
     "5.10": Target.described("5.10", "aarch64"),

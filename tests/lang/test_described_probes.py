@@ -30,6 +30,8 @@ from pybpf.sys.bpf import AttachType, ProgType
 from pybpf.types import Struct, s32, u32, u64
 from tests.lang.described import described
 
+pytestmark = pytest.mark.pure
+
 X86, ARM = "x86_64", "aarch64"
 
 

@@ -13,6 +13,8 @@ from pybpf.compiler.target import Target
 from pybpf.errors import CompileError
 from tests.lang.harness import compiled
 
+pytestmark = pytest.mark.pure
+
 TARGET = Target.described("6.12")
 #: stands before each probe
 PRELUDE = '''class LIMITS:

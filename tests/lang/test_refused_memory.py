@@ -18,6 +18,8 @@ from pybpf.report import Log2Histogram
 from pybpf.types import Struct, char, s64, u8, u16, u32, u64
 from tests.lang.harness import compiled
 
+pytestmark = pytest.mark.pure
+
 TARGET = Target.described("6.12")
 
 

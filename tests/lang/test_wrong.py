@@ -9,6 +9,8 @@ import pytest
 
 from tests.lang.wrong import CASES, Case, message_of, read_cases
 
+pytestmark = pytest.mark.pure
+
 ALL = [
     case for path in sorted(CASES.glob("*.txt")) for case in read_cases(path) if sys.version_info >= case.since
 ]  # others cannot be parsed

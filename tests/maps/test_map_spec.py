@@ -12,6 +12,8 @@ from pybpf.maps.codec import descriptor
 from pybpf.sys.bpf import MapType
 from pybpf.types import u32, u64
 
+pytestmark = pytest.mark.pure
+
 
 def test_sizes_and_text() -> None:
     spec = MapSpec(MapType.PERCPU_HASH, u32, u64[3], 10, "abc")

@@ -19,6 +19,8 @@ from pybpf.maps.ringbuf import Ring
 from pybpf.maps.runs import RING_SKIP
 from pybpf.sys.fd import Fd
 
+pytestmark = pytest.mark.pure
+
 PAGE = mmap.PAGESIZE
 BUSY = 1 << 31
 LONG = 60.0

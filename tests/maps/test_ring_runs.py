@@ -18,6 +18,8 @@ from pybpf.maps.fence import Fence
 from pybpf.maps.runs import PERF_SKIP, RING_SKIP, equal_run, perf_runs, ring_runs, stride
 from pybpf.types import Struct, u8, u32
 
+pytestmark = pytest.mark.pure
+
 SIZE = 4096
 BUSY, DISCARD = 1 << 31, 1 << 30
 SAMPLE, LOST, THROTTLE = 9, 2, 5

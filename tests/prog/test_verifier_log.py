@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from pybpf.prog import Rejection, advice_for, read_log
 
+pytestmark = pytest.mark.pure
+
 LOGS = {
     "4.18": (
         "0: (7b) *(u64 *)(r10 -8) = r1\n1: (bf) r0 = r2\nR2 !read_ok\n",

@@ -12,6 +12,8 @@ from tests.reliability import hostile
 from tests.reliability.hostile import Failure
 from tests.reliability.surfaces import SURFACES, Surface
 
+pytestmark = pytest.mark.pure
+
 #: inputs for each surface; the long form is ``python -m tests.reliability.hostile --count 100000``
 COUNT = int(os.environ.get("PYBPF_HOSTILE", "400"))
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from pybpf.report import Histogram, LinearHistogram, Log2Histogram
 
+pytestmark = pytest.mark.pure
+
 S64_MIN, U64_MAX = -(2**63), 2**64 - 1
 values = st.one_of(
     st.integers(S64_MIN, U64_MAX), st.integers(-3, 5000), st.integers(0, 64).map(lambda k: min((1 << k), U64_MAX))

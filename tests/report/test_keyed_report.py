@@ -9,6 +9,8 @@ import pytest
 
 from pybpf.report import LinearHistogram, Log2Histogram, Stats, in_order, key_text, keyed
 
+pytestmark = pytest.mark.pure
+
 BAR = "@" * 52
 STARS = "*" * 40
 

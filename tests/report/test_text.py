@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from pybpf.report import printable, table
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     ("text", "shown"),

@@ -25,6 +25,8 @@ from pybpf.symbols.perfmap import PerfMap
 from tests.symbols.compiled import NM
 from tests.symbols.elfmaker import BASE, CODE, NOTE, NOTYPE, OBJECT, PROGBITS, Elf, Sym
 
+pytestmark = pytest.mark.pure
+
 START = BASE + CODE
 
 

@@ -17,6 +17,8 @@ from pybpf.errors import NotFoundError
 from pybpf.symbols import ElfFile, find_binary
 from pybpf.symbols.demangle import demangle
 
+pytestmark = pytest.mark.pure
+
 HERE = Path(__file__).parent
 #: what GNU's c++filt 2.40 writes for names of GCC 12, Clang 14, and made by hand
 CPP = [line.split(" ", 1) for line in (HERE / "demangled.txt").read_text("utf-8").splitlines()]

@@ -38,6 +38,8 @@ from tests.symbols.elfmaker import (
     usdt_note,
 )
 
+pytestmark = pytest.mark.pure
+
 LIBC = find_binary("libc.so.6", os.getpid()).path
 PYTHON = os.path.realpath(sys.executable)
 

@@ -18,6 +18,8 @@ from pybpf.errors import BpfError, NotFoundError
 from pybpf.symbols import ElfFile, UsdtArg, UsdtArgKind, find_usdt, parse_args, usdt_sites
 from tests.symbols.elfmaker import BASE, CODE, DATA, OBJECT, Elf, Sym, usdt_note
 
+pytestmark = pytest.mark.pure
+
 X86, ARM = arch_named("x86_64"), arch_named("aarch64")
 CONST, REG, MEM, UNREADABLE = UsdtArgKind.CONST, UsdtArgKind.REG, UsdtArgKind.MEM, UsdtArgKind.UNREADABLE
 

@@ -11,6 +11,8 @@ import pytest
 from pybpf.errors import ClosedError
 from pybpf.sys.fd import Fd
 
+pytestmark = pytest.mark.pure
+
 
 def _opened() -> Fd:
     return Fd(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), "null device")

@@ -7,10 +7,13 @@ import string
 import types
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pybpf.types import Array, Struct, bool_, char, layout, s8, s16, s32, s64, sizeof, u8, u16, u32, u64
+
+pytestmark = pytest.mark.pure
 
 
 class Pair(NamedTuple):

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from pybpf.errors import BpfError, PackError
 from pybpf.types import Int, Struct, array_of, bool_, char, layout, s8, s16, s32, u8, u16, u32, u64
 
+pytestmark = pytest.mark.pure
+
 
 class Point(Struct):
     x: s32
