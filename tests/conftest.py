@@ -10,6 +10,8 @@ from __future__ import annotations
 import gc
 import os
 import subprocess
+import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,18 @@ def _lack(feature: str) -> str:
     # tests/vm/suite.py reads this, to see whether the kernel is known to have the feature
     verb = "lacks" if result.support is features.Support.NO else "refuses"
     return f"kernel {verb} {feature}: {result.detail}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """What a failed test left open goes with it: warnings of that would fail whichever test collects the garbage."""
+    failed = item.session.testsfailed
+    yield
+    if item.session.testsfailed > failed:
+        sys.last_value = sys.last_traceback = sys.last_exc = None  # type: ignore[attr-defined,unused-ignore]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 @pytest.hookimpl(hookwrapper=True)

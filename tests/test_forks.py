@@ -33,6 +33,16 @@ def test_says_and_returns_the_same(words: list[str]) -> None:
     assert outcome(forks.Popen, words) == outcome(subprocess.Popen, words)
 
 
+def test_a_closed_pipe_is_no_signal() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "pybpf"]
+    with forks.Popen(command, stdout=write, stderr=subprocess.PIPE) as process:
+        os.close(write)
+        assert process.wait() == 0
+        assert process.stderr is not None and process.stderr.read() == b""
+
+
 def test_is_interrupted_as_a_process_is() -> None:
     read, write = os.pipe()
     with forks.Popen([sys.executable, "-m", "pybpf", "asm", "-"], stdin=read, stderr=subprocess.PIPE) as process:
