@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -25,12 +26,18 @@ from tests import forks, leaks
 IN_VM = os.environ.get("PYBPF_VM") == "1"
 #: seconds that the kernel gets to free what was closed; emulated processors are slow
 GRACE = 30.0 if IN_VM else 10.0
+#: the test that runs
+RUNNING = pytest.StashKey[str]()
 NO_PRIVILEGE = "needs root or CAP_BPF+CAP_PERFMON"
 #: bits of the capability sets, include/uapi/linux/capability.h
 _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 1 << 21, 1 << 38, 1 << 39
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # who is told to end says what it was doing, and takes the virtual machines with it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # who was started in the background ignores it, and so would the commands that the tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if IN_VM:
         subprocess.Popen = forks.Popen  # type: ignore[misc]
     try:
@@ -42,6 +49,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # 13 times slower there, and what is random has already run natively
     settings.register_profile("vm", deadline=None, suppress_health_check=slow, max_examples=10, database=None)
     settings.load_profile("vm" if IN_VM else "host")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+    if exitstatus == pytest.ExitCode.INTERRUPTED:
+        terminalreporter.write_line(f"interrupted in {config.stash.get(RUNNING, 'no test')}")
 
 
 def _privileged() -> bool:
@@ -92,6 +104,7 @@ def _lack(feature: str) -> str:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """What a failed test left open goes with it: warnings of that would fail whichever test collects the garbage."""
     failed = item.session.testsfailed
+    item.config.stash[RUNNING] = item.nodeid
     yield
     if item.session.testsfailed > failed:
         sys.last_value = sys.last_traceback = sys.last_exc = None  # type: ignore[attr-defined,unused-ignore]

@@ -38,6 +38,7 @@ def _become(words: Sequence[str], env: Mapping[str, str] | None) -> None:
     last = max(map(int, os.listdir("/proc/self/fd")))
     os.closerange(3, last + 1)  # one of them tells the parent that the command has begun
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python does when it starts; Popen has undone it
     warnings.resetwarnings()
     warnings.simplefilter("ignore")

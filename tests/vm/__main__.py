@@ -60,9 +60,8 @@ def _shell(chosen: list[Kernel], command: str, timeout: float) -> int:
                 kernel.arch, files, root, suite.SOURCE, ["sh", "-c", command], Path(out),
                 timeout=timeout, show=True,
             )  # fmt: skip
-        endings = {qemu.TIMED_OUT: "took too long and was stopped", qemu.DIED: "died"}
-        if done.status in endings:
-            print(f"{kernel.name}: the guest {endings[done.status]}", file=sys.stderr)
+        if done.status in qemu.ENDINGS:
+            print(f"{kernel.name}: the guest {qemu.ENDINGS[done.status]}", file=sys.stderr)
         worst = max(worst, done.status)
     return worst
 

@@ -18,10 +18,12 @@ from pathlib import Path
 from .cache import VmError
 from .kernels import Files
 
-__all__ = ["DIED", "TIMED_OUT", "Run", "check_host", "run"]
+__all__ = ["ENDINGS", "Run", "check_host", "run"]
 
 #: exit statuses of a run whose command did not end by itself
-TIMED_OUT, DIED = 124, 125
+TIMED_OUT, DIED, STOPPED = 124, 125, -1
+#: what to say of them
+ENDINGS = {TIMED_OUT: "took too long and was stopped", DIED: "died", STOPPED: "was stopped"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ NOT_SOURCE = ("build", "dist", "__pycache__")
 class Run:
     """What came of a run."""
 
-    status: int  #: the command's exit status, or TIMED_OUT or DIED
+    status: int  #: the command's exit status, or one of ENDINGS
     seconds: float  #: from the start of QEMU to its end
     cpu: float  #: seconds of the host's processors that it took
     console: str  #: all that the guest printed
@@ -85,7 +87,7 @@ def run(
     :param timeout: seconds until the guest is killed.
     :param show: the console goes to standard output too.
     :param stop: kills the guest when it is set.
-    :raises VmError: QEMU cannot be started, or ``stop`` was set.
+    :raises VmError: QEMU cannot be started.
     """
     check_host(arch)
     machine = MACHINES[arch]
@@ -113,7 +115,7 @@ def run(
 
 
 def _wait(line: list[str], timeout: float, show: bool, stop: threading.Event) -> tuple[int, float]:
-    """(0 when QEMU ended by itself, or TIMED_OUT; seconds of processors)."""
+    """(0 when QEMU ended by itself, or one of ENDINGS; seconds of processors)."""
     end, cpu = time.monotonic() + timeout, 0.0
     output = None if show else subprocess.DEVNULL
     with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE) as process:
@@ -125,7 +127,7 @@ def _wait(line: list[str], timeout: float, show: bool, stop: threading.Event) ->
                 except subprocess.TimeoutExpired:
                     cpu = _cpu(process.pid)
                     if stop.is_set():
-                        raise VmError("stopped") from None
+                        return STOPPED, cpu
                     if time.monotonic() > end:
                         return TIMED_OUT, cpu
         finally:

@@ -117,9 +117,8 @@ def run(
 def _read(outcome: Outcome, done: qemu.Run) -> None:
     """Fill in the results; ``done.out`` is still there."""
     tail = "\n".join(done.console.splitlines()[-TAIL:])
-    if done.status in (qemu.TIMED_OUT, qemu.DIED) and not (done.out / "rc").exists():
-        what = "took too long and was stopped" if done.status == qemu.TIMED_OUT else "died"
-        outcome.problem = f"the guest {what}; its last lines:\n{tail}"
+    if done.status in qemu.ENDINGS and not (done.out / "rc").exists():
+        outcome.problem = f"the guest {qemu.ENDINGS[done.status]}; its last lines:\n{tail}"
         return
     outcome.boot = float((done.out / "boot").read_text())
     junit = done.out / "junit.xml"

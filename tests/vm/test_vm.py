@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import threading
 from collections import Counter
@@ -22,14 +23,21 @@ CHOSEN = [kernel for kernel in KERNELS if kernel.ci]
 
 @pytest.fixture(scope="session")
 def runs(request: pytest.FixtureRequest) -> Iterator[dict[Kernel, Future[Outcome]]]:
-    """The suite's runs in all the kernels that this session asks for, two at a time, started at once."""
+    """The suite's runs in all the kernels that this session asks for, two at a time, started at once.
+
+    The newest first: they have most to do. When the session is interrupted it says what each was doing.
+    """
     selected = {item.name for item in request.session.items}
     chosen = [kernel for kernel in CHOSEN if f"test_suite_in_kernel[{kernel.name}]" in selected]
     stop = threading.Event()
     pool = ThreadPoolExecutor(2)
-    yield {kernel: pool.submit(suite.run, kernel, stop=stop) for kernel in chosen}
+    running = {kernel: pool.submit(suite.run, kernel, stop=stop) for kernel in reversed(chosen)}
+    yield running
     stop.set()
     pool.shutdown(cancel_futures=True)
+    outcomes = request.config.stash[OUTCOMES]
+    known = {outcome.kernel for outcome in outcomes}
+    outcomes += [each.result() for kernel, each in running.items() if kernel not in known and not each.cancelled()]
 
 
 @pytest.mark.vm
@@ -40,6 +48,7 @@ def test_suite_in_kernel(
     pytestconfig: pytest.Config,
     record_property: Callable[[str, object], None],
 ) -> None:
+    faulthandler.cancel_dump_traceback_later()  # pytest's: it shows where tests hang, and this one waits long
     outcome = runs[kernel].result()
     pytestconfig.stash[OUTCOMES].append(outcome)
     record_property("kernel", report.headline(outcome))
