@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import string
 from typing import NamedTuple
 
 __all__ = ["TracepointField", "parse_format"]
 
 _FIELD = re.compile(r"^\tfield:([^;\n]+);\toffset:(\d+);\tsize:(\d+);(?:\tsigned:([01]);)?", re.MULTILINE)
-_WORD = string.ascii_letters + string.digits + "_"
+_WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 _COMMON = "common_"
 
 

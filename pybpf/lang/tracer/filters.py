@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pybpf.compiler.ir import Operand
 from pybpf.errors import CompileError, NotFoundError, PackError
 from pybpf.lang.builtins.process import NS_HELPER, is_initial, namespace_ids, write_comm
 from pybpf.lang.front.gen import Gen
-from pybpf.lang.tracer.family import Family
+
+if TYPE_CHECKING:
+    from pybpf.lang.tracer.family import Family
 
 __all__ = ["Filters"]
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pybpf.attach.link import AnyLink
 from pybpf.compiler.target import Target
@@ -17,7 +17,6 @@ from pybpf.lang.builtins.stacks import Stacks
 from pybpf.lang.state.counts import Counts
 from pybpf.lang.state.output import Events
 from pybpf.lang.tracer.declare import Declared, Declares
-from pybpf.lang.tracer.family import MOST_FOLLOWED, Family
 from pybpf.lang.tracer.filters import Filters
 from pybpf.lang.tracer.loading import Built, Live, build
 from pybpf.lang.tracer.making import Makes
@@ -26,6 +25,9 @@ from pybpf.lang.tracer.pump import Pump
 from pybpf.lang.tracer.session import Session
 from pybpf.maps import EventReader
 from pybpf.types import u8, u32
+
+if TYPE_CHECKING:
+    from pybpf.lang.tracer.family import Family
 
 __all__ = ["Tracer"]
 
@@ -89,6 +91,8 @@ class Tracer(Declares, Makes):
         if follow:
             if pid is None:
                 raise PackError("cannot follow the children of no process: give pid=, too")
+            from pybpf.lang.tracer.family import MOST_FOLLOWED, Family  # only here: few follow children
+
             self.family = Family(pid, self.hash(u32, u8, MOST_FOLLOWED, name="family"))
         filters = Filters(pid, tid, comm, uid, cgroup, ppid, self.family)
         self.session = Session(self.counts, filters, stacks, Prints(self.counts, stacks))
