@@ -26,6 +26,8 @@ class Output:
     when the tool next waits.
 
     :param form: ``"text"``, ``"json"`` or ``"csv"``.
+    :ivar terminal: whether people look at it.
+    :ivar colour: whether it shows styles.
     """
 
     def __init__(self, form: str = "text") -> None:
