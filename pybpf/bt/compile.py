@@ -62,6 +62,7 @@ def compile_script(
     named: Mapping[str, str] | None = None,
     pid: int | None = None,
     unsafe: bool = False,
+    command: int | None = None,
     stages: bool = False,
 ) -> CompiledScript:
     """Compile a script.
@@ -73,6 +74,7 @@ def compile_script(
     :param named: named arguments, for ``getopt()``.
     :param pid: trace this process alone.
     :param unsafe: allow what changes the processes that are traced.
+    :param command: the process of the command that is started to be traced: ``cpid``.
     :param stages: keep the text of each stage of the compiler.
     :raises CompileError: it makes no sense, or the target cannot do what it asks for.
     """
@@ -82,7 +84,7 @@ def compile_script(
     expand_macros(script)
     found = _settings(script, settings or {})
     definitions = read_script_c(script, _MACROS, lambda name: _of_kernel(chosen, name))
-    facts = Facts(script, definitions, chosen, found, arguments, named, unsafe)
+    facts = Facts(script, definitions, chosen, found, arguments, named, unsafe, command)
     checked = check_script(facts, Environment(chosen, pid, found.missing_probes))
     shared = _shared(checked, found)
     built = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -106,6 +107,12 @@ def test_threads_are_told_apart() -> None:
         ('printf("%d %d", strlen("four"), strlen(str($1)));', "4 0"),
         ('$t = (1, "two", 3); printf("%d%d", $t[1 + 1], $t.0);', "31"),
         ('@a = { let $x = 100; avg($x) }; printf("%d", 1);', "1"),
+        ('printf("%d%d%d%d", is_str("x"), is_integer(pid), is_unsigned_integer(pid), is_ptr(pid));', "1110"),
+        ('printf("%d%d", is_literal(3), is_literal(pid)); static_assert(sizeof(int32) == 4, "no");', "10"),
+        ('if comptime (is_str(1)) { fail("never"); } else { printf("%s", probetype); }', "begin"),
+        ('@m[1] = 5; $v = 0; printf("%d%d%d", find(@m, 1, $v), $v, find(@m, 2, $v)); printf("%d", len(@m));', "1501"),
+        ('printf("%x %x %d %d", bswap((uint16)0x1234), bswap((uint32)1), is_err(-5), is_err(5));', "3412 1000000 1 0"),
+        ('printf("%d %d", len("abc"), len((uint8[4])1));', "3 4"),
         ('printf("%s %s", probe, comm == "nobody" ? "x" : "y");', "begin y"),
     ],
 )  # fmt: skip
@@ -160,6 +167,31 @@ def test_kernel_types_in_structs_of_the_script() -> None:
 def test_empty_maps_without_keys_print_as_zero() -> None:
     script = "begin { print(@a); print(@s); print(@r); } end { @a = 1; @s = stats(1); @r = (a=1, b=(2, \"hi\")); }"
     assert traced(script).text == "@a: 0\n@s: { .count = 0, .average = 0, .total = 0 }\n@r: { .a = 0, .b = (0, ) }\n"
+
+
+@pytest.mark.needs("btf")
+def test_relatives_of_the_task() -> None:
+    done = traced(f"{ENTER} {{ @ids = (ppid, ppid(curtask), leader_tid); @names = (leader_comm, pcomm, username); }}",
+                  lambda: calls(1))  # fmt: skip
+    assert done.maps["ids"] == (os.getppid(), os.getppid(), os.getpid())
+    mine, parent = (Path(f"/proc/{each}/comm").read_text().strip() for each in (os.getpid(), os.getppid()))
+    assert done.maps["names"] == (mine, parent, pwd.getpwuid(os.getuid()).pw_name)
+
+
+@pytest.mark.needs("btf")
+def test_container_of() -> None:
+    script = (
+        f"{ENTER} {{ $group = &$x; $task = curtask; $at = (uint64)$task + offsetof(struct task_struct, group_leader);"
+        " @same = container_of($at, typeof(struct task_struct), group_leader) == $task; }"
+    ).replace("$group = &$x; ", "")
+    assert traced(script, lambda: calls(1)).maps["same"] is True
+
+
+def test_failed_assertions_end_the_script() -> None:
+    done = traced('begin { assert(1 == 1, "never"); assert(1 == 2, "one is two"); @x = 1; }')
+    warned, last = done.events
+    assert isinstance(warned, Warned) and (warned.message, warned.severity) == ("assert failed: one is two", "ERROR")
+    assert isinstance(last, Exited) and last.code == 1 and done.maps == {"x": None}
 
 
 def test_a_full_map_is_told() -> None:
@@ -276,6 +308,9 @@ def test_many_tracepoints_share_a_program() -> None:
         ("begin { $x = retval; }", "begin has no retval"),
         ("tracepoint:raw_syscalls:sys_enter { $x = args.idd; }", "has no field 'idd'; it has id, args"),
         ("begin { break; }", "'break' is for loops"),
+        ("begin { static_assert(sizeof(int32) == 5, \"five\"); }", "five"),
+        ("begin { fail(\"%s is no %d\", \"x\", 5); }", "x is no 5"),
+        ("begin { print(cpid); }", "cpid is the process of the command"),
         ("tracepoint:raw_syscalls:sys_entr { }", "did you mean"),
         ("begin { $x = 1 / 0; }", "division by zero"),
     ],

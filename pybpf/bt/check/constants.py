@@ -54,7 +54,9 @@ def _name(check: Checker, node: tree.Name) -> Value | None:
     from pybpf.bt.check.names import meaning
 
     found = meaning(check, node)
-    return constant(check, found) if isinstance(found, tree.Node) else None
+    if found is None or isinstance(found, tree.Node):
+        return None if found is None else constant(check, found)
+    return None if found.constant is None or found.least else found.constant(check, node, [])
 
 
 def _unary(check: Checker, node: tree.Unary) -> Value | None:

@@ -97,6 +97,7 @@ class Facts:
         arguments: Sequence[str] = (),
         named: Mapping[str, str] | None = None,
         unsafe: bool = False,
+        command: int | None = None,
     ) -> None:
         self.script = script
         self.definitions = definitions
@@ -105,6 +106,7 @@ class Facts:
         self.arguments = arguments
         self.named = dict(named or {})
         self.unsafe = unsafe
+        self.command = command
         self.maps: dict[str, MapFacts] = {}
         self.defines: dict[str, tree.Expression | None] = {}
         self.warnings: dict[tuple[Span, str], CompileError] = {}

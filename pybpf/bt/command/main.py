@@ -140,9 +140,10 @@ def _compile_and_run(options: Options) -> int:
             command = Command(options.command)
             stack.callback(command.close)
         text, file = _script(options)
+        started = command.pid if command else None
         compiled = compile_script(
             text, file, options.words, target=_target(options.kernel), settings=settings_of(os.environ),
-            named=options.named, pid=command.pid if command else options.pid, unsafe=options.unsafe,
+            named=options.named, pid=started or options.pid, unsafe=options.unsafe, command=started,
             stages=bool(options.stages),
         )  # fmt: skip
         _warn(options, compiled)

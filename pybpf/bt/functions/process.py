@@ -110,12 +110,16 @@ def _task_type(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
     return UINT64 if known is None else Pointer(known, KERNEL)
 
 
-def current_task(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
+def _curtask(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
+    return current_task(gen, gen.type(node))
+
+
+def current_task(gen: Gen, kind: Type) -> Value:
     """The running task, as a pointer that programs may follow where the kernel lets them."""
     address, typed = gen.b.emit("call", helper="get_current_task"), None
     if gen.target.has_helper(gen.unit.type, "get_current_task_btf"):
         typed = gen.b.emit("call", type=PTR, helper="get_current_task_btf")  # one of the two is used
-    return Scalar(gen.type(node), address, typed)
+    return Scalar(kind, address, typed)
 
 
 def _cgroup(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
@@ -140,5 +144,5 @@ ROWS = (
     _row("cgroup()", "the id of the control group (version 2)", UINT64, _cgroup),
     _row("numaid()", "the NUMA node of the processor", UINT32, helper_value("get_numa_node_id", UINT32)),
     Function("nsecs([clock])", "nanoseconds of a clock: boot, or monotonic, tai, sw_tai", _clock, _nsecs),
-    Function("curtask()", "the running task, a struct task_struct *", _task_type, current_task),
+    Function("curtask()", "the running task, a struct task_struct *", _task_type, _curtask),
 )

@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pybpf.bt.functions.function import Arguments, Function
+from pybpf.bt.lower.turns import loop
 from pybpf.bt.lower.values import Made, Value
 from pybpf.bt.syntax import tree
 from pybpf.bt.types import Special, Type
 from pybpf.lang.values import raw
+from pybpf.lang.values.flow import Choice, when
 from pybpf.types import Struct, s32, u32
 from pybpf.types.scalars import ElementType
 
 if TYPE_CHECKING:
     from pybpf.bt.check.checker import Checker
     from pybpf.bt.lower.gen import Gen
-    from pybpf.compiler.ir import Operand
+    from pybpf.compiler.ir import Block, Operand
 
-__all__ = ["ROWS"]
+__all__ = ["ROWS", "depth_of"]
 
 #: how many frames the kernel keeps where sysctl kernel.perf_event_max_stack was not changed
 _DEPTH = 127
@@ -67,6 +69,29 @@ def _lower(user: bool) -> Any:
         return Made(kind, write)
 
     return lower
+
+
+def depth_of(gen: Gen, value: Value) -> Operand:
+    """How many frames a stack has: what the kernel's map keeps, up to its first 0."""
+    kind = value.type
+    assert isinstance(kind, Special)
+    depth = kind.options[1]
+    found = value.own(gen)
+    b = gen.b
+    number = b.emit("load", found.address, offset=found.offset, size=4, signed=False)
+    frames = b.emit("lookup", number, map=gen.use_map(gen.shared.stacks_of(depth)))
+    count = Choice(b, 0)
+
+    def begin(body: Block, over: Block) -> None:
+        inside = b.new_block("inside")
+        b.branch("ult", count.value, depth, inside, over)
+        gen.land(inside)
+        address = b.emit("add", frames, b.emit("mul", count.value, 8))
+        b.branch("ne", b.emit("load", address, offset=0, size=8, signed=False), 0, body, over)
+
+    with when(b, "ne", frames, 0, "kept"):
+        loop(gen, begin, lambda: None, lambda: count.set(b.emit("add", count.value, 1)))
+    return count.value
 
 
 ROWS = (

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from pybpf.bt.functions import aggregates, context, output, process, stacks, symbols, text
+from pybpf.bt.functions import aggregates, context, meta, output, process, stacks, symbols, tasks, text, values
 from pybpf.bt.functions.function import Function
 
 __all__ = ["FUNCTIONS", "METHODS", "REFUSED"]
 
-_MODULES = (process, context, output, aggregates, text, symbols, stacks)
+_MODULES = (process, tasks, context, output, aggregates, text, values, symbols, stacks, meta)
 
 #: Name -> row.
 FUNCTIONS: Mapping[str, Function] = MappingProxyType({row.name: row for module in _MODULES for row in module.ROWS})

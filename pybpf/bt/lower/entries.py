@@ -11,14 +11,16 @@ from pybpf.bt.lower.values import Own, Scalar, Value, at
 from pybpf.bt.syntax import tree
 from pybpf.bt.types import Aggregate, Tuple, Type
 from pybpf.compiler.unknown import Unknown
+from pybpf.lang.values.flow import Choice
 from pybpf.lang.values.reading import KERNEL, Where
 
 if TYPE_CHECKING:
     from pybpf.bt.check.facts import VariableFacts
     from pybpf.bt.lower.gen import Gen
+    from pybpf.bt.state.maps import ScriptMap
     from pybpf.compiler.ir import Operand
 
-__all__ = ["each_entry"]
+__all__ = ["count_entries", "each_entry"]
 
 _HELPER = "for_each_map_elem"
 
@@ -60,6 +62,24 @@ def each_entry(gen: Gen, node: tree.For, variable: VariableFacts) -> None:
     b.jump(top)
     b.seal(top)
     gen.land(leave)
+
+
+def count_entries(gen: Gen, node: tree.Node, found: ScriptMap) -> Operand:
+    """How many entries a map has. :raises CompileError: the target cannot go through a map."""
+    if not gen.target.has_helper(gen.unit.type, _HELPER):
+        gen.fail(node, f"the length of a map needs bpf_{_HELPER} (Linux 5.13)")
+    b = gen.b
+    count = Choice(b, 0)
+    top, body, leave = (b.new_block(name) for name in ("entries", "entry", "endentries"))
+    b.jump(top)
+    b.start(top)
+    b.branch("ne", b.emit("entry", map=gen.use_map(found)), 0, body, leave)
+    gen.land(body)
+    count.set(b.emit("add", count.value, 1))
+    b.jump(top)
+    b.seal(top)
+    gen.land(leave)
+    return count.value
 
 
 def _leaves(block: tree.Block) -> bool:

@@ -55,6 +55,11 @@ def _time(running: Running, asked: Asked) -> Event:
     return TextShown("time", time.strftime(asked.action.options[0]))
 
 
+def _error(running: Running, asked: Asked) -> Event:
+    span, message = asked.action.options
+    return Warned(message, running.place(span), "ERROR")
+
+
 def _warning(running: Running, asked: Asked) -> Event:
     span, message = asked.action.options
     return Warned(message, running.place(span))
@@ -72,5 +77,6 @@ ACTIONS: Mapping[str, Callable[[Running, Asked], Event | None]] = MappingProxyTy
     "zero": _zero,
     "exit": _exit,
     "time": _time,
+    "error": _error,
     "warning": _warning,
 })  # fmt: skip

@@ -82,10 +82,11 @@ class TextShown:
 
 @dataclass(frozen=True)
 class Warned:
-    """Something that went wrong in a probe, which went on."""
+    """Something that went wrong in a probe, which went on; or, as ``severity`` says, ended the script."""
 
     message: str
     place: str
+    severity: str = "WARNING"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,12 @@ class Naming:
         return _name(self.symbols.user(raw.pid, [raw.address])[0], raw.address)
 
 
+    def _username(self, kind: Special, raw: Any) -> str:
+        try:
+            return safe(pwd.getpwuid(raw).pw_name)
+        except KeyError:
+            return str(raw)
+
     def _probe(self, kind: Special, raw: Any) -> str:
         known = self._shared.probes
         return known[raw] if raw < len(known) else f"probe {raw}"
@@ -94,6 +101,7 @@ def _frame(symbol: Symbol, address: int, perf: bool) -> str:
 
 _SPECIAL: Mapping[str, Callable[[Naming, Special, Any], str]] = MappingProxyType({
     "kstack": Naming._kernel_stack,
+    "username": Naming._username,
     "ustack": Naming._user_stack,
     "ksym": Naming._ksym,
     "probe": Naming._probe,

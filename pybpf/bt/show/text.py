@@ -84,5 +84,5 @@ _OUTPUT: Mapping[type, Callable[[Any], str]] = MappingProxyType({
 _ERRORS: Mapping[type, Callable[[Any], str]] = MappingProxyType({
     Lost: lambda event: f"Lost {event.count} events\n",
     Printed: _printed_errors,
-    Warned: lambda event: f"{event.place}: WARNING: {event.message}\n",
+    Warned: lambda event: f"{event.place}: {event.severity}: {event.message}\n",
 })  # fmt: skip
