@@ -19,7 +19,7 @@ _EXTRA: Mapping[int, tuple[int, int]] = MappingProxyType({
 
 
 def find_ids(wanted: Iterable[tuple[int, str]], path: str = "/sys/kernel/btf/vmlinux") -> dict[tuple[int, str], int]:
-    """``{(FUNC, "name"): id}`` of those of ``wanted`` that the BTF file has; one walk over all types, some 40 ms.
+    """``{(FUNC, "name"): id}`` of those of ``wanted`` that the BTF file has; one walk over all types, some 15 ms.
 
     :raises OSError: there is no such file.
     :raises ValueError: it is not BTF that this version understands.
@@ -42,15 +42,27 @@ def find_ids(wanted: Iterable[tuple[int, str]], path: str = "/sys/kernel/btf/vml
     words = array("I")
     words.frombytes(data[header + types : header + types + (types_size & ~3)])
     found: dict[tuple[int, str], int] = {}
-    index, number = 0, 1
-    while index + 3 <= len(words) and len(found) < len(names):
-        info = words[index + 1]
-        kind = info >> 24 & 31
-        if (kind, words[index]) in names:
-            found[names[kind, words[index]]] = number
-        if kind not in _EXTRA:
-            raise ValueError(f"{path}: type {number} is of kind {kind}, which is unknown")
-        fixed, each = _EXTRA[kind]
-        index += 3 + fixed + each * (info & 0xFFFF)
-        number += 1
+    offsets, steps = {offset for _, offset in names}, _Steps()
+    at, number, end = 0, 1, len(words) - 2
+    try:
+        while at < end:  # as little work per type as Python can do: there are more than 100,000
+            if words[at] in offsets:
+                key = words[at + 1] >> 24 & 31, words[at]
+                if key in names:
+                    found[names[key]] = number
+                    if len(found) == len(names):
+                        break
+            at += steps[words[at + 1]]
+            number += 1
+    except KeyError as error:
+        raise ValueError(f"{path}: type {number} is of kind {error}, which is unknown") from None
     return found
+
+
+class _Steps(dict[int, int]):
+    """``info`` word -> number of words of such a type. :raises KeyError: its kind is not known."""
+
+    def __missing__(self, info: int) -> int:
+        fixed, each = _EXTRA[info >> 24 & 31]
+        self[info] = words = 3 + fixed + each * (info & 0xFFFF)
+        return words
