@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 success, 1 error (one line on stderr), 2 wrong usage."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0] if words else "--help"
+    if sys.stderr is None:  # it was closed before we started: print() would write errors to stdout
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # as long as the process
     if isinstance(sys.stdout, TextIOWrapper):
         # Names of traced programs can be anything; whoever reads our output sees each line when it is complete.
         sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)

@@ -55,6 +55,12 @@ def test_an_unknown_command_suggests_the_nearest() -> None:
     assert run.returncode == 2 and run.stderr == "pybpf: no command 'sysocunt'; did you mean 'syscount'?\n"
 
 
+@pytest.mark.parametrize("words", ["sysocunt", "disasm /nonexistent", "syscount --no-such-option"])
+def test_errors_stay_out_of_the_output_when_there_is_nowhere_to_say_them(words: str) -> None:
+    run = subprocess.run(["sh", "-c", f"exec {sys.executable} -m pybpf {words} 2>&-"], capture_output=True, text=True)
+    assert (run.returncode in (1, 2), run.stdout, run.stderr) == (True, "", "")
+
+
 def test_version() -> None:
     from pybpf import __version__
 
