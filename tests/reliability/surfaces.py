@@ -305,6 +305,21 @@ _MAPS = b"""\
 """
 
 
+#: a reply of a name server: www.example.org, an alias, an address of each version
+_REPLY = (
+    b"\0\7\x81\x80\0\1\0\3\0\0\0\0\3www\7example\3org\0\0\1\0\1"
+    b"\xc0\x0c\0\5\0\1\0\0\0<\0\7\4real\xc0\x10"
+    b"\xc0\x2d\0\1\0\1\0\0\0<\0\4\x7f\0\0\1"
+    b"\xc0\x2d\0\x1c\0\1\0\0\0<\0\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1"
+)
+
+
+def _use_reply(data: bytes) -> None:
+    from pybpf.tool.dns import parse_reply
+
+    parse_reply(data)
+
+
 def _use_maps(data: bytes) -> None:
     from pybpf.symbols.library import parse_maps
     from pybpf.symbols.process import _Map
@@ -526,6 +541,7 @@ SURFACES = {
         Surface("perf", _make_perf, _use_perf, lambda: (b"", True)),
         Surface("kallsyms", _bytes(_KALLSYMS), _use_kallsyms, lambda: _KALLSYMS),
         Surface("maps", _bytes(_MAPS), _use_maps, lambda: _MAPS),
+        Surface("dns", _bytes(_REPLY), _use_reply, lambda: _REPLY),
         Surface("perf-map", _bytes(_PERF_MAP), _use_perf_map, lambda: _PERF_MAP),
         Surface("loader-cache", lambda rng: damaged(rng, _loader_cache()), _use_loader_cache, _loader_cache),
         Surface("format", _texts(_FORMAT), _use_format, lambda: _FORMAT),
