@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -155,3 +157,56 @@ def test_missing_probes() -> None:
     assert not pybpf.bt.compile_script(script, settings={"missing_probes": "ignore"}).warnings
     with pytest.raises(CompileError, match="sys_enter_none"):
         pybpf.bt.compile_script(script, settings={"missing_probes": "error"})
+
+
+_SOURCE = """
+#include <stdio.h>
+enum color { RED, GREEN = 5 };
+struct point { int x; unsigned low : 3, high : 5; struct { long inner; }; char name[8]; struct point *next; };
+__attribute__((noinline)) long work(struct point *p, int count, double factor, enum color c, const char *text) {
+  long sum = p->x + count + (long)factor;
+  return sum + c + text[0];
+}
+int main(void) {
+  struct point second = {7, 1, 2, {-3}, "two", 0}, first = {-5, 6, 17, {40}, "one", &second};
+  for (int i = 0; i < 3; i++) printf("%ld", work(&first, i, 1.5, GREEN, "text"));
+  return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A program with debug information."""
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no gcc")
+    folder = tmp_path_factory.mktemp("described")
+    (folder / "work.c").write_text(_SOURCE)
+    subprocess.run(["gcc", "-g", "-O0", "-o", folder / "work", folder / "work.c"], check=True)
+    return str(folder / "work")
+
+
+def test_uprobe_arguments_by_name(described: str) -> None:
+    script = (
+        f"uprobe:{described}:work {{ @sum = sum(args.count); @x = args.p.x; @bits = (args.p->low, args.p.high);"
+        " @inner = args.p.inner; @name = args.p.name; @next = (args.p.next.x, args.p.next->inner);"
+        " @c = args.c; @text = str(args.text); }"
+    )
+    done = command("-q", "-c", described, "-e", script)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.partition("\n\n")[2].splitlines() == [
+        "@bits: (6, 17)", "@c: GREEN", "@inner: 40", "@name: one", "@next: (7, -3)", "@sum: 3", "@text: text", "@x: -5",
+    ]  # fmt: skip
+
+
+def test_uprobe_at_a_line(described: str) -> None:
+    line = _SOURCE.splitlines().index("  long sum = p->x + count + (long)factor;") + 1
+    done = command("-q", "-c", described, "-e", f"uprobe:{described}@work.c:{line} {{ @ = count(); }}")
+    assert done.stdout.endswith("@: 3\n"), done.stderr
+    with pytest.raises(CompileError, match="no code of"):
+        pybpf.bt.compile_script(f"uprobe:{described}@work.c:1 {{ }}")
+
+
+def test_functions_without_debug_information(native: str) -> None:
+    with pytest.raises(CompileError, match="no debug information"):
+        pybpf.bt.compile_script(f"uprobe:{native}:work {{ @ = args.n; }}")

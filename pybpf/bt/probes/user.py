@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from pybpf import attach
-from pybpf.bt.probes.arguments import Registers, Sites
+from pybpf.bt.probes.arguments import FieldSpec, Registers, Sites
 from pybpf.bt.probes.place import Environment, Place, Wants
 from pybpf.bt.syntax.attachpoints import AttachPoint, has_wildcard
-from pybpf.errors import NotFoundError
+from pybpf.bt.types import Bool, Integer, Pointer, Type
+from pybpf.errors import BpfError, NotFoundError
 from pybpf.lang.tracer.attaching import Attach, at_one, by_spec
 from pybpf.lang.values.reading import USER
 from pybpf.sys.bpf import ProgType
 
 if TYPE_CHECKING:
     from pybpf.attach.kinds.usdt import UsdtPlace
+    from pybpf.compiler.target import Target
 
 __all__ = ["uprobe", "usdt"]
 
@@ -27,6 +30,10 @@ def uprobe(point: AttachPoint, wants: Wants, environment: Environment) -> list[P
     binary = _binary(point.target)
     point = replace(point, target=binary)
     ret = point.kind == "uretprobe"
+    if point.source is not None:
+        return _by_line(point, environment)
+    if point.language:
+        return _demangled(point, environment)
     if has_wildcard(point.function):
         names = [name.rpartition(":")[2] for name in _matching(binary, point.function)]
         if wants.separate(environment.target, ProgType.KPROBE):
@@ -43,8 +50,85 @@ def uprobe(point: AttachPoint, wants: Wants, environment: Environment) -> list[P
         how = at_one(
             lambda program: attach.uprobe(program, binary, name, offset=point.offset, address=point.address, pid=pid)
         )
-    registers = Registers(environment.target, USER, ret=ret)
+    registers = Described(environment.target, point, ret)
     return [Place(point.kind, point.text, ProgType.KPROBE, registers, how, point=point)]
+
+
+class Described(Registers):
+    """The arguments of a function that the debug information describes, which is read when they are asked for."""
+
+    def __init__(self, target: Target, point: AttachPoint, ret: bool) -> None:
+        super().__init__(target, USER, ret=ret)
+        self._point = point
+        self._asked = ret or bool(point.offset)
+
+    def fields(self) -> Mapping[str, FieldSpec]:
+        if not self._asked:
+            self._asked = True
+            try:
+                self._known = list(_parameters(self._point))
+            except BpfError as error:
+                self._why = str(error)
+        return super().fields()
+
+
+def _parameters(point: AttachPoint) -> Iterator[tuple[str, Type, int]]:
+    """Name, type and number of the register of each parameter that is passed in one, by the calling convention."""
+    from pybpf.bt.types.debug import of_debug
+    from pybpf.symbols import ElfFile
+    from pybpf.symbols.dwarf import DebugInfo
+
+    with ElfFile(point.target) as elf:
+        found = elf.function(point.function)
+    word = 0
+    for each in DebugInfo(point.target).parameters(point.function, found.address):
+        kind = of_debug(each.type)
+        if each.type.kind == "float":
+            continue  # those have registers of their own, which programs cannot read
+        if isinstance(kind, (Integer, Bool, Pointer)):
+            yield each.name, kind, word
+        word += max(1, -(-each.type.size // 8)) if each.type.size <= 16 else 0
+
+
+def _by_line(point: AttachPoint, environment: Environment) -> list[Place]:
+    """``uprobe:file@source:line``"""
+    from pybpf.symbols.dwarf import DebugInfo
+
+    assert point.source is not None
+    found = DebugInfo(point.target).addresses(*point.source)
+    return [_at_address(point, address, environment) for address in found]
+
+
+def _at_address(point: AttachPoint, address: int, environment: Environment) -> Place:
+    pid, ret = environment.pid, point.kind == "uretprobe"
+    run = attach.uretprobe if ret else attach.uprobe
+    how = at_one(lambda program: run(program, point.target, address=address, pid=pid))
+    registers = Registers(environment.target, USER, ret=ret, why="the names of the arguments are not known here")
+    return Place(point.kind, point.text, ProgType.KPROBE, registers, how, point=point)
+
+
+def _demangled(point: AttachPoint, environment: Environment) -> list[Place]:
+    """``uprobe:file:cpp:"ns::name(int)"``; without parentheses, all functions of the name."""
+    from pybpf.symbols import ElfFile
+    from pybpf.symbols.demangle import demangle
+
+    wanted = point.function.replace(" ", "")
+    with ElfFile(point.target) as elf:
+        found = [
+            symbol
+            for symbol in elf.functions("_Z*")
+            if _same(demangle(symbol.name.partition("@")[0]).replace(" ", ""), wanted)
+        ]
+    if not found:
+        raise NotFoundError(f"{point.target} has no C++ function {point.function}")
+    addresses = dict.fromkeys(symbol.address for symbol in found)
+    return [_at_address(point, address, environment) for address in addresses]
+
+
+def _same(name: str, wanted: str) -> bool:
+    if has_wildcard(wanted):
+        return fnmatchcase(name, wanted)
+    return name == wanted or ("(" not in wanted and name.partition("(")[0] == wanted)
 
 
 def _many(point: AttachPoint, names: list[str], ret: bool, environment: Environment) -> Place:
