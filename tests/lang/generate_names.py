@@ -43,13 +43,17 @@ class Names(Memory):
         """Something that a name of a kind may be bound to."""
         if is_text(kind):
             return self.some_text()
-        if self._rng.random() < 0.4:
-            found = self._part(lambda each: each is kind)
-            if found:
-                return found[0]
         if self._rng.random() < 0.3:
-            return f"({self._value(kind)} if {self._write.condition(1)} else {self._value(kind)})"
+            return f"({self._plain(kind)} if {self._write.condition(1)} else {self._plain(kind)})"
+        if self._rng.random() < 0.6:
+            return self._plain(kind)
         return self.made_struct(kind)
+
+    def _plain(self, kind: Any) -> str:
+        """A struct that no way leads through: the verifier follows them all, of each helper that is called in turn."""
+        found = self._part(lambda each: each is kind) if self._rng.random() < 0.7 else None
+        first = next(iter(kind.__layout__.fields))
+        return found[0] if found else f"{kind.__name__}({first}={self._rng.randrange(100)})"
 
     def _bind(self, depth: int) -> list[str]:
         kind = self._rng.choice([*STRUCTS.values(), char[12]])
