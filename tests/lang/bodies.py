@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from pybpf.lang import comm
 from pybpf.lang.state.maps import Array, Hash, PerCpuHash, Queue, Variable
 from pybpf.types import Struct, char, s32, u8, u32, u64
 from tests.lang import harness
 from tests.lang.sharing import Shared
 
-__all__ = ["results"]
+__all__ = ["NAMES", "results", "rows"]
 
 shared = Shared()
 
@@ -60,6 +62,17 @@ NAMES: dict[str, Any] = {
     **MAPS, "Point": Point, "Path": Path, "Note": Note, "u8": u8, "u32": u32, "u64": u64, "s32": s32, "char": char,
     "comm": comm, "HERE": Point(8, 9), "NOWHERE": None,
 }  # fmt: skip
+
+
+def rows(*tables: dict[str, Any]) -> list[Any]:
+    """The rows of tables of probes, as parameters of a test: some loops are for some kernels."""
+    found = []
+    for table in tables:
+        for text, given in table.items():
+            loops = ("helper_loop",) if "range(k)" in text or "while" in text else ()
+            needs = ("iter_num",) if "best" in text else loops  # a pointer or null, carried from turn to turn
+            found.append(pytest.param(text, given, marks=[pytest.mark.needs(*needs)] if needs else []))
+    return found
 
 
 def results(text: str, args: list[int], read: str = "") -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pybpf.errors import CompileError
-from tests.lang.bodies import results
+from tests.lang.bodies import results, rows
 
 pytestmark = pytest.mark.root
 
@@ -73,7 +73,7 @@ OUTSIDE: dict[str, dict[int, int]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "given"), [*GONE.items(), *DECLARED.items(), *OUTSIDE.items()])
+@pytest.mark.parametrize(("text", "given"), rows(GONE, DECLARED, OUTSIDE))
 def test_value(text: str, given: dict[int, int]) -> None:
     assert dict(zip(given, (results(text, [each])[0] for each in given))) == given
 

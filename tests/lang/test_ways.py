@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
+from pybpf.compiler.target import Target
 from pybpf.errors import CompileError
-from tests.lang.bodies import results
+from tests.lang import harness
+from tests.lang.bodies import NAMES, results, rows
 
 pytestmark = pytest.mark.root
 
@@ -126,7 +128,7 @@ def test_match(text: str, given: dict[int, int]) -> None:
     assert dict(zip(given, (results(text, [each])[0] for each in given))) == given
 
 
-@pytest.mark.parametrize(("text", "given"), [*NONE.items(), *FUNCTIONS.items(), *PLACES.items(), *TEXT.items()])
+@pytest.mark.parametrize(("text", "given"), rows(NONE, FUNCTIONS, PLACES, TEXT))
 def test_value(text: str, given: dict[int, int]) -> None:
     assert dict(zip(given, (results(text, [each])[0] for each in given))) == given
 
@@ -161,3 +163,16 @@ def test_what_an_earlier_turn_made_is_lost(text: str, line: int) -> None:
     with pytest.raises(CompileError) as error:
         results(text, [])
     assert error.value.message == STALE.format(line)
+
+
+def test_a_place_or_none_from_turn_to_turn() -> None:
+    """Behind bpf_loop, whose callback the verifier lets forget what null is."""
+    text = (
+        "def probe(k: u32):\n    best = None\n    for i in range(k):\n"
+        "        best = points.get(i)\n    return not best\n"
+    )
+    names = dict(NAMES)
+    exec(compile(text, "<ways>", "exec", dont_inherit=True), names)
+    harness.compiled(names["probe"], Target.described("6.12"), source=text)
+    with pytest.raises(CompileError, match=r"'best' stands for a place or for None, depending on the turn"):
+        harness.compiled(names["probe"], Target.described("6.1"), source=text)

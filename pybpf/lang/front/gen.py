@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pybpf.compiler.ops import INT
 from pybpf.lang.front.aliases import Aliases
 from pybpf.lang.front.frame import Facts, Frame
 from pybpf.lang.front.meeting import Edge, meet, note_value
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from pybpf.maps import MapSpec
 
 __all__ = ["Gen"]
+
+
+def register(frame: Frame, name: str, index: int, type: str) -> Hashable:
+    """The variable of the IR builder that has a register of a variable: one for each type that it may have."""
+    return (frame.number, name, index) if type == INT else (frame.number, name, index, type)
 
 
 class Gen:
@@ -242,10 +248,15 @@ class Gen:
         else:
             self.keep(name, val, at)
 
-    def keep(self, name: str, val: Val, at: ast.AST, frame: Frame | None = None) -> None:
-        """Bind a variable, of this call or of one that leads here, to a value as it is."""
+    def keep(
+        self, name: str, val: Val, at: ast.AST, frame: Frame | None = None, types: tuple[str, ...] | None = None
+    ) -> None:
+        """Bind a variable, of this call or of one that leads here, to a value as it is.
+
+        :param types: of its registers, where constants do not show them.
+        """
         if val.ssa() is not None:
-            self._keep(name, val, at, frame or self.frame)
+            self._keep(name, val, at, frame or self.frame, types)
         else:
             self._bind(name, Known(val), frame or self.frame)
 
@@ -272,15 +283,19 @@ class Gen:
     def _bind(self, name: str, binding: Kept | Known, frame: Frame) -> None:
         frame.env = {**frame.env, name: binding}
 
-    def _keep(self, name: str, val: Val, at: ast.AST, frame: Frame) -> None:
+    def _keep(
+        self, name: str, val: Val, at: ast.AST, frame: Frame, types: tuple[str, ...] | None = None
+    ) -> None:
         state = val.ssa()
         assert state is not None
         key, operands = state
         if isinstance(val, Int) and name not in frame.annotated:
             frame.note_kind(name, val.narrowest, at)
-        for index, operand in enumerate(operands):
-            self.b.write((frame.number, name, index), operand)
-        self._bind(name, Kept(key, val), frame)
+        types = types or tuple(INT if isinstance(each, int) else each.type for each in operands)
+        for index, (operand, type) in enumerate(zip(operands, types)):
+            self.b.declare(register(frame, name, index, type), type)
+            self.b.write(register(frame, name, index, type), operand)
+        self._bind(name, Kept(key, val, types), frame)
 
     def variable(self, name: str, at: ast.AST) -> Val | None:
         """The value of a variable here, or None when the function has none of that name."""
@@ -305,9 +320,8 @@ class Gen:
             return binding.val
         if binding.key == "int":
             return Int(self.b.read((frame.number, name, 0)), frame.kind(name))
-        state = binding.val.ssa()
-        assert state is not None
-        return binding.val.with_ssa([self.b.read((frame.number, name, i)) for i in range(len(state[1]))])
+        read = [self.b.read(register(frame, name, index, type)) for index, type in enumerate(binding.types)]
+        return binding.val.with_ssa(read)
 
     def truth(self, val: Val, at: ast.AST) -> Int:
         """``bool(val)`` as a register."""

@@ -103,6 +103,11 @@ def _loop(
     if isinstance(turns, Numbers):
         forget(gen, stored)
     carried = Carried(gen, node)
+    if isinstance(turns, CallbackTurns):
+        lost = next((name for name, form in carried.forms.items() if form.may_be_null), None)
+        if lost is not None:  # the verifier takes the null that a callback finds for any number
+            gen.fail(node, f"{lost!r} stands for a place or for None, depending on the turn, which this kernel's loops "
+                     "cannot keep (Linux 6.4 can): keep its key, and look it up behind the loop")  # fmt: skip
     carried.enter()
     gen.go(top)
     gen.land_open(top)

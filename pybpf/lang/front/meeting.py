@@ -62,7 +62,7 @@ def meet(gen: Gen, block: Block, edges: Sequence[Edge], at: ast.AST | None) -> V
     b.start(block)
     frame.env = env
     for name, each in parted.items():
-        gen.keep(name, _left(gen, (block, name), each), frame.source.node)
+        gen.keep(name, _left(gen, (block, name), each), frame.source.node, types=each.kept())
     if form is not None:
         return _left(gen, block, form)
     return values[0] if values else None
@@ -144,9 +144,12 @@ class Carried:
                     f"is {why} here, depending on the way: use two names"
                 )
                 continue
+            if wider.kept() is None:
+                gen.facts.unsteady[gen.frame.key, self._at, name] = f"is {val.what} here, or another one: use two names"
+                continue
             if wider is not form:
                 gen.facts.forms[gen.frame.key, self._at, name] = wider  # this pass is in vain
                 continue
             values[name] = form, form.enter(gen, val, self._rooms[name], self._at)
         for name, (form, operands) in values.items():
-            gen.keep(name, form.value(operands), self._at)
+            gen.keep(name, form.value(operands), self._at, types=form.kept())

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import NamedTuple, Union
 
+from pybpf.compiler.ops import INT
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.joins import same
 from pybpf.lang.values.val import Val
@@ -28,6 +29,8 @@ class Kept(NamedTuple):
     """What :meth:`Val.ssa` says must be equal."""
     val: Val
     """One such value, to make others like it."""
+    types: tuple[str, ...] = (INT,)
+    """Of the registers, as the IR has them."""
 
 
 class Known(NamedTuple):
@@ -62,7 +65,7 @@ def join_bindings(one: Binding | None, other: Binding | None) -> Binding:
         return unset if isinstance(unset, Unset) else _MAYBE
     if isinstance(one, Unset) or isinstance(other, Unset):
         return one if isinstance(one, Unset) else other
-    if (isinstance(one, Kept) and isinstance(other, Kept) and one.key == other.key) or (
+    if (isinstance(one, Kept) and isinstance(other, Kept) and (one.key, one.types) == (other.key, other.types)) or (
         isinstance(one, Known) and isinstance(other, Known) and same(one.val, other.val)
     ):
         return one if one.val.known is other.val.known else one._replace(val=one.val.assumed(None))

@@ -13,6 +13,7 @@ from functools import reduce
 from math import gcd
 from typing import TYPE_CHECKING, Any
 
+from pybpf.compiler.ir import Instr
 from pybpf.compiler.ops import INT, PTR
 from pybpf.errors import PackError
 from pybpf.lang.values.constants import Const
@@ -49,6 +50,8 @@ class Form:
 
     types: tuple[str, ...] = (INT,)
     plain = False
+    #: whether it may be a pointer or null
+    may_be_null = False
 
     def room(self, gen: Gen) -> Any:
         """Memory that the values of all ways share, made once for a join."""
@@ -64,6 +67,11 @@ class Form:
     def value(self, operands: Sequence[Operand]) -> Val:
         """The value that is in registers."""
         raise NotImplementedError
+
+    def kept(self) -> tuple[str, ...] | None:
+        """The types of the registers that a variable has with such a value; None: it is bound while compiling."""
+        state = self.value([Instr("phi", [], type, {}, None) for type in self.types]).ssa()
+        return None if state is None else tuple(INT if isinstance(each, int) else each.type for each in state[1])
 
 
 @dataclass(frozen=True)
@@ -216,6 +224,10 @@ class _Optional(Form):
         return isinstance(self.form, _Place)
 
     @property
+    def may_be_null(self) -> bool:  # type: ignore[override]
+        return self._is_place
+
+    @property
     def types(self) -> tuple[str, ...]:  # type: ignore[override]
         return self.form.types if self._is_place else (INT, *self.form.types)
 
@@ -286,7 +298,8 @@ def form_of(vals: Sequence[Val], source: str = "this") -> Form:
     pointers = _foreign(there) if all(isinstance(each, Pointer) for each in there) else None
     if pointers is not None:  # None is a null pointer
         return pointers
-    form = _there(there)
+    refs = all(isinstance(each, Ref) and not each.is_text for each in there)
+    form = (_places(there) if refs else None) or _there(there)  # of a place the address tells
     source = next((each.source for each in vals if isinstance(each, Maybe)), source)
     return _Optional(form, source)
 
@@ -345,7 +358,9 @@ def _alike(vals: Sequence[Val]) -> Form | None:
     first = states[0]
     if first is None or any(each is None or each[0] != first[0] for each in states):
         return None
-    types = tuple(INT if isinstance(each, int) else each.type for each in first[1])
+    columns = zip(*(each[1] for each in states if each is not None))
+    types = tuple(PTR if any(not isinstance(each, int) and each.type == PTR for each in column) else INT
+                  for column in columns)  # fmt: skip
     return _Alike(first[0], types, vals[0])
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
-from pybpf.lang.values.constants import Const
+from pybpf.lang.values.constants import Const, hashable
 from pybpf.lang.values.ints import Test, any_of
 from pybpf.lang.values.val import Val
 
 if TYPE_CHECKING:
-    from pybpf.compiler.ir import Block
+    from pybpf.compiler.ir import Block, Operand
     from pybpf.lang.front.gen import Gen
 
 __all__ = ["Tuple"]
@@ -27,6 +27,31 @@ class Tuple(Val):
 
     def __init__(self, values: Sequence[Val]) -> None:
         self.values = tuple(values)
+
+    def ssa(self) -> tuple[Hashable, tuple[Operand, ...]] | None:
+        keys: list[Hashable] = []
+        operands: list[Operand] = []
+        for each in self.values:
+            if isinstance(each, Const):
+                keys.append((type(each.value), each.value if hashable(each.value) else id(each.value)))
+                continue
+            state = each.ssa()
+            if state is None:
+                return None
+            keys.append((getattr(each, "kind", None), state[0], len(state[1])))
+            operands += state[1]
+        return (Tuple, *keys), tuple(operands)
+
+    def with_ssa(self, operands: Sequence[Operand]) -> Val:
+        left, values = list(operands), []
+        for each in self.values:
+            state = None if isinstance(each, Const) else each.ssa()
+            if state is not None:
+                values.append(each.with_ssa(left[: len(state[1])]))
+                del left[: len(state[1])]
+            else:
+                values.append(each)
+        return Tuple(values)
 
     def bound(self, gen: Gen, at: ast.AST) -> Val:
         return Tuple([each.bound(gen, at) for each in self.values])
