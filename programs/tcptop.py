@@ -32,6 +32,14 @@ class Key(Struct):
     comm: char[16]
 
 
+class Ended(Struct):
+    """A connection that is closed; another one may have its socket's address soon."""
+
+    socket: u64
+    lport: u16
+    rport: u16
+
+
 class Traffic:
     """The probes, and what they count."""
 
@@ -39,7 +47,7 @@ class Traffic:
         self.tracer = tracer = run.tracer()
         self.sent = tracer.sum(Key, u64, max_entries=MOST)
         self.received = tracer.sum(Key, u64, max_entries=MOST)
-        self.closed = closed = tracer.lru_hash(u64, u8, max_entries=MOST)
+        self.closed = closed = tracer.lru_hash(Ended, u8, max_entries=MOST)
         wanted = net.SocketFilter(run.options)
 
         def count(sums: Any, sk: Any, size: int) -> None:
@@ -73,18 +81,20 @@ class Traffic:
 
         def closes(sk: Any, old: int, new: int) -> None:
             if new == net.CLOSE and wanted.passes(sk):
-                closed[u64(sk)] = 1
+                ends = net.Endpoints()
+                net.read_endpoints(ends, sk)
+                closed[Ended(socket=u64(sk), lport=ends.lport, rport=ends.rport)] = 1
 
         net.on_states(tracer, closes, everyone=True)
 
     def take(self) -> dict[Key, list[int]]:
         """Bytes received and sent since the last time; what has ended before makes room."""
-        ended = {socket for socket, _ in self.closed.drain()}
+        ended = {key for key, _ in self.closed.drain()}
         found: dict[Key, list[int]] = defaultdict(lambda: [0, 0])
         for place, sums in enumerate((self.received, self.sent)):
             for key, size in sums.changes().items():
                 found[key][place] += size
-            for key in [key for key in sums if key.socket in ended]:
+            for key in [key for key in sums if Ended(key.socket, key.lport, key.rport) in ended]:
                 sums.forget(key)
         return found
 
