@@ -8,20 +8,21 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from .apt import Apt
 from .cache import VmError
 from .kernels import DEBIAN_ARCH
 
-__all__ = ["build"]
+__all__ = ["Python", "Root", "build"]
 
 PACKAGES = (
     "python3", "python3-pytest", "python3-hypothesis", "python3-pyelftools",
     "busybox-static", "coreutils", "dash", "libc-bin", "musl", "procps", "util-linux",
 )  # fmt: skip
-#: the packages that compile Python code need, and their version of Python
-INTERPRETER = ("python3-minimal", "libpython3-stdlib")
+#: the packages that compiling Python code needs, and their version of Python
+INTERPRETER = ("python3-minimal", "libpython3-stdlib", "python3-pytest")
 PYTHON = "python3.11"
 #: the dynamic loader of the host, to run the guest's Python there
 LOADERS = {"x86_64": "lib64/ld-linux-x86-64.so.2", "aarch64": "lib/ld-linux-aarch64.so.1"}
@@ -39,8 +40,56 @@ UNUSED = 7 * 24 * 3600
 INIT = Path(__file__).with_name("init")
 
 
-def build(arch: str, cache: Path) -> Path:
-    """The image for ``arch`` (as ``uname -m`` prints it), made anew when a package or this recipe changed."""
+class Python:
+    """The guest's Python, for the processor of this host.
+
+    :raises VmError: it cannot be had.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self.arch = os.uname().machine
+        apt = Apt(cache, DEBIAN_ARCH[self.arch])
+        apt.update()
+        packages = apt.closure(INTERPRETER)
+        key = hashlib.sha256(repr(sorted(packages.items())).encode()).hexdigest()[:16]
+        self.tree = cache / "images" / f"python-{self.arch}-{key}"
+        if not self.tree.exists():
+            scratch = cache / "images" / "python.new"
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(parents=True)
+            try:
+                apt.unpack(sorted(packages), scratch / "tree", scratch / "debs")
+                (scratch / "tree").replace(self.tree)
+            finally:
+                shutil.rmtree(scratch)
+
+    def run(self, *arguments: str) -> None:
+        """Run it; the guest does what fails here.
+
+        It compiles what the guest would compile itself, 13 times slower; bytecode is the same on every architecture.
+        """
+        libraries = ":".join(str(self.tree / path / f"{self.arch}-linux-gnu") for path in ("lib", "usr/lib"))
+        subprocess.run(
+            [
+                str(self.tree / LOADERS[self.arch]), "--library-path", libraries, str(self.tree / "usr/bin" / PYTHON),
+                *arguments,
+            ],
+            env={"PYTHONHOME": str(self.tree / "usr"), "LC_ALL": "C.UTF-8"},
+            stdout=subprocess.DEVNULL,  # a package may carry a file that is no Python 3, as test data
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Root:
+    """What a guest's root file system is made from."""
+
+    image: Path
+    python: Python | None  #: compiles for it, on a host whose processor Debian knows
+
+
+def build(arch: str, cache: Path) -> Root:
+    """The root for ``arch`` (as ``uname -m`` prints it), made anew when a package or this recipe changed."""
     apt = Apt(cache, DEBIAN_ARCH[arch])
     apt.update()
     packages = apt.closure(PACKAGES)
@@ -48,6 +97,7 @@ def build(arch: str, cache: Path) -> Path:
     key = hashlib.sha256(b"\0".join(recipe)).hexdigest()[:16]
     images = cache / "images"
     images.mkdir(exist_ok=True)
+    python = Python(cache) if os.uname().machine in DEBIAN_ARCH else None
     image = images / f"{arch}-{key}.ext4"
     if not image.exists():
         print(f"making the {arch} root image", file=sys.stderr)
@@ -55,7 +105,7 @@ def build(arch: str, cache: Path) -> Path:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         try:
-            _make(arch, apt, sorted(packages), cache, scratch)
+            _make(apt, sorted(packages), python, scratch)
             (scratch / "image").replace(image)
         finally:
             shutil.rmtree(scratch)
@@ -63,10 +113,10 @@ def build(arch: str, cache: Path) -> Path:
     for other in images.glob("*.ext4"):
         if time.time() - other.stat().st_mtime > UNUSED:
             other.unlink()
-    return image
+    return Root(image, python)
 
 
-def _make(arch: str, apt: Apt, packages: list[str], cache: Path, scratch: Path) -> None:
+def _make(apt: Apt, packages: list[str], python: Python | None, scratch: Path) -> None:
     root = scratch / "root"
     apt.unpack(packages, root, scratch / "debs")
     for name in DIRECTORIES:
@@ -76,37 +126,12 @@ def _make(arch: str, apt: Apt, packages: list[str], cache: Path, scratch: Path) 
     for name, text in FILES.items():
         (root / name).write_text(text)
     shutil.copy(INIT, root / "init")
-    _compile(root, arch, cache, scratch)
+    if python:
+        trees = [str(root / "usr/lib" / PYTHON), str(root / "usr/lib/python3")]
+        python.run("-m", "compileall", "-q", "-s", str(root), "-p", "/", *trees)
     _command(
         "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0",
         "-d", str(root), str(scratch / "image"), SIZE,
-    )  # fmt: skip
-
-
-def _compile(root: Path, arch: str, cache: Path, scratch: Path) -> None:
-    """Byte-compile the guest's Python files here, with the guest's Python: the guest takes 13 times longer.
-
-    Bytecode is the same on every architecture, so that the host's serves any guest.
-    """
-    host = os.uname().machine
-    tree = root
-    if host != arch:
-        if host not in DEBIAN_ARCH:
-            return  # the guest will do it, slowly
-        tree = scratch / "interpreter"
-        apt = Apt(cache, DEBIAN_ARCH[host])
-        apt.update()
-        apt.unpack(sorted(apt.closure(INTERPRETER)), tree, scratch / "debs")
-    triplet = f"{host}-linux-gnu"
-    libraries = ":".join(str(tree / path / triplet) for path in ("lib", "usr/lib"))
-    subprocess.run(
-        [
-            str(tree / LOADERS[host]), "--library-path", libraries, str(tree / "usr/bin" / PYTHON),
-            "-m", "compileall", "-q", "-s", str(root), "-p", "/",
-            str(root / "usr/lib" / PYTHON), str(root / "usr/lib/python3"),
-        ],
-        env={"PYTHONHOME": str(tree / "usr"), "LC_ALL": "C.UTF-8"},
-        stdout=subprocess.DEVNULL,  # a package may carry a file that is no Python 3, as test data
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .cache import VmError
+from .image import Python, Root
 from .kernels import Files
 
 __all__ = ["ENDINGS", "Run", "check_host", "run"]
@@ -55,6 +56,9 @@ OPTIONS = (
 APPEND = "quiet panic=-1 oops=panic root=/dev/nvme0n1 rootfstype=ext4 rw rootwait init=/init"
 #: seconds between looks at a running guest
 POLL = 0.25
+#: where ``init`` unpacks the job
+WHERE = "/tmp/job"
+PRECOMPILE = Path(__file__).with_name("precompile.py")
 #: directories that are no part of the project's source
 NOT_SOURCE = ("build", "dist", "__pycache__")
 
@@ -79,7 +83,7 @@ def check_host(arch: str) -> None:
 
 
 def run(
-    arch: str, kernel: Files, image: Path, source: Path, command: Sequence[str], out: Path, *,
+    arch: str, kernel: Files, root: Root, source: Path, command: Sequence[str], out: Path, *,
     timeout: float, show: bool = False, stop: threading.Event | None = None,
 ) -> Run:  # fmt: skip
     """Run ``command`` in a copy of ``source`` inside a guest.
@@ -95,8 +99,10 @@ def run(
     with tempfile.TemporaryDirectory(prefix="pybpf-vm-") as directory:
         work = Path(directory)
         disk, job, log = work / "disk", work / "job.tar", work / "console"
-        subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(image), str(disk)], check=True)
+        subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(root.image), str(disk)], check=True)
         _write_job(job, source, command, kernel.modules)
+        if root.python:
+            _add_bytecode(job, root.python, work / "stage")
         _debugfs(disk, f"write {job} job.tar", "-w")
         line = [
             *machine.command, *OPTIONS,
@@ -154,6 +160,7 @@ def _write_job(path: Path, source: Path, command: Sequence[str], modules: Sequen
             return None
         info.mode |= 0o755 if info.isdir() else 0o444  # tests also run as an ordinary user
         info.uid = info.gid = 0
+        info.mtime = int(info.mtime)  # bytecode has it
         return info
 
     with tarfile.open(path, "w") as tar:
@@ -166,15 +173,32 @@ def _write_job(path: Path, source: Path, command: Sequence[str], modules: Sequen
         tar.addfile(info, io.BytesIO(script))
 
 
+def _add_bytecode(job: Path, python: Python, stage: Path) -> None:
+    """Add what the guest would make of the files of the archive when it reads them first."""
+    with tarfile.open(job) as tar:
+        _extract(tar, stage)
+    python.run(str(PRECOMPILE), str(stage), WHERE)
+    with tarfile.open(job, "a") as tar:
+        for made in stage.rglob("__pycache__/*"):
+            info = tar.gettarinfo(made, str(made.relative_to(stage)))
+            info.uid = info.gid = 0
+            with open(made, "rb") as file:
+                tar.addfile(info, file)
+
+
+def _extract(tar: tarfile.TarFile, where: Path) -> None:
+    if hasattr(tarfile, "data_filter"):  # Python 3.12, and older ones with its security fix
+        tar.extractall(where, filter="data")
+    else:
+        tar.extractall(where)
+
+
 def _read_results(disk: Path, archive: Path, out: Path) -> int:
     _debugfs(disk, f"dump out.tar {archive}")
     if not archive.exists() or not archive.stat().st_size:
         return DIED
     with tarfile.open(archive) as tar:
-        if hasattr(tarfile, "data_filter"):  # Python 3.12, and older ones with its security fix
-            tar.extractall(out, filter="data")
-        else:
-            tar.extractall(out)
+        _extract(tar, out)
     return int((out / "rc").read_text())
 
 

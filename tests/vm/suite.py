@@ -14,6 +14,7 @@ from pathlib import Path
 from . import image, kernels, qemu
 from .apt import Apt
 from .cache import VmError, locked
+from .image import Root
 from .kernels import Files, Kernel
 
 __all__ = ["GUEST", "SOURCE", "Outcome", "prepare", "run"]
@@ -78,8 +79,8 @@ def left_out() -> list[str]:
     return [*SLOW, *pure]
 
 
-def prepare(kernel: Kernel) -> tuple[Files, Path]:
-    """(kernel, root image), downloaded and made where the cache lacks them. :raises VmError:"""
+def prepare(kernel: Kernel) -> tuple[Files, Root]:
+    """The kernel and its root file system, downloaded and made where the cache lacks them. :raises VmError:"""
     qemu.check_host(kernel.arch)
     with locked() as cache:
         root = image.build(kernel.arch, cache)
