@@ -71,7 +71,7 @@ def expected(accesses: list[tuple[int, int]]) -> tuple[int, bytes]:
 
 @pytest.mark.root
 @pytest.mark.needs("test_run_raw_tp")
-@settings(max_examples=40)
+@settings(max_examples=min(40, settings.default.max_examples))
 @given(st.lists(places, min_size=1, max_size=12))
 def test_far_memory_is_reached(accesses: list[tuple[int, int]]) -> None:
     made = compile_unit(far_unit(accesses), Target.host(), check=True)
@@ -88,6 +88,7 @@ def test_far_memory_is_reached(accesses: list[tuple[int, int]]) -> None:
             each.close()
 
 
+@pytest.mark.pure
 def test_near_accesses_share_an_address() -> None:
     code = str(compile_unit(far_unit([(40_000, 8), (40_008, 4), (40_100, 1)]), Target.described("5.10")).spec.code)
     assert code.count("+= 28672") == 1
@@ -122,6 +123,7 @@ def test_jumps_over_many_instructions_take_the_long_form() -> None:
     assert run_in_kernel(made, [7])[1][:8] == bytes(8)
 
 
+@pytest.mark.pure
 def test_jumps_over_too_many_instructions_are_refused_where_there_is_no_long_form() -> None:
     without = Target.described("6.18", without=["gotol"])
     with pytest.raises(CompileError, match=r"program long has 33006 instructions, and jumps over more than 32,767"):
@@ -130,6 +132,7 @@ def test_jumps_over_too_many_instructions_are_refused_where_there_is_no_long_for
     assert compile_unit(long_unit(32_000), without).spec.code.slots == 32_006
 
 
+@pytest.mark.pure
 def test_the_limits_hold_for_random_programs_too() -> None:
     """No pass makes an offset that does not fit, wherever the state's fields are."""
     host = replace(Target.described("6.18"))
