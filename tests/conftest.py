@@ -2,7 +2,8 @@
 
 Markers: ``@pytest.mark.needs("kprobe", "ringbuf")`` skips where the running kernel lacks a feature of that name
 in :mod:`pybpf.sys.features`; ``@pytest.mark.root`` skips where the process may not use BPF at all;
-``@pytest.mark.pure`` is for what depends on no kernel, and so runs here only, not in the guests of tests/vm.
+``@pytest.mark.pure`` is for what depends on no kernel, ``@pytest.mark.native`` for what uses BPF but shows the same on
+every kernel: both do not run in the guests of tests/vm.
 """
 
 from __future__ import annotations

@@ -35,11 +35,11 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
 def _become(words: Sequence[str], env: Mapping[str, str] | None) -> None:
     """In the child, where it would execute the command: be what that would be. Does not return."""
     faulthandler.disable()
-    last = max(map(int, os.listdir("/proc/self/fd")))
-    os.closerange(3, last + 1)  # one of them tells the parent that the command has begun
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python does when it starts; Popen has undone it
+    last = max(map(int, os.listdir("/proc/self/fd")))
+    os.closerange(3, last + 1)  # one of them tells the parent that the command has begun
     warnings.resetwarnings()
     warnings.simplefilter("ignore")
     if env is not None:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.root
+# the symbols of large programs take an emulated processor minutes
+pytestmark = [pytest.mark.root, pytest.mark.native]
 
 ROOT = Path(__file__).parent.parent.parent
 POSTGRES = max(glob.glob("/usr/lib/postgresql/*/bin"), default=None)

@@ -47,6 +47,7 @@ def arguments(tool: Tool, pid: int) -> list[str]:
 # --- what it says of itself
 
 
+@pytest.mark.native
 @every_tool
 def test_help_has_everything(tool: Tool) -> None:
     text = parser_of(tool).format_help()
@@ -58,6 +59,7 @@ def test_help_has_everything(tool: Tool) -> None:
     assert max(map(len, text.splitlines())) < 400
 
 
+@pytest.mark.pure
 @every_tool
 def test_its_words_are_in_order(tool: Tool) -> None:
     assert tool.topic in TOPICS
@@ -68,6 +70,7 @@ def test_its_words_are_in_order(tool: Tool) -> None:
     assert all(option.settings.get("help") for option in options_of(tool))
 
 
+@pytest.mark.pure
 @every_tool
 def test_examples_can_be_typed(tool: Tool) -> None:
     for example in examples_of(tool):
@@ -76,6 +79,7 @@ def test_examples_can_be_typed(tool: Tool) -> None:
         parse(tool, here)
 
 
+@pytest.mark.pure
 def test_the_list_has_all_of_them() -> None:
     text = run_pybpf().stdout
     for tool in TOOLS.values():
@@ -87,11 +91,13 @@ def run_pybpf(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "pybpf", *arguments], capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.pure
 def test_a_misspelt_tool_is_suggested() -> None:
     found = run_pybpf("opensnop")
     assert found.returncode == 2 and "did you mean 'opensnoop'?" in found.stderr
 
 
+@pytest.mark.pure
 @every_tool
 def test_manual_page(tool: Tool) -> None:
     text = page(tool)
@@ -102,6 +108,7 @@ def test_manual_page(tool: Tool) -> None:
         assert not made.stderr and tool.summary.split()[0] in made.stdout
 
 
+@pytest.mark.pure
 def test_bash_completes_commands_and_options(tmp_path: Any) -> None:
     if not shutil.which("bash"):
         pytest.skip("there is no bash")
@@ -122,6 +129,7 @@ def test_bash_completes_commands_and_options(tmp_path: Any) -> None:
     assert set(tool_names()) <= set(complete(""))
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_every_option(shell: str) -> None:
     script = run_pybpf("completion", shell).stdout
@@ -137,12 +145,14 @@ def test_completion_knows_every_option(shell: str) -> None:
 # --- wrong use
 
 
+@pytest.mark.pure
 @every_tool
 def test_an_unknown_option_is_refused(tool: Tool) -> None:
     found = run(tool.name, *ARGUMENTS.get(tool.name, ()), "--no-such-option")
     assert found.returncode == 2 and "--no-such-option" in found.stderr and "Traceback" not in found.stderr
 
 
+@pytest.mark.native
 @of_a_process
 def test_a_process_that_does_not_exist(tool: Tool) -> None:
     found = run(tool.name, *ARGUMENTS.get(tool.name, ()), "-p", ABSENT)
@@ -150,6 +160,7 @@ def test_a_process_that_does_not_exist(tool: Tool) -> None:
     assert not found.stdout and "Traceback" not in found.stderr
 
 
+@pytest.mark.native
 @pytest.mark.root
 @every_tool
 def test_without_privileges(tool: Tool) -> None:
@@ -197,6 +208,7 @@ def alternatives(tool: Tool) -> int:
     return max([*lengths, *(3 for each in tool.probes if isinstance(each, SyscallProbes))], default=0)
 
 
+@pytest.mark.native
 @pytest.mark.root
 @every_tool
 def test_every_alternative_compiles(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,6 +232,7 @@ def test_every_alternative_compiles(tool: Tool, monkeypatch: pytest.MonkeyPatch)
 WAYS = ("tracepoint:syscalls:sys_enter_", "kprobe:__", "raw_tracepoint:sys_enter")
 
 
+@pytest.mark.native
 @pytest.mark.root
 @every_tool
 def test_without_its_probes_it_says_so(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,6 +256,7 @@ def test_verbose_says_what_was_attached(tool: Tool, quiet: int) -> None:
 # --- ends
 
 
+@pytest.mark.native
 @pytest.mark.root
 @of_a_process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -268,6 +282,7 @@ def _wait_for_handlers(pid: int) -> None:
     raise AssertionError("it handles no signal")
 
 
+@pytest.mark.native
 @pytest.mark.root
 @of_a_process
 def test_the_end_of_the_process_ends_it(tool: Tool) -> None:
@@ -277,6 +292,7 @@ def test_the_end_of_the_process_ends_it(tool: Tool) -> None:
     assert found.returncode == 0 and "Traceback" not in found.stderr
 
 
+@pytest.mark.native
 @pytest.mark.root
 @of_a_process
 def test_the_end_of_the_command_ends_it(tool: Tool) -> None:
@@ -286,6 +302,7 @@ def test_the_end_of_the_command_ends_it(tool: Tool) -> None:
     assert found.returncode == 0, found.stderr
 
 
+@pytest.mark.native
 @pytest.mark.root
 @of_a_process
 def test_a_closed_pipe_ends_it_quietly(tool: Tool, quiet: int) -> None:

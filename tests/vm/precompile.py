@@ -12,6 +12,7 @@ import importlib.util
 import marshal
 import os
 import py_compile
+import re
 import sys
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def _rewritten(path: Path, name: str) -> None:
     from _pytest.assertion.rewrite import PYC_TAIL, rewrite_asserts
 
     source, status = path.read_bytes(), path.stat()
-    if b"\npytestmark = pytest.mark.pure\n" in source:  # guests do not read it
+    if re.search(rb"^pytestmark = .*\bpytest\.mark\.(pure|native)\b", source, re.MULTILINE):  # guests do not read it
         return
     tree = ast.parse(source, filename=name)
     rewrite_asserts(tree, source, name, None)

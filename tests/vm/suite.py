@@ -24,14 +24,12 @@ SOURCE = Path(__file__).parent.parent.parent
 #: seconds that one kernel may take, and how much earlier pytest is told to stop and report
 TIMEOUT = 2700.0
 MARGIN = 60
-#: What reads the symbols of large programs, which takes an emulated processor minutes.
-SLOW = ("tests/examples",)
 PYTEST = (
-    "python3", "-m", "pytest", "-v", "--color=no", "-m", "not vm and not pure", "-p", "no:cacheprovider",
+    "python3", "-m", "pytest", "-v", "--color=no", "-m", "not vm and not pure and not native", "-p", "no:cacheprovider",
     "--durations=20", "--junitxml=/tmp/out/junit.xml",
 )  # fmt: skip
-#: how a file says that all of its tests are marked ``pure``
-_PURE = re.compile(r"^pytestmark = .*\bpytest\.mark\.pure\b", re.MULTILINE)
+#: how a file says that none of its tests runs in guests
+_LEFT_OUT = re.compile(r"^pytestmark = .*\bpytest\.mark\.(pure|native)\b", re.MULTILINE)
 #: the environment variable that names the kernel to the tests inside it
 GUEST = "PYBPF_VM_KERNEL"
 #: how tests/conftest.py words a skip for a feature
@@ -75,8 +73,7 @@ class Outcome:
 def left_out() -> list[str]:
     """The files and folders, below :data:`SOURCE`, that guests need not even read: they take 13 times longer to."""
     files = sorted((SOURCE / "tests").rglob("test_*.py"))
-    pure = [str(path.relative_to(SOURCE)) for path in files if _PURE.search(path.read_text(encoding="utf-8"))]
-    return [*SLOW, *pure]
+    return [str(path.relative_to(SOURCE)) for path in files if _LEFT_OUT.search(path.read_text(encoding="utf-8"))]
 
 
 def prepare(kernel: Kernel) -> tuple[Files, Root]:
