@@ -19,7 +19,7 @@ __all__ = ["Python", "Root", "build"]
 
 PACKAGES = (
     "python3", "python3-pytest", "python3-hypothesis", "python3-pyelftools",
-    "busybox-static", "coreutils", "dash", "libc-bin", "musl", "procps", "util-linux",
+    "bash", "busybox-static", "coreutils", "dash", "libc-bin", "musl", "procps", "util-linux",
 )  # fmt: skip
 #: the packages that compiling Python code needs, and their version of Python
 INTERPRETER = ("python3-minimal", "libpython3-stdlib", "python3-pytest")

@@ -178,12 +178,14 @@ def _add_bytecode(job: Path, python: Python, stage: Path) -> None:
     with tarfile.open(job) as tar:
         _extract(tar, stage)
     python.run(str(PRECOMPILE), str(stage), WHERE)
+
+    def of_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
+        info.uid = info.gid = 0
+        return info
+
     with tarfile.open(job, "a") as tar:
-        for made in stage.rglob("__pycache__/*"):
-            info = tar.gettarinfo(made, str(made.relative_to(stage)))
-            info.uid = info.gid = 0
-            with open(made, "rb") as file:
-                tar.addfile(info, file)
+        for made in stage.rglob("__pycache__"):
+            tar.add(made, str(made.relative_to(stage)), filter=of_root)
 
 
 def _extract(tar: tarfile.TarFile, where: Path) -> None:
