@@ -225,6 +225,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     tools = [tool for tool in _TOOLS if tool not in _NEEDS or shutil.which(_NEEDS[tool])]
     results: dict[str, dict[str, Code]] = {}
+    if not arguments.json:
+        print(_where(tools), flush=True)
     with run_time_stats():
         for name in arguments.probe or _WORK:
             worker = Worker()
@@ -240,6 +242,25 @@ def main(argv: list[str] | None = None) -> int:
         rows = {name: {tool: code._asdict() for tool, code in row.items()} for name, row in results.items()}
         print(json.dumps({"kernel": os.uname().release, "machine": os.uname().machine, "probes": rows}))
     return 0
+
+
+def _where(tools: list[str]) -> str:
+    """When and on what it is measured."""
+    kernel = os.uname()
+    cpus = Path("/proc/cpuinfo").read_text()
+    model = re.search(r"^(?:model name|CPU part)\s*: (.*)$", cpus, re.MULTILINE)
+    versions = [
+        match[0] if match else tool
+        for tool in tools if tool in _NEEDS
+        for match in [re.search(rf"{tool} (?:version )?v?[\d.]+", subprocess.getoutput(f"{tool} --version"))]
+    ]  # fmt: skip
+    where = [
+        f"{time.strftime('%Y-%m-%d')}: Linux {kernel.release} {kernel.machine}",
+        f"{os.cpu_count()} x {model[1] if model else 'unknown processor'}",
+        f"load {os.getloadavg()[1]:.1f}",
+        *versions,
+    ]
+    return ", ".join(where)
 
 
 def _print(name: str, row: dict[str, Code], first: bool) -> None:

@@ -193,6 +193,7 @@ class _Line:
     def __init__(self, made: TracerMap) -> None:
         self._kind = made.spec.value
         self._next = 0 if type(made) is Queue else -1
+        self._room = made.spec.max_entries
         self._values: list[Any] = []
 
     @property
@@ -201,7 +202,8 @@ class _Line:
         return [layout(self._kind).pack(plain(value)) for value in values]
 
     def push(self, value: Any) -> None:
-        self._values.append(put(zero(self._kind), value, self._kind))
+        if len(self._values) < self._room:  # what finds it full is dropped
+            self._values.append(put(zero(self._kind), value, self._kind))
 
     def pop(self) -> Any:
         return self._values.pop(self._next) if self._values else None
