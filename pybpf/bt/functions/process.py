@@ -11,10 +11,10 @@ from pybpf.bt.lower.values import Made, Scalar, Value
 from pybpf.bt.syntax import tree
 from pybpf.bt.types import INT64, UINT32, UINT64, Pointer, String, Type
 from pybpf.compiler.ops import PTR
-from pybpf.lang.builtins.process import namespace_ids, write_comm
 from pybpf.lang.state.counts import global_address
 from pybpf.lang.values import raw
 from pybpf.lang.values.reading import KERNEL
+from pybpf.lang.values.running import namespace_ids, write_comm
 
 if TYPE_CHECKING:
     from pybpf.bt.check.checker import Checker

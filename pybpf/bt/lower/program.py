@@ -9,7 +9,7 @@ from pybpf.bt.check.checker import Checker
 from pybpf.bt.lower.gen import Gen
 from pybpf.compiler.build import Builder
 from pybpf.compiler.ir import Counter, Function, Unit
-from pybpf.lang.builtins.process import namespace_ids
+from pybpf.lang.values.running import namespace_ids
 
 if TYPE_CHECKING:
     from pybpf.bt.check.facts import Checked, Facts

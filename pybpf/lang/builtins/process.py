@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import ast
-import os
 from typing import Any
 
 from pybpf.compiler.ir import Operand
-from pybpf.errors import NotFoundError
 from pybpf.lang.builtins.builtin import Lowering, builtin, helper_value, meant_for_probes, need_helper
 from pybpf.lang.front.gen import Gen
-from pybpf.lang.values.emitter import Emitter
 from pybpf.lang.values.ints import Int
 from pybpf.lang.values.memory import Written, name_of
-from pybpf.lang.values.raw import clear, pointer
+from pybpf.lang.values.raw import pointer
+from pybpf.lang.values.running import NS_HELPER, OWN, is_initial, namespace_ids, write_comm
 from pybpf.lang.values.val import Val
 from pybpf.types import array_of, char, layout, sizeof, u32, u64
 from pybpf.types.layout import CharsLayout
@@ -34,13 +32,6 @@ def pid() -> u32:
 def tid() -> u32:
     """The id of the running thread, as ``threading.get_native_id()`` gives it there (the kernel's pid)."""
     meant_for_probes()
-
-
-def write_comm(gen: Emitter, pointer: Operand, size: int) -> None:
-    """Write the name of the running thread to memory of the program, and zeros behind it."""
-    if not gen.target.has("comm_padded"):
-        clear(gen, pointer, 0, size)
-    gen.b.emit("call", pointer, size, helper="get_current_comm")
 
 
 class _Comm(Written):
@@ -81,12 +72,6 @@ def cgroup_id() -> u64:
     meant_for_probes()
 
 
-NS_HELPER = "get_ns_current_pid_tgid"
-_INITIAL = 0xEFFFFFFC  # PROC_PID_INIT_INO
-_OWN = "/proc/self/ns/pid"
-_PIDNS_INFO = 8  # sizeof(struct bpf_pidns_info): u32 pid, u32 tgid
-
-
 def _in_namespace(index: int) -> Lowering:
     def lower(gen: Gen, at: ast.AST, namespace: Val) -> Val:
         path = gen.const(namespace)
@@ -99,38 +84,8 @@ def _in_namespace(index: int) -> Lowering:
     return lower
 
 
-def is_initial(path: str = _OWN) -> bool:
-    """Whether a pid namespace is the initial one, whose ids are the kernel's own."""
-    return _namespace(path).st_ino == _INITIAL
-
-
-def _namespace(path: str) -> os.stat_result:
-    try:
-        return os.stat(path)
-    except OSError as error:
-        raise NotFoundError(f"there is no pid namespace {path!r}: {error.strerror}") from None
-
-
-def namespace_ids(gen: Emitter, path: str = _OWN) -> tuple[Operand, Operand]:
-    """The ids of the running thread and process in a pid namespace; 0 where they are not in it.
-
-    :param path: of the namespace's file. All but the initial one need the helper :data:`NS_HELPER`.
-    :raises NotFoundError: there is no such file.
-    """
-    found = _namespace(path)
-    if found.st_ino == _INITIAL:
-        both = gen.b.emit("call", helper="get_current_pid_tgid")
-        return gen.b.emit("zext", both, bits=32), gen.b.emit("lshr", both, 32)
-    device = os.major(found.st_dev) << 20 | os.minor(found.st_dev)  # the kernel's own dev_t
-    info = gen.b.slot(_PIDNS_INFO, "pidns_info")
-    # where the task is not in the namespace it fails, and clears the memory
-    gen.b.emit("call", device, found.st_ino, info, _PIDNS_INFO, helper=NS_HELPER)
-    thread, process = (gen.b.emit("load", info, offset=offset, size=4, signed=False) for offset in (0, 4))
-    return thread, process
-
-
 @builtin(_in_namespace(1))
-def ns_pid(namespace: str = _OWN) -> u32:
+def ns_pid(namespace: str = OWN) -> u32:
     """The id of the running process as a pid namespace knows it; 0 where it is not in that namespace.
 
     The initial namespace's are had everywhere, those of others since Linux 5.7.
@@ -142,6 +97,6 @@ def ns_pid(namespace: str = _OWN) -> u32:
 
 
 @builtin(_in_namespace(0))
-def ns_tid(namespace: str = _OWN) -> u32:
+def ns_tid(namespace: str = OWN) -> u32:
     """The id of the running thread as a pid namespace knows it; otherwise as :func:`ns_pid`."""
     meant_for_probes()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pybpf.compiler.target import Target
 from pybpf.lang.builtins.kernel import current_task, has_field
-from pybpf.lang.builtins.process import is_initial, ns_pid, pid, tid
+from pybpf.lang.builtins.process import ns_pid, pid, tid
 from pybpf.lang.state.maps import Hash
+from pybpf.lang.values.running import is_initial
 
 if TYPE_CHECKING:
     from pybpf.lang.tracer.declare import Declares

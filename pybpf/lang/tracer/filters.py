@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pybpf.compiler.ir import Operand
 from pybpf.errors import CompileError, NotFoundError, PackError
-from pybpf.lang.builtins.process import NS_HELPER, is_initial, namespace_ids, write_comm
 from pybpf.lang.front.gen import Gen
+from pybpf.lang.values.running import NS_HELPER, is_initial, namespace_ids, write_comm
 
 if TYPE_CHECKING:
     from pybpf.lang.tracer.family import Family
