@@ -45,6 +45,9 @@ class _PrefixCodec(LayoutCodec):
             if len(packed) != self.size - 4:
                 raise PackError(f"cannot store {value!r} in {self.layout}: an address has {self.size - 4} bytes there")
             buffer[:] = _BITS.pack(getattr(network, "prefixlen", address.max_prefixlen)) + packed
+        elif isinstance(value, str):
+            advice = "make a network of it, ipaddress.ip_network(...)"
+            raise PackError(f"cannot store {value!r:.60} in {self.layout}: {advice}")
         else:
             super().pack_into(buffer, value)
             (bits,) = _BITS.unpack_from(buffer)

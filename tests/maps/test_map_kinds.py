@@ -435,3 +435,8 @@ def test_maps_are_opened_for_one_direction(bpffs: Path) -> None:
         with pytest.raises(PackError, match="'rw', 'r' or 'w', not 'rb'"):
             HashMap.open(bpffs / "shared", mode="rb")
     (bpffs / "shared").unlink()
+
+
+def test_a_prefix_as_text_is_told_what_to_write() -> None:
+    with LpmTrie(Ipv4Prefix, u64) as found, pytest.raises(PackError, match=r"ipaddress\.ip_network"):
+        found["10.0.0.0/8"] = 1
