@@ -18,6 +18,8 @@ HOW_MODE = 8
 CREATES = os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY
 #: the longest paths with their NUL, and of the directories that relative ones start from
 PATH, DIRECTORY = 512, 1024
+PathText: Any = char[PATH]
+Name: Any = char[16]
 
 
 class Begun(Struct):
@@ -83,13 +85,18 @@ def trace(run: Run) -> None:
         start = begun.pop(tid())
         if start is None or (only_failed and ret >= 0):
             return
+        # The text is read here: the call itself has brought it into memory. What is not wanted takes no room.
+        if paths.pattern is not None:
+            text: PathText = read_user_str(start.filename)
+            if not paths.may(text):
+                return
+        if name:
+            who: Name = comm()
+            if name not in who:
+                return
         with opens.reserve() as event:
-            event.path = read_user_str(start.filename)  # here: the call itself has brought the text into memory
-            if not paths.may(event.path):
-                return
+            event.path = read_user_str(start.filename)
             event.comm = comm()
-            if name and name not in event.comm:
-                return
             event.time, event.pid, event.tid, event.uid = ktime_ns(), pid(), tid(), uid()
             event.flags, event.mode, event.ret = start.flags, start.mode, ret
             if full_path and not event.path.startswith("/"):

@@ -12,6 +12,7 @@ from pybpf.tool import Column, Glob, Run, SyscallProbes, Tool, option, shared
 BY_PATH, BELOW = ("stat", "lstat", "statfs"), ("newfstatat", "statx")
 CALLS = SyscallProbes(*BY_PATH, *BELOW, what="files being looked at")
 PATH = 512
+PathText: Any = char[PATH]
 
 
 class Begun(Struct):
@@ -58,10 +59,13 @@ def trace(run: Run) -> None:
         start = begun.pop(tid())
         if start is None or (only_failed and ret >= 0):
             return
-        with stats.reserve() as event:
-            event.path = read_user_str(start.path)  # here: the call itself has brought the text into memory
-            if not paths.may(event.path):
+        # The text is read here: the call itself has brought it into memory. What is not wanted takes no room.
+        if paths.pattern is not None:
+            text: PathText = read_user_str(start.path)
+            if not paths.may(text):
                 return
+        with stats.reserve() as event:
+            event.path = read_user_str(start.path)
             event.time, event.pid, event.ret, event.call, event.comm = ktime_ns(), pid(), ret, start.call, comm()
 
     rows = run.rows(columns(run), lambda event: "red" if event.ret < 0 else "")

@@ -36,10 +36,11 @@ class Traced:
             lines.append(f"if _pid() == {os.getpid()}: return")
         if spec.predicate:
             lines.append(f"if not {body.expression(spec.predicate)}: return")
+        if options.name:
+            lines += ["who: _name = _comm()", f"if {options.name!r} not in who: return"]
         lines += [
             "with events.reserve() as event:",
             "    event.comm = _comm()",
-            *([f"    if {options.name!r} not in event.comm: return"] if options.name else []),
             "    event.time, event.pid, event.tid, event.cpu = _ktime_ns(), _pid(), _tid(), _cpu()",
             f"    event.probe = {number}",
         ]
@@ -49,7 +50,7 @@ class Traced:
             value = body.text(text) if part.kind == "text" else body.expression(text)
             value = f"_{part.kind}_symbol({value})" if part.kind in ("kernel", "user") else value
             lines.append(f"    event.{field} = {value}")
-        return body.function("probe", lines, {"events": events})
+        return body.function("probe", lines, {"events": events, "_name": char[16]})
 
     def message(self, event: Any) -> str:
         """What the format makes of an event."""

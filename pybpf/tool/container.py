@@ -30,14 +30,16 @@ def container_cgroup(name: str, proc: str = "/proc") -> str:
     groups: list[tuple[str, str]] = []
     for pid in (entry for entry in os.listdir(proc) if entry.isdigit()):
         words = _words(f"{proc}/{pid}/cmdline")
-        if words and os.path.basename(words[0]).startswith("conmon") and _after(words, "-n", "--name") == name:
-            ids.add(_after(words, "-c", "--cid"))
+        if words and os.path.basename(words[0]) == "conmon":  # what watches a container is not in it
+            if _after(words, "-n", "--name") == name:
+                ids.add(_after(words, "-c", "--cid"))
+            continue
         path = _group(f"{proc}/{pid}/cgroup")
         if path and path != "/":
             groups.append((pid, path))
     for pid, path in groups:
         outermost = next((part for part in _prefixes(path) if _means(part, name, ids)), None)
-        if outermost is None and _hostname(proc, pid) == name:
+        if outermost is None and name and _hostname(proc, pid) == name:
             outermost = path
         if outermost is not None:
             found[outermost] = None

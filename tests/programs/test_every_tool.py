@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,6 +91,13 @@ def test_the_list_has_all_of_them() -> None:
 
 def run_pybpf(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "pybpf", *arguments], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.pure
+def test_the_documentation_has_them_right() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "tools.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.MULTILINE))
+    assert len(rows) > 5 and {name: TOOLS[name].summary for name in rows} == rows
 
 
 @pytest.mark.pure

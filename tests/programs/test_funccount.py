@@ -52,10 +52,11 @@ def test_counts_are_exact(caller: Caller, pattern: list[str], number: int, expec
 @pytest.mark.needs("kprobe")
 def test_functions_of_the_kernel(caller: Caller) -> None:
     prefix = "__x64_sys_" if os.uname().machine == "x86_64" else "__arm64_sys_"
-    tool = Running("funccount", "-p", str(caller.pid), f"{prefix}getp*id")
-    tool.ready("Tracing")
-    caller.call("getppid*70 getpgid,0*41")
-    assert counts(tool.stop()) == {f"{prefix}getppid": 70, f"{prefix}getpgid": 41}
+    # not getppid: calls without arguments have several names, of which the kernel tells one
+    tool = Running("funccount", "-r", "-p", str(caller.pid), f"{prefix}get(pgid|sid)$")
+    tool.ready("Tracing 2 ")
+    caller.call("getsid,0*70 getpgid,0*41")
+    assert counts(tool.stop()) == {f"{prefix}getsid": 70, f"{prefix}getpgid": 41}
 
 
 def test_without_kprobes_it_says_so() -> None:
@@ -97,9 +98,10 @@ def test_intervals_and_the_duration_before_the_pattern(caller: Caller) -> None:
     tool.ready("Tracing")
     caller.call("getppid*100")
     lines = tool.wait()
-    assert sum(line.startswith("FUNC ") for line in lines) == 3 and lines[-1] == "Detaching..."
+    reports = sum(line.startswith("FUNC ") for line in lines)
+    assert 2 <= reports <= 3 and lines[-1] == "Detaching..."  # one that comes too late is left out
     assert sum(int(line.split()[1]) for line in lines if line.startswith("getppid")) == 100
-    assert sum(line.count(":") == 2 for line in lines) == 3
+    assert sum(line.count(":") == 2 for line in lines) == reports
 
 
 def test_json_and_cpu(caller: Caller) -> None:

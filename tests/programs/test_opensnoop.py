@@ -204,3 +204,14 @@ def test_with_two_capabilities() -> None:
         tool.send_signal(signal.SIGINT)
         out, err = tool.communicate(timeout=60)
     assert [line.split()[-1] for line in out.splitlines()] == ["/nonexistent/file"] and not err
+
+
+def test_what_is_lost_is_counted() -> None:
+    """A buffer of one page: all opens are delivered or counted, and it is said when it happens and at the end."""
+    count = 30_000 if not os.environ.get("PYBPF_VM") else 3000
+    script = f"import os\nfor i in range({count}): os.close(os.open('/dev/null', os.O_RDONLY))"
+    found = run("opensnoop", "--json", "-b", "1", "--path", "/dev/null", "--exec", sys.executable, "-S", "-c", script)
+    assert found.returncode == 0
+    totals = [int(line.split()[1]) for line in found.stderr.splitlines() if " events lost" in line]
+    assert totals and totals == sorted(set(totals))
+    assert len(found.stdout.splitlines()) + totals[-1] == count

@@ -1,0 +1,132 @@
+"""The command lines that a well-known guide to BCC has: each works as it stands.
+
+Only in virtual machines, for they trace the whole host.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.programs.cases import complaints
+from tests.programs.test_biolatency import Disk, disk  # noqa: F401  (a fixture)
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(not os.environ.get("PYBPF_VM"), reason="traces the whole host")]
+
+#: command line -> what must be in its output while :func:`work` runs
+ANYWHERE = {
+    "execsnoop": "/bin/true",
+    "execsnoop -x": "/nonexistent/program",
+    "execsnoop -T -u 1000": "1000",
+    "execsnoop -q": '"/bin/true"',
+    "opensnoop": "/nonexistent/file",
+    "opensnoop -x": "/nonexistent/file",
+    'opensnoop -n "config"': "/nonexistent/config",
+    "opensnoop -e": "/nonexistent/file",
+    "biolatency": "distribution",
+    "biolatency -D": "disk = loop",
+    "biolatency -m": "msecs",
+    "biolatency -Q": "usecs",
+    "biolatency 1 10": "usecs",
+    "trace 'p:c:malloc \"size=%zu\", arg1'": "size=",
+    "trace 'p:c:write (arg2 > 1024) \"fd=%d, size=%zu\", arg1, arg2'": "fd=1, size=",
+    "funccount 'c:malloc'": "malloc",
+}
+WITH_KPROBES = {
+    "trace 'r::do_sys_openat2 \"ret=%d\", retval'": "ret=-2",
+    "trace -T 'p::tcp_v4_connect \"dport=%d\", arg2'": "dport=",
+    "funccount 'tcp_*'": "tcp_v4_connect",
+    "funccount -i 1 5 'vfs_*'": "vfs_read",
+    "funccount -P 'vfs_read'": "vfs_read",
+}
+WORK = r"""
+import os, socket, subprocess, time
+while True:
+    subprocess.run(["/bin/true", "argument"])
+    for path in ("/nonexistent/file", "/nonexistent/config"):
+        try:
+            open(path)
+        except OSError:
+            pass
+    try:
+        os.posix_spawn("/nonexistent/program", ["program"], {})
+    except OSError:
+        pass
+    if os.fork() == 0:
+        os.setuid(1000)
+        os.execv("/bin/true", ["true", "1000"])
+    os.wait()
+    with socket.socket() as client:
+        client.settimeout(0.1)
+        client.connect_ex(("127.0.0.1", 9))
+    os.write(1, b"x")
+    time.sleep(0.02)
+"""
+
+
+@pytest.fixture
+def work(disk: Disk) -> Iterator[None]:  # noqa: F811
+    """Does what all of them show, until the test is over."""
+    process = subprocess.Popen([sys.executable, "-c", WORK], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    comm = subprocess.Popen(
+        [sys.executable, "-c", "open('/proc/self/comm', 'w').write('configurator')\n" + WORK],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    over = threading.Event()
+
+    def reads() -> None:
+        while not over.is_set():
+            disk.read(10)
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=reads)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+    for each in (process, comm):
+        each.kill()
+        each.wait()
+
+
+def shows(line: str, expected: str) -> None:
+    words = shlex.split(line)
+    process = subprocess.Popen([sys.executable, "-m", "pybpf", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True)  # fmt: skip
+    found: list[str] = []
+    reader = threading.Thread(target=lambda: found.extend(process.stdout or ()))
+    reader.start()
+    deadline = time.monotonic() + 60
+    ends_itself = words[-1] == "10" or "5" in words
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.5)
+        if not ends_itself and (any(expected in line for line in found) or time.monotonic() > deadline - 50):
+            process.send_signal(signal.SIGINT)
+            break
+    reader.join(60)
+    code, said = process.wait(60), (process.stderr.read() if process.stderr else "")
+    for stream in (process.stdout, process.stderr):
+        if stream:
+            stream.close()
+    assert code == 0, said
+    assert any(expected in line for line in found), ("".join(found)[-2000:], said)
+    assert not [line for line in complaints(said) if " lost" not in line], said
+
+
+@pytest.mark.parametrize("line", ANYWHERE)
+def test_command_lines(line: str, work: object) -> None:
+    shows(line, ANYWHERE[line])
+
+
+@pytest.mark.needs("kprobe")
+@pytest.mark.parametrize("line", WITH_KPROBES)
+def test_command_lines_for_functions_of_the_kernel(line: str, work: object) -> None:
+    shows(line, WITH_KPROBES[line])
