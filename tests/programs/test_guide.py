@@ -19,7 +19,7 @@ import pytest
 from tests.programs.cases import complaints
 from tests.programs.test_biolatency import Disk, disk  # noqa: F401  (a fixture)
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(not os.environ.get("PYBPF_VM"), reason="traces the whole host")]
+pytestmark = [pytest.mark.root, pytest.mark.skipif(not os.environ.get("PYBPF_VM_KERNEL"), reason="traces the whole host")]
 
 #: command line -> what must be in its output while :func:`work` runs
 ANYWHERE = {
@@ -31,14 +31,16 @@ ANYWHERE = {
     "opensnoop -x": "/nonexistent/file",
     'opensnoop -n "config"': "/nonexistent/config",
     "opensnoop -e": "/nonexistent/file",
+    "trace 'p:c:malloc \"size=%zu\", arg1'": "size=",
+    "trace 'p:c:write (arg2 > 1024) \"fd=%d, size=%zu\", arg1, arg2'": "fd=1, size=",
+    "funccount 'c:malloc'": "malloc",
+}
+OF_DISKS = {
     "biolatency": "distribution",
     "biolatency -D": "disk = loop",
     "biolatency -m": "msecs",
     "biolatency -Q": "usecs",
     "biolatency 1 10": "usecs",
-    "trace 'p:c:malloc \"size=%zu\", arg1'": "size=",
-    "trace 'p:c:write (arg2 > 1024) \"fd=%d, size=%zu\", arg1, arg2'": "fd=1, size=",
-    "funccount 'c:malloc'": "malloc",
 }
 WITH_KPROBES = {
     "trace 'r::do_sys_openat2 \"ret=%d\", retval'": "ret=-2",
@@ -73,28 +75,34 @@ while True:
 
 
 @pytest.fixture
-def work(disk: Disk) -> Iterator[None]:  # noqa: F811
+def work() -> Iterator[None]:
     """Does what all of them show, until the test is over."""
     process = subprocess.Popen([sys.executable, "-c", WORK], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     comm = subprocess.Popen(
         [sys.executable, "-c", "open('/proc/self/comm', 'w').write('configurator')\n" + WORK],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
+    yield
+    for each in (process, comm):
+        each.kill()
+        each.wait()
+
+
+@pytest.fixture
+def reads(disk: Disk) -> Iterator[None]:  # noqa: F811
+    """Reads from a disk until the test is over."""
     over = threading.Event()
 
-    def reads() -> None:
+    def read() -> None:
         while not over.is_set():
             disk.read(10)
             time.sleep(0.05)
 
-    thread = threading.Thread(target=reads)
+    thread = threading.Thread(target=read)
     thread.start()
     yield
     over.set()
     thread.join()
-    for each in (process, comm):
-        each.kill()
-        each.wait()
 
 
 def shows(line: str, expected: str) -> None:
@@ -124,6 +132,11 @@ def shows(line: str, expected: str) -> None:
 @pytest.mark.parametrize("line", ANYWHERE)
 def test_command_lines(line: str, work: object) -> None:
     shows(line, ANYWHERE[line])
+
+
+@pytest.mark.parametrize("line", OF_DISKS)
+def test_command_lines_of_disks(line: str, reads: object) -> None:
+    shows(line, OF_DISKS[line])
 
 
 @pytest.mark.needs("kprobe")
