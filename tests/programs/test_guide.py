@@ -19,7 +19,10 @@ import pytest
 from tests.programs.cases import complaints
 from tests.programs.test_biolatency import Disk, disk  # noqa: F401  (a fixture)
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(not os.environ.get("PYBPF_VM_KERNEL"), reason="traces the whole host")]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(not os.environ.get("PYBPF_VM_KERNEL"), reason="traces the whole host"),
+]
 
 #: command line -> what must be in its output while :func:`work` runs
 ANYWHERE = {
