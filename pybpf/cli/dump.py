@@ -38,6 +38,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--arch", default="", metavar="NAME", help="and for this architecture: x86_64, aarch64")
     options = parser.parse_args(arguments)
+    if options.arch and not options.kernel:
+        parser.error("--arch is of a kernel that is described: give its --kernel RELEASE too")
     target = Target.described(options.kernel, options.arch) if options.kernel else Target.host()
     built = [each for tracer in _tracers(options.file) for each in tracer.compile(target, stages=True)]
     texts = [_text(each, options.stage) for each in built if options.probe in (None, each.declared.function.__name__)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pybpf import CompileError, Struct, Tracer, u32
+from pybpf import CompileError, Struct, Tracer, u8, u32
 from pybpf.compiler.target import Target
 from pybpf.lang import comm, kernel_stack, pid, user_stack
 from tests.attach.targets import Caller
@@ -37,6 +37,19 @@ def printed(child: Caller, probe: Callable[..., None], calls: int = 1) -> str:
         tracer.poll()
         assert tracer.lost == 0
     return "".join(lines)
+
+
+def test_bytes_are_printed_as_python_does(child: Caller) -> None:
+    """All of them, and none reaches the terminal as it is."""
+
+    def probe() -> None:
+        raw = u8[4]()
+        raw[0], raw[1], raw[2] = 0x1B, 0x5B, 0x9B
+        print("raw", raw)
+        print(f"{raw!r}")
+
+    assert printed(child, probe) == "raw b'\\x1b[\\x9b\\x00'\nb'\\x1b[\\x9b\\x00'\n"
+
 
 
 def name_of(child: Caller) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from pybpf import BpfError, ClosedError, CompileError, Struct, Tracer, char, u32, u64
+from pybpf.compiler.target import Target
 from pybpf.lang import comm, pid, tid
 from tests.attach.targets import Caller
 
@@ -453,3 +454,15 @@ def test_wrong_arguments_of_run(child: Caller) -> None:
         for options in ({"duration": "1"}, {"every": "1"}, {"every": 0}):
             with pytest.raises(BpfError, match="seconds"):
                 tracer.run(**options)
+
+
+def test_what_is_compiled_for_another_machine_is_not_attached() -> None:
+    other = "aarch64" if os.uname().machine != "aarch64" else "x86_64"
+    tracer = Tracer(pid=os.getpid(), target=Target.described("6.1", other))
+
+    @tracer.uprobe("libc.so.6", "getppid")
+    def on_call() -> None:
+        pass
+
+    with pytest.raises(BpfError, match=f"this tracer is for {other}, and this machine is {os.uname().machine}"), tracer:
+        pass

@@ -92,7 +92,7 @@ def _shown(value: Any) -> Any:
     """A value that cannot drive a terminal."""
     if isinstance(value, str):
         return printable(value)
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+    return value
 
 
 class Prints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -138,12 +139,16 @@ class Tracer(Declares, Makes):
         :raises ClosedError: the tracer was attached before.
         :raises CompileError: a probe cannot be compiled.
         :raises VerifierError: the kernel refuses a program; says which line of Python it comes from.
+        :raises BpfError: the target is of another architecture.
         :raises PermissionDenied, UnsupportedError, NotFoundError, KernelError: of loading and attaching.
         """
         if self._closed or self._live is not None:
             state = "is closed" if self._closed else "is attached already"
             raise ClosedError(f"this tracer {state}; make another one to trace again")
         target = self.target or Target.host()
+        if target.arch.name != os.uname().machine:  # registers and numbers of calls would be others
+            raise BpfError(f"cannot attach: this tracer is for {target.arch.name}, and this machine is "
+                           f"{os.uname().machine}; compile() is for other machines")  # fmt: skip
         live = Live(self.session)
         live.start(self.compile(target), self.parts, target, progress)
         self._live = live
