@@ -107,6 +107,8 @@ def test_a_router_that_has_no_room() -> None:
         wire(sender, router, "10.7.1", ("to_b", "to_a"))
         wire(router, receiver, "10.7.2", ("to_d", "to_c"))
         router.do("open('/proc/sys/net/ipv4/ip_forward', 'w').write('1')")
+        # what IPv6 says of itself, some seconds after a device is up, may be dropped as well
+        router.do("open('/proc/sys/net/ipv6/conf/to_d/disable_ipv6', 'w').write('1')")
         inside(sender, "ip", "link", "set", "dev", "to_b", "gso_max_segs", "1")  # a packet is one segment
         inside(sender, "ip", "route", "add", "10.7.2.0/24", "via", "10.7.1.2")
         inside(receiver, "ip", "route", "add", "10.7.1.0/24", "via", "10.7.2.1")
