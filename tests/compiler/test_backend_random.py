@@ -66,7 +66,7 @@ def test_slots_that_share_memory_or_leave_the_stack(seed: int, variables: int, s
 OUTLINING = tuple(each for each in pipeline.PASSES if each[0].startswith(("lower", "outline")))
 
 
-@pytest.mark.needs("helper_loop", "test_run_raw_tp")
+@pytest.mark.needs("cpu_v4", "helper_loop", "test_run_raw_tp")
 @settings(max_examples=min(25, settings.default.max_examples))
 @given(SEEDS, st.sampled_from([2, 4, 7]), st.booleans())
 def test_callbacks_and_functions_pass_scratch_memory_on(seed: int, variables: int, atomics: bool) -> None:
