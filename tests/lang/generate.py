@@ -375,7 +375,7 @@ class Generator:
         return [f"{name}: {kind} = change({args})"]
 
     def _called(self, depth: int) -> str:
-        if not self._helpers:
+        if not self._helpers or (self._in_loop and self._memory):  # each way through one is followed in each turn
             return self._atom()
         name, kinds, _ = self.rng.choice(self._helpers)
         return f"{name}({', '.join(self._converted(kind, min(depth, 1)) for kind in kinds)})"
