@@ -15,6 +15,8 @@ from pybpf.maps import MapSpec
 from pybpf.sys.bpf import MapType, ProgType
 from pybpf.types import Struct, char, u64
 
+pytestmark = pytest.mark.pure
+
 TARGET = Target.described("6.12")
 
 
