@@ -6,7 +6,8 @@ white space (so that ``call bpf_ktime_get_ns#5`` is whole), to the end of the li
 
 - jumps and calls take labels: ``goto out``, ``if r0 == 0 goto out``, ``call work``, ``r1 = subprog[work]``;
 - maps go by name, ``r1 = map[counts]`` and ``r1 = map[counts][0]+8``, and so do kernel functions,
-  ``call kfunc[bpf_rcu_read_lock]``; ``call name#123`` is the one with that BTF id;
+  ``call kfunc[bpf_rcu_read_lock]``; of ``call bpf_rcu_read_lock#123``, as the verifier prints it, too, the name counts:
+  the number is of the kernel that printed it;
 - a helper's number can be left out: ``call bpf_ktime_get_ns``;
 - numbers are decimal or ``0x`` hexadecimal, with an optional sign. In conditional jumps a hexadecimal number stands for
   32 bits that are sign-extended, as the kernel prints it: ``if r0 == 0xffffffff`` compares with -1. Into a 64-bit
@@ -285,8 +286,8 @@ def _immediate(form: Form, numbers: dict[str, int]) -> int:
 
 
 def _helper_call(form: Form, numbers: dict[str, int], names: dict[str, str]) -> Insn:
-    """``call bpf_name#id``, ``call bpf_name``; ``call name#id`` of another name with ``bpf_`` is a kernel function by
-    its BTF id.
+    """``call bpf_name#id``, ``call bpf_name``; ``call name#id`` of another name with ``bpf_`` is a kernel function, by
+    its name.
 
     In a loaded program the number is how far the helper is from another function, which is more than any id.
     """
@@ -308,7 +309,7 @@ def _helper_call(form: Form, numbers: dict[str, int], names: dict[str, str]) -> 
             f"{name!r:.60} is no helper: the kernel put it in the place of one when it loaded the program. Write the "
             f"helper; of a kernel function (kfunc), `call kfunc[{name[:60]}]`"
         )
-    return Insn(form.code, src=_KFUNC_CALL, imm=number)
+    return Insn(form.code, src=_KFUNC_CALL, ref=KfuncRef(name))
 
 
 def _nearest_helper(name: str) -> str:

@@ -50,7 +50,7 @@ _AFTER_5_10 = _AFTER_6_1 | {
     "helper_get_attach_cookie", "helper_get_current_ancestor_cgroup_id", "helper_get_func_ip", "helper_get_func_ret",
     "helper_ktime_get_tai_ns", "helper_loop", "helper_snprintf", "kprobe_multi", "lookup_and_delete_hash",
     "memcg_accounting", "perf_link", "prog_syscall", "sleepable_uprobe", "task_storage", "test_run_syscall",
-    "user_ringbuf",
+    "user_ringbuf", "fd_array",
 }  # fmt: skip
 #: bpf_get_current_comm left bytes behind the name from 5.18 to 6.1
 _COMM_LEFT = frozenset({"comm_padded"})
