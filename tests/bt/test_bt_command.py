@@ -54,7 +54,7 @@ def start(*words: str, **environment: str) -> subprocess.Popen[str]:
         (["-d", "ast,dis", "a.bt"], {"file": "a.bt", "stages": {"ast", "dis"}}),
         (["--unsafe", "--no-warnings", "--dry-run", "--kernel", "5.10", "a.bt"],
          {"unsafe": True, "warnings": False, "dry_run": True, "kernel": "5.10"}),
-        (["-I", "a", "-Ib", "--include", "c.h", "a.bt"], {"include_dirs": ["a", "b"], "include_files": ["c.h"]}),
+        (["-I", "a", "-Ib", "a.bt"], {"file": "a.bt"}),
         (["--cmd", "ls -l", "--output=f", "a.bt"], {"command": "ls -l", "output": "f"}),
         (["--usdt-file-activation", "--no-feature", "kprobe_multi", "-b", "a.bt"], {"file": "a.bt"}),
     ],
@@ -81,6 +81,7 @@ def test_words_are_read(words: list[str], wanted: dict[str, object]) -> None:
         (["--kernel", "5.10", "a"], "--kernel describes another kernel: it needs --dry-run or -d"),
         (["--emit-llvm", "f", "a"],
          "there is no LLVM here: -d codegen shows the intermediate code of pybpf's compiler"),
+        (["--include", "c.h", "a"], "--include: files of C are not read; put the definitions into the script"),
         (["-e"], "option -e requires argument"),
     ],
 )  # fmt: skip

@@ -48,8 +48,6 @@ options:
                        verifier, all
   --info               what this kernel can do
   --fmt                print the script in its canonical form
-  -I DIR               look for #include files here
-  --include FILE       read a C file before the script
   -h, --help           print this
   -V, --version        print the version
 
@@ -93,8 +91,6 @@ class Options:
     canonical: bool = False
     help: bool = False
     version: bool = False
-    include_dirs: list[str] = field(default_factory=list)
-    include_files: list[str] = field(default_factory=list)
 
 
 def _set(name: str, value: object = True) -> Callable[[Options, str], None]:
@@ -103,10 +99,6 @@ def _set(name: str, value: object = True) -> Callable[[Options, str], None]:
 
 def _text(name: str) -> Callable[[Options, str], None]:
     return lambda options, text: setattr(options, name, text)
-
-
-def _add(name: str) -> Callable[[Options, str], None]:
-    return lambda options, text: getattr(options, name).append(text)
 
 
 def _one_of(name: str, what: str, *words: str) -> Callable[[Options, str], None]:
@@ -169,12 +161,11 @@ OPTIONS = (
     Option(("-d", "--debug"), True, _stages),
     Option(("--info",), False, _set("info")),
     Option(("--fmt",), False, _set("canonical")),
-    Option(("-I",), True, _add("include_dirs")),
-    Option(("--include",), True, _add("include_files")),
     Option(("-h", "--help"), False, _set("help")),
     Option(("-V", "--version"), False, _set("version")),
     # what is so anyway
     Option(("-b", "--btf"), False, _nothing),
+    Option(("-I",), True, _nothing),  # kernel headers are not read: types come from the kernel
     Option(("--usdt-file-activation",), False, _nothing),
     Option(("--no-feature",), True, _nothing),
     Option(("--traceable-functions",), True, _nothing),
@@ -184,6 +175,7 @@ OPTIONS = (
     # what cannot be
     Option(("--emit-llvm",), True, _refused(f"{_NO_LLVM}-d codegen shows the intermediate code of pybpf's compiler")),
     Option(("--emit-elf",), True, _refused("--emit-elf: there are no object files here; -d dis shows the bytecode")),
+    Option(("--include",), True, _refused("--include: files of C are not read; put the definitions into the script")),
     Option(("--aot",), True, _refused("--aot: scripts are compiled in milliseconds, and never ahead of time")),
     Option(("--test",), False, _refused("--test: test probes are not run here")),
     Option(("--bench",), False, _refused("--bench: bench probes are not run here")),
