@@ -115,14 +115,14 @@ def shows(line: str, expected: str) -> None:
     found: list[str] = []
     reader = threading.Thread(target=lambda: found.extend(process.stdout or ()))
     reader.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     ends_itself = words[-1] == "10" or "5" in words
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.5)
-        if not ends_itself and (any(expected in line for line in found) or time.monotonic() > deadline - 50):
+        if not ends_itself and (any(expected in line for line in found) or time.monotonic() > deadline - 60):
             process.send_signal(signal.SIGINT)
             break
-    reader.join(60)
+    reader.join(90)
     code, said = process.wait(60), (process.stderr.read() if process.stderr else "")
     for stream in (process.stdout, process.stderr):
         if stream:
