@@ -48,7 +48,6 @@ OF_DISKS = {
 WITH_KPROBES = {
     "trace 'r::do_sys_openat2 \"ret=%d\", retval'": "ret=-2",
     "trace -T 'p::tcp_v4_connect \"dport=%d\", arg2'": "dport=",
-    "funccount 'tcp_*'": "tcp_v4_connect",
     "funccount -i 1 5 'vfs_*'": "vfs_read",
     "funccount -P 'vfs_read'": "vfs_read",
 }
