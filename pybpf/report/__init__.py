@@ -1,33 +1,49 @@
-"""What people look at: text that is safe for a terminal, tables, histograms and other aggregates."""
+"""What people look at: text that is safe for a terminal, tables, aggregates, pictures of stacks."""
 
 from typing import TYPE_CHECKING
 
 from pybpf.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from pybpf.report.flamegraph import flame_graph
+    from pybpf.report.folded import folded
     from pybpf.report.histogram import Histogram, LinearHistogram, Log2Histogram
     from pybpf.report.maps import in_order, key_text, keyed
+    from pybpf.report.pprof import pprof
+    from pybpf.report.speedscope import speedscope
+    from pybpf.report.stacks import Frame, StackCounts
     from pybpf.report.stats import Stats
     from pybpf.report.tables import table
     from pybpf.report.text import printable
 
 __all__ = [
+    "Frame",
     "Histogram",
     "LinearHistogram",
     "Log2Histogram",
+    "StackCounts",
     "Stats",
+    "flame_graph",
+    "folded",
     "in_order",
     "key_text",
     "keyed",
+    "pprof",
     "printable",
+    "speedscope",
     "table",
 ]
 
 __getattr__ = lazy_names(
     __name__,
     {
+        "flamegraph": "flame_graph",
+        "folded": "folded",
         "histogram": "Histogram LinearHistogram Log2Histogram",
         "maps": "in_order key_text keyed",
+        "pprof": "pprof",
+        "speedscope": "speedscope",
+        "stacks": "Frame StackCounts",
         "stats": "Stats",
         "tables": "table",
         "text": "printable",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pybpf.tool.options import shared
     from pybpf.tool.output import Output, clean, width
     from pybpf.tool.patterns import Glob
+    from pybpf.tool.pictures import Pictures, frame_text, frames_of
     from pybpf.tool.places import FirstOf
     from pybpf.tool.run import Run, require
     from pybpf.tool.scheduling import undisturbed
@@ -32,6 +33,7 @@ __all__ = [
     "Functions",
     "Glob",
     "Output",
+    "Pictures",
     "Place",
     "Rows",
     "Run",
@@ -41,6 +43,8 @@ __all__ = [
     "balanced",
     "clean",
     "ctype",
+    "frame_text",
+    "frames_of",
     "option",
     "parse_format",
     "require",
@@ -65,6 +69,7 @@ __getattr__ = lazy_names(
         "options": "shared",
         "output": "Output clean width",
         "patterns": "Glob",
+        "pictures": "Pictures frame_text frames_of",
         "places": "FirstOf",
         "run": "Run require",
         "scheduling": "undisturbed",

@@ -13,6 +13,7 @@ __all__ = [
     "command_line",
     "error_number",
     "netns",
+    "new_file",
     "pid",
     "ports",
     "positive",
@@ -112,6 +113,18 @@ def netns(text: str) -> int:
     except OSError as error:
         why = f"no network namespace {text!r}: {path}: {error.strerror}"
         raise argparse.ArgumentTypeError(f"{why}; give a process, a name, or a file") from None
+
+
+def new_file(text: str) -> str:
+    """A file that can be written, or made: its path. It is left alone until there is something to write."""
+    directory = os.path.dirname(text) or "."
+    if os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{text} is a directory")
+    if not os.path.isdir(directory):
+        raise argparse.ArgumentTypeError(f"there is no directory {directory}")
+    if not os.access(text if os.path.exists(text) else directory, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text} cannot be written")
+    return text
 
 
 def signal_number(text: str) -> int:

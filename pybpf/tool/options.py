@@ -48,6 +48,13 @@ SHARED: Mapping[str, Option] = MappingProxyType({
     "exec": _shared(_WHEN, "--exec", nargs=argparse.REMAINDER, metavar="COMMAND",
                     help="the same for all words that follow"),
     "json": _shared(_HOW, "--json", action="store_true", help="one JSON object per line"),
+    "folded": _shared(_HOW, "--folded", action="store_true", help="print folded stacks, a line each"),
+    "flamegraph": _shared(_HOW, "--flamegraph", type=arguments.new_file, metavar="FILE",
+                          help="at the end, write a flame graph (SVG, for a browser)"),
+    "speedscope": _shared(_HOW, "--speedscope", type=arguments.new_file, metavar="FILE",
+                          help="at the end, write the stacks as JSON for speedscope"),
+    "pprof": _shared(_HOW, "--pprof", type=arguments.new_file, metavar="FILE",
+                     help="at the end, write the stacks for pprof"),
     "csv": _shared(_HOW, "--csv", action="store_true", help="comma-separated values, all columns"),
 })  # fmt: skip
 
@@ -56,8 +63,9 @@ def shared(names: str, **settings: Any) -> tuple[Option, ...]:
     """Options that tools share, by name: ``shared("pid tid top=-T interval")``.
 
     ``NAME=-X`` gives it the short flag -X, ``NAME=`` none. ``who`` stands for all filters, ``net`` for those of
-    sockets, ``ends`` for all ways to end, ``rows`` for the forms in which rows can be printed. A short flag that an own
-    option of the tool wants is the tool's.
+    sockets, ``ends`` for all ways to end, ``rows`` for the forms in which rows can be printed, ``pictures`` for the
+    ways to show stacks that :class:`~pybpf.tool.Pictures` has. A short flag that an own option of the tool wants is the
+    tool's.
 
     :param settings: what is different for these options in this tool, as ``help`` or ``default``.
     """
@@ -67,7 +75,7 @@ def shared(names: str, **settings: Any) -> tuple[Option, ...]:
 
 _SETS = {
     "net": "ipv4 ipv6 netns", "who": "pid follow tid uid comm cgroup container", "ends": "duration command exec",
-    "rows": "json csv",
+    "rows": "json csv", "pictures": "folded flamegraph speedscope pprof",
 }  # fmt: skip
 
 
