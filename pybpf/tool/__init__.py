@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from pybpf.tool.places import FirstOf
     from pybpf.tool.run import Run, require
     from pybpf.tool.scheduling import undisturbed
+    from pybpf.tool.stacks import STACK_OPTIONS, StackKey, StackKeys, StackReport, StackStyle, check_stacks
     from pybpf.tool.structs import struct
     from pybpf.tool.syscalls import SyscallProbes
 
 __all__ = [
+    "STACK_OPTIONS",
     "TOPICS",
     "Body",
     "Clock",
@@ -38,9 +40,14 @@ __all__ = [
     "Rows",
     "Run",
     "Spec",
+    "StackKey",
+    "StackKeys",
+    "StackReport",
+    "StackStyle",
     "SyscallProbes",
     "Tool",
     "balanced",
+    "check_stacks",
     "clean",
     "ctype",
     "frame_text",
@@ -73,6 +80,7 @@ __getattr__ = lazy_names(
         "places": "FirstOf",
         "run": "Run require",
         "scheduling": "undisturbed",
+        "stacks": "STACK_OPTIONS StackKey StackKeys StackReport StackStyle check_stacks",
         "structs": "struct",
         "syscalls": "SyscallProbes",
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
     from pybpf.symbols import Symbol
     from pybpf.tool.run import Run
 
-__all__ = ["Pictures", "frame_text", "frames_of"]
+__all__ = ["Pictures", "frame_text", "frames_of", "symbols_of"]
 
 #: what stands for stacks that are there and could not be kept
 _MISSED = {"user": "[Missed User Stack]", "kernel": "[Missed Kernel Stack]"}
+
+#: functions that take a tracepoint's record, run a program, take a stack
+_TRACING = re.compile(r"bpf_(prog_|trace_|get_stack)|__bpf_trace_|__traceiter_|perf_(trace|syscall)_|trace_call_bpf")
 
 
 class Pictures:
@@ -124,7 +128,15 @@ def frames_of(stack: KernelStack | UserStack, kind: str) -> list[Frame]:
     """
     if stack.id < 0 and stack.id != -errno.EFAULT:
         return [Frame(_MISSED[kind], kind)]
-    return [Frame(symbol.demangled, kind, symbol.path or symbol.module) for symbol in stack.frames]
+    return [Frame(symbol.demangled, kind, symbol.path or symbol.module) for symbol in symbols_of(stack)]
+
+
+def symbols_of(stack: KernelStack | UserStack) -> list[Symbol]:
+    """The functions of a stack, innermost first, without those of the kernel that are there because it is traced."""
+    found = stack.frames
+    while found and not found[0].path and _TRACING.match(found[0].name):
+        del found[0]
+    return found
 
 
 def frame_text(symbol: Symbol, offset: bool = True, module: bool = True) -> str:

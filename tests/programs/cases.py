@@ -17,6 +17,7 @@ from pybpf.tool.declare import Tool
 ARGUMENTS: dict[str, Sequence[str]] = {
     "argdist": ["-C", "p:c:getpgid(int pid):int:pid"],
     "funccount": ["c:getppid"],
+    "stackcount": ["c:getppid"],
     "trace": ['c:getpgid "%d", arg1'],
 }
 TOOLS = {tool.name: tool for tool in all_tools()}
@@ -46,7 +47,7 @@ class Running:
 
     def __init__(self, name: str, *options: str, **kwargs: Any) -> None:
         self.process = subprocess.Popen(
-            command(name, *options, "-v") if "-v" not in options else command(name, *options),
+            command(name, *options) if {"-v", "--verbose"} & {*options} else command(name, *options, "--verbose"),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs,
         )  # fmt: skip
 

@@ -25,10 +25,22 @@ if TYPE_CHECKING:
     from pybpf.maps import StackTrace
     from pybpf.symbols import Symbol, Symbolizer
 
-__all__ = ["DEPTH", "KernelStack", "Stacks", "UserStack", "bound", "kernel_stack", "key_with_stacks", "user_stack"]
+__all__ = [
+    "DEPTH",
+    "MOST_STACKS",
+    "KernelStack",
+    "Stacks",
+    "UserStack",
+    "bound",
+    "kernel_stack",
+    "key_with_stacks",
+    "user_stack",
+]
 
 #: how many frames the kernel keeps where sysctl kernel.perf_event_max_stack was not changed
 DEPTH = 127
+#: how many stacks a tracer keeps, where it does not say so
+MOST_STACKS = 8192
 #: processes are looked at again after so long; so many are remembered
 _SEEN_SECONDS, _MOST_SEEN = 1.0, 4096
 #: the kernel fills records of perf buffers up to multiples of that
@@ -44,7 +56,7 @@ class Stacks:
     :ivar map: the map in the kernel, once there is one.
     """
 
-    def __init__(self, most: int = 8192, depth: int = DEPTH) -> None:
+    def __init__(self, most: int = MOST_STACKS, depth: int = DEPTH) -> None:
         self.spec = MapSpec(MapType.STACK_TRACE, u32, array_of(u64, depth), most, "tracer_stacks")
         self.map: StackTrace | None = None
         self._names: Symbolizer | None = None

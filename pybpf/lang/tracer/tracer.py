@@ -14,7 +14,7 @@ from pybpf.attach.link import AnyLink
 from pybpf.compiler.target import Target
 from pybpf.errors import BpfError, ClosedError, PackError
 from pybpf.lang.builtins.printing import Prints
-from pybpf.lang.builtins.stacks import Stacks
+from pybpf.lang.builtins.stacks import MOST_STACKS, Stacks
 from pybpf.lang.state.counts import Counts
 from pybpf.lang.state.output import Events
 from pybpf.lang.tracer.declare import Declared, Declares
@@ -65,6 +65,7 @@ class Tracer(Declares, Makes):
     :param ppid: only children of this process; from the initial pid namespace, and where the kernel has BTF.
     :param follow: with ``pid``: also processes that it starts, and those that they start, and so on. Uprobes and perf
         events are then not limited to one process by the kernel, but by the filter.
+    :param max_stacks: how many different stacks can be kept; the kernel rounds up to a power of two.
     :param target: what to compile for; by default the running kernel. Only that can be attached to.
     :param on_print: is called with the text of each ``print()`` of a probe, its end included; by default the text goes
         to ``sys.stdout``. That happens while events are read: by :meth:`run`, :meth:`poll`, or a ``for`` or ``async
@@ -82,11 +83,12 @@ class Tracer(Declares, Makes):
         cgroup: str | int | None = None,
         ppid: int | None = None,
         follow: bool = False,
+        max_stacks: int = MOST_STACKS,
         target: Target | None = None,
         on_print: Callable[[str], object] | None = None,
     ) -> None:
         self.counts = Counts()
-        stacks = Stacks()
+        stacks = Stacks(max_stacks)
         self.parts: list[Any] = []
         self.family: Family | None = None
         if follow:
