@@ -74,7 +74,7 @@ class Specifier:
 
     def statements(self) -> list[str]:
         """What the probe does."""
-        lines = [f"if not {self.body.expression(self.filter)}: return"] if self.filter else []
+        lines = [f"if not {self.body.condition(self.filter)}: return"] if self.filter else []
         values = []
         for index, (kind, text) in enumerate(zip(self.types, self.expressions)):
             if not kind.is_text:

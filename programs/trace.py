@@ -35,7 +35,7 @@ class Traced:
         if not options.include_self:
             lines.append(f"if _pid() == {os.getpid()}: return")
         if spec.predicate:
-            lines.append(f"if not {body.expression(spec.predicate)}: return")
+            lines.append(f"if not {body.condition(spec.predicate)}: return")
         if options.name:
             lines += ["who: _name = _comm()", f"if {options.name!r} not in who: return"]
         lines += [

@@ -83,12 +83,9 @@ def _bounded(tree: Any) -> Any:
 def test_operators_bind_as_in_c(tree: Any, a: int, b: int, c: int) -> None:
     tree = _bounded(tree)
     variables = {"a": a, "b": b, "c": c}
-    python = translate(_c(tree), NAMES)
-    found = eval(python, {}, variables)
-    # Python's 'and' and 'or' give an operand: in conditions that is the same
-    assert bool(found) == bool(_value(tree, variables))
-    if not any(each in python for each in (" and ", " or ", "not ")):
-        assert int(found) == _value(tree, variables)
+    assert eval(translate(_c(tree), NAMES), {}, variables) == _value(tree, variables)
+    condition = eval(translate(_c(tree), NAMES, condition=True), {}, variables)
+    assert bool(condition) == bool(_value(tree, variables))
 
 
 @pytest.mark.parametrize(
@@ -110,10 +107,19 @@ def test_operators_bind_as_in_c(tree: Any, a: int, b: int, c: int) -> None:
         ("a < b < c", "((a < b) < c)"),
         ("!a == b", "((not a) == b)"),
         ("a - -b", "(a - (-b))"),
+        ("a || b && c", "(1 if (a or (b and c)) else 0)"),
+        ("2 * (a || b)", "(2 * (1 if (a or b) else 0))"),
     ],
 )
 def test_translations(text: str, python: str) -> None:
     assert translate(text, NAMES) == python
+
+
+def test_conditions_are_plain() -> None:
+    text = "(a || b > 1) && !(c && a) ? a : b || c"
+    python = "(a if ((a or (b > 1)) and (not (c and a))) else (1 if (b or c) else 0))"
+    assert translate(text, NAMES, condition=True) == python
+    assert translate("(a || b) && c", NAMES, condition=True) == "((a or b) and c)"
 
 
 @pytest.mark.parametrize(

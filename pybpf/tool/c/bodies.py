@@ -31,7 +31,7 @@ class Body:
     """Collects what a probe is made of: expressions in C become Python, their names its parameters::
 
         body = Body(Place.parse("p:c:write"), "")
-        test = body.expression("arg2 > 1024")
+        test = body.condition("arg2 > 1024")
         source, names = body.function("trace", [f"if not {test}: return", "hits.add()"], {"hits": hits})
 
     :param place: what is probed.
@@ -56,6 +56,10 @@ class Body:
     def expression(self, text: str) -> str:
         """An expression in Python. :raises BpfError: it cannot be read, or has a name that means nothing here."""
         return translate(text, self.names)
+
+    def condition(self, text: str) -> str:
+        """Python that is true when an expression of C is. :raises BpfError: as :meth:`expression`."""
+        return translate(text, self.names, condition=True)
 
     def text(self, text: str) -> str:
         """The text that an expression of C means: a pointer is followed."""

@@ -35,13 +35,28 @@ class Names(NamedTuple):
     user: bool  #: pointers that are made by casts lead to memory of the process
 
 
-def translate(text: str, names: Names) -> str:
-    """An expression of C in Python. :raises BpfError: it cannot be read; says what is wrong and where."""
+class _Condition(str):
+    """Python that is true when the expression of C is, but has another value: ``a or b`` gives an operand, not 1."""
+
+    __slots__ = ()
+
+
+def _value(text: str) -> str:
+    """The Python for an expression's value."""
+    return f"(1 if {text} else 0)" if isinstance(text, _Condition) else text
+
+
+def translate(text: str, names: Names, *, condition: bool = False) -> str:
+    """An expression of C in Python.
+
+    :param condition: the Python need only be true when the expression is; else it has the same value.
+    :raises BpfError: it cannot be read; says what is wrong and where.
+    """
     reader = _Reader(text, names)
-    result = reader.expression()
+    result = reader.condition()
     if reader.kind != "end":
         reader.fail(f"{reader.token!r} is not expected here")
-    return result
+    return str(result) if condition else _value(result)
 
 
 class _Reader:
@@ -81,6 +96,10 @@ class _Reader:
         return self.kind == "op" and self.token in tokens
 
     def expression(self) -> str:
+        return _value(self.condition())
+
+    def condition(self) -> str:
+        """An expression, or a :class:`_Condition`; so may :meth:`binary` and what that calls."""
         self.depth += 1
         if self.depth > _DEEPEST:
             self.fail("it is nested too deeply")
@@ -97,7 +116,11 @@ class _Reader:
         left = self.unary()
         while self.kind == "op" and self.token in _BINARY and _BINARY[self.token][0] >= least:
             strength, python = _BINARY[self.advance()]
-            left = f"({left} {python} {self.binary(strength + 1)})"
+            right = self.binary(strength + 1)
+            if python in ("or", "and"):
+                left = _Condition(f"({left} {python} {right})")
+            else:
+                left = f"({_value(left)} {python} {_value(right)})"
         return left
 
     def unary(self) -> str:
@@ -108,10 +131,10 @@ class _Reader:
             self.advance()
             found = f"(not {self.unary()})"
         elif self.at("-", "~", "+"):
-            found = f"({self.advance()}{self.unary()})"
+            found = f"({self.advance()}{_value(self.unary())})"
         elif self.at("*"):
             self.advance()
-            found = f"{self.unary()}[0]"
+            found = f"{_value(self.unary())}[0]"
         elif self.at("&"):
             self.fail("'&' gives addresses, of which probes have none")
         else:
@@ -135,14 +158,16 @@ class _Reader:
             kind = ctype(inside)
             self.next = close + 1
             self.advance()
-            value = self.unary()
+            value = _value(self.unary())
             if kind.integer and not kind.pointers:
                 return f"{kind.name}({value})"
             return f"_cast({kind.code(self.names.user)}, {value})"
         self.advance()
-        found = self.expression()
+        found = self.condition()
         self.take(")")
-        return self.postfix(f"({found})")
+        if isinstance(found, _Condition) and not self.at("->", ".", "["):
+            return found
+        return self.postfix(f"({_value(found)})")
 
     def postfix(self, value: str) -> str:
         while self.at("->", ".", "["):
