@@ -14,6 +14,8 @@ SENT = FirstOf("tracepoint:sock:sock_send_length", optional=True, what="data bei
 RECEIVED = FirstOf("tracepoint:sock:sock_recv_length", "fentry:tcp_cleanup_rbuf", "kprobe:tcp_cleanup_rbuf",
                    what="data being received")  # fmt: skip
 SENDMSG = net.SocketCalls("tcp_sendmsg", what="data being sent")
+#: what sendfile and splice call in the place of tcp_sendmsg, where there is such a function (before Linux 6.5)
+SENDPAGE = net.SocketCalls("tcp_sendpage", what="pages being sent", optional=True)
 
 CLEAR = "\x1b[H\x1b[2J"
 #: connections that are told apart
@@ -64,12 +66,12 @@ class Traffic:
         def send_record(args: Any) -> None:
             count(sent, cast("struct sock", args.sk), args.ret)
 
+        def sends(sk: Any, ret: int) -> None:
+            count(sent, sk, ret)
+
         if SENT.find() is None:
-
-            def sends(sk: Any, ret: int) -> None:
-                count(sent, sk, ret)
-
             SENDMSG.returns(tracer, sends)
+        SENDPAGE.returns(tracer, sends)
 
         @RECEIVED.on(tracer, "tracepoint")
         def receive_record(args: Any) -> None:
@@ -147,7 +149,7 @@ TOOL = Tool(
     topic="Network",
     summary="show which TCP connections carry the most",
     trace=trace,
-    probes=(SENT, SENDMSG, RECEIVED, net.STATES),
+    probes=(SENT, SENDMSG, SENDPAGE, RECEIVED, net.STATES),
     options=(
         option("-C", "--noclear", action="store_true", help="do not clear the screen"),
         option("-S", "--nosummary", action="store_true", help="do not print the load"),
