@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -39,18 +39,15 @@ class Compared(Struct):
 @contextmanager
 def full_preemption() -> Iterator[None]:
     """Let tasks be preempted in the kernel: of the guests only, the host's is its owner's."""
-    if not IN_VM:
+    with ExitStack() as stack:
+        if IN_VM:
+            with detached_mount("debugfs") as root, suppress(FileNotFoundError):  # some kernels have one way only
+                mode = os.open("sched/preempt", os.O_RDWR, dir_fd=root.fileno())
+                stack.callback(os.close, mode)
+                before = os.read(mode, 100).decode()
+                os.write(mode, b"full")
+                stack.callback(os.write, mode, before[before.index("(") + 1 : before.index(")")].encode())
         yield
-        return
-    with detached_mount("debugfs") as root:
-        mode = os.open("sched/preempt", os.O_RDWR, dir_fd=root.fileno())
-        try:
-            before = os.read(mode, 100).decode()
-            os.write(mode, b"full")
-            yield
-            os.write(mode, before[before.index("(") + 1 : before.index(")")].encode())
-        finally:
-            os.close(mode)
 
 
 @contextmanager
