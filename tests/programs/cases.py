@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "stackcount": ["c:getppid"],
     "trace": ['c:getpgid "%d", arg1'],
 }
+#: seconds that a tool may take to end
+PATIENCE = 120
 TOOLS = {tool.name: tool for tool in all_tools()}
 
 
@@ -34,7 +37,7 @@ def command(name: str, *options: str) -> list[str]:
 
 def run(name: str, *options: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
     """Run a tool to its end."""
-    return subprocess.run(command(name, *options), capture_output=True, text=True, timeout=120, **kwargs)
+    return subprocess.run(command(name, *options), capture_output=True, text=True, timeout=PATIENCE, **kwargs)
 
 
 def complaints(err: str) -> list[str]:
@@ -43,9 +46,10 @@ def complaints(err: str) -> list[str]:
 
 
 class Running:
-    """A tool that runs; ``lines`` are those of its output that were read."""
+    """A tool that runs."""
 
     def __init__(self, name: str, *options: str, **kwargs: Any) -> None:
+        self.name = name
         self.process = subprocess.Popen(
             command(name, *options) if {"-v", "--verbose"} & {*options} else command(name, *options, "--verbose"),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs,
@@ -57,7 +61,7 @@ class Running:
         for line in self.process.stdout:
             if line.startswith(header):
                 return line
-        raise AssertionError(f"no line {header!r}: {self.process.communicate()}")
+        raise AssertionError(f"no line {header!r}: {self.ended()}")
 
     def attached(self) -> None:
         """Wait until it says on stderr that its probes are attached; for tools that print nothing before a report."""
@@ -65,7 +69,7 @@ class Running:
         for line in self.process.stderr:
             if ": attached to " in line:
                 return
-        raise AssertionError(f"it ended: {self.process.communicate()}")
+        raise AssertionError(f"it is not attached: {self.ended()}")
 
     def stop(self, number: int = signal.SIGINT) -> list[str]:
         """End it as a user does; the lines that it has printed since."""
@@ -73,6 +77,26 @@ class Running:
         return self.wait()
 
     def wait(self) -> list[str]:
-        out, err = self.process.communicate(timeout=120)
-        assert self.process.returncode == 0 and not complaints(err), err
+        """Wait until it ends, as it should: without complaints; the lines that it has printed since."""
+        code, out, err = self.ended()
+        assert code == 0 and not complaints(err), f"{self.name} ended with {code}, and said last:\n{err}"
         return out.splitlines()
+
+    def ended(self) -> tuple[int, str, str]:
+        """Wait until it ends: its exit code (less than zero: the signal that killed it), and what it has printed since.
+
+        Not by communicate(), which does not have what :meth:`ready` and :meth:`attached` have read ahead.
+        """
+        assert self.process.stdout and self.process.stderr
+        errors: list[str] = []
+        reader = threading.Thread(target=lambda stream: errors.append(stream.read()), args=(self.process.stderr,))
+        limit = threading.Timer(PATIENCE, self.process.kill)
+        reader.start()
+        limit.start()
+        try:
+            with self.process:
+                out = self.process.stdout.read()
+                reader.join()
+        finally:
+            limit.cancel()
+        return self.process.returncode, out, errors[0]
