@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from pybpf import NotFoundError, u32, u64
 from pybpf.btf import Btf
-from pybpf.lang import has_field, kernel_ptr, ktime_ns
+from pybpf.lang import kernel_ptr, ktime_ns
 from pybpf.report import Log2Histogram
 from pybpf.tool import FirstOf, Run, Tool, option, shared, undisturbed
+from pybpf.tool.disks import disk_name, disk_number, disk_of
 
 ISSUED = FirstOf(
     "tp_btf:block_rq_issue", "tracepoint:block:block_rq_issue", "kprobe:blk_mq_start_request",
@@ -56,7 +56,7 @@ def trace(run: Run) -> None:
     spent = tracer.histogram(key=u32)
     total = tracer.stats()
     per_unit = 1_000_000 if options.milliseconds else 1_000
-    disk: int | None = device(options.disk) if options.disk else None
+    disk: int | None = disk_number(options.disk) if options.disk else None
 
     def request_begins(rq: Request) -> None:
         if disk is None or disk_of(rq) == disk:
@@ -95,33 +95,10 @@ def trace(run: Run) -> None:
         report(run, when, {name_of(key, options, names): each for key, each in histograms.items()}, whole)
 
 
-def disk_of(rq: Any) -> int:
-    """The number of the disk that a request is for."""
-    disk = rq.rq_disk if has_field("struct request", "rq_disk") else rq.q.disk
-    return u32(disk.major) << 20 | u32(disk.first_minor)
-
-
-def device(name: str) -> int:
-    """The number of a disk, by its name."""
-    path = f"/sys/class/block/{name}"
-    try:
-        with open(f"{path}/dev", encoding="ascii") as file:
-            major, minor = map(int, file.read().split(":"))
-    except (OSError, ValueError):
-        raise NotFoundError(f"there is no disk {name!r}; {', '.join(sorted(os.listdir('/sys/block')))}") from None
-    if os.path.exists(f"{path}/partition"):
-        whole = os.path.basename(os.path.dirname(os.path.realpath(path)))
-        raise NotFoundError(f"{name!r} is a partition of {whole}: requests are those of the disk")
-    return major << 20 | minor
-
-
 def name_of(key: int, options: Any, names: Mapping[int, str]) -> str:
     """What a histogram is about."""
     if options.disks:
-        try:
-            return os.path.basename(os.path.realpath(f"/sys/dev/block/{key >> 20}:{key & 0xFFFFF}", strict=True))
-        except OSError:
-            return f"{key >> 20}:{key & 0xFFFFF}"
+        return disk_name(key)
     if options.flags:
         words = [names[bit] for bit in names if bit > OPERATION and key & bit]
         return "-".join([*words, names.get(key & OPERATION, "Unknown")])

@@ -6,12 +6,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from pybpf.cli.tools import all_tools
+import pytest
+
+from pybpf.cli.tools import all_tools, find_tool
+from pybpf.lang import Tracer
 from pybpf.tool.command import options_of
 from pybpf.tool.declare import Tool
+from pybpf.tool.run import Run
 
 #: Tools that need arguments -> those with which the tests run them. They trace a process of the test's, which is
 #: given as ``--pid``; a tool that cannot be limited to one is run in virtual machines only.
@@ -100,3 +105,25 @@ class Running:
         finally:
             limit.cancel()
         return self.process.returncode, out, errors[0]
+
+
+def while_it_runs(name: str, work: Callable[[], object], arguments: Sequence[str]) -> int:
+    """Run a tool in this process, where a test can change what it finds; when it is attached, ``work``."""
+    begun: list[threading.Thread] = []
+
+    def later() -> None:
+        time.sleep(0.3)
+        work()
+
+    start = Run.start
+
+    def started(self: Run, tracer: Tracer) -> None:
+        start(self, tracer)
+        begun.append(threading.Thread(target=later))
+        begun[0].start()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "start", started)
+        code = find_tool(name).main(arguments)
+    begun[0].join()
+    return code

@@ -1,11 +1,15 @@
-"""Hosts for the tests of the network tools."""
+"""Hosts for the tests of the network tools, a disk for those of disks."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.programs.disks import Disk
 from tests.programs.network import Host
 
 
@@ -19,3 +23,14 @@ def server() -> Iterator[Host]:
 def client(server: Host) -> Iterator[Host]:
     with Host(server) as host:
         yield host
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    if not os.path.exists("/dev/loop-control"):
+        subprocess.run(["modprobe", "loop"], capture_output=True)
+    if not os.path.exists("/dev/loop-control"):
+        pytest.skip("there are no loop devices")
+    made = Disk(tmp_path / "image")
+    yield made
+    made.close()

@@ -2,74 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import mmap
-import os
 import re
-import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from pybpf.cli.tools import find_tool
 from pybpf.sys import features
 from pybpf.tool import places
-from tests.programs.cases import Running, run
+from tests.programs.cases import Running, run, while_it_runs
+from tests.programs.disks import Disk
 
 pytestmark = [pytest.mark.root]
-
-#: include/uapi/linux/loop.h
-LOOP_SET_FD, LOOP_CLR_FD, LOOP_CTL_GET_FREE = 0x4C00, 0x4C01, 0x4C82
-SIZE = 1 << 20
-BLOCK = 4096
-
-
-class Disk:
-    """A loop device over a file."""
-
-    def __init__(self, path: Path) -> None:
-        path.write_bytes(bytes(SIZE))
-        with open("/dev/loop-control", "rb") as control:
-            self.name = f"loop{fcntl.ioctl(control, LOOP_CTL_GET_FREE)}"
-        self.path = f"/dev/{self.name}"
-        if not os.path.exists(self.path):  # without devtmpfs
-            os.mknod(self.path, 0o600 | 0o060000, os.makedev(7, int(self.name[4:])))
-        self.device = os.open(self.path, os.O_RDWR)
-        with open(path, "rb+") as file:
-            fcntl.ioctl(self.device, LOOP_SET_FD, file.fileno())
-        self.direct = os.open(self.path, os.O_RDWR | os.O_DIRECT)
-        self.buffer = mmap.mmap(-1, BLOCK)
-
-    def read(self, count: int) -> None:
-        """So many requests."""
-        for number in range(count):
-            assert os.preadv(self.direct, [self.buffer], number % (SIZE // BLOCK) * BLOCK) == BLOCK
-
-    def write(self, count: int) -> None:
-        for number in range(count):
-            assert os.pwritev(self.direct, [self.buffer], number % (SIZE // BLOCK) * BLOCK) == BLOCK
-
-    def close(self) -> None:
-        os.close(self.direct)
-        fcntl.ioctl(self.device, LOOP_CLR_FD)
-        os.close(self.device)
-        self.buffer.close()
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    if not os.path.exists("/dev/loop-control"):
-        subprocess.run(["modprobe", "loop"], capture_output=True)
-    if not os.path.exists("/dev/loop-control"):
-        pytest.skip("there are no loop devices")
-    made = Disk(tmp_path / "image")
-    yield made
-    made.close()
-
 
 READY = "Tracing block device I/O... Hit Ctrl-C to end."
 ROW = re.compile(r" +(\d+) -> (\d+) +: (\d+) +\|(.{40})\|")
@@ -139,38 +82,11 @@ def test_by_each_kind_of_probe(
         pytest.skip(f"the kernel has no {kind}")
     known = places.lack
     monkeypatch.setattr(places, "lack", lambda place: known(place) if place.startswith(kind) else "not taken")
-    seen = _while_it_runs(lambda: disk.read(60), ["-j", "-D", "-d", disk.name, "--duration", "3", *options])
+    arguments = ["-j", "-D", "-d", disk.name, "--duration", "1", *options]
+    seen = while_it_runs("biolatency", lambda: disk.read(60), arguments)
     (line,) = capfd.readouterr().out.splitlines()
     assert seen == 0 and json.loads(line)["count"] == 60
     assert [each["disk"] for each in json.loads(line)["histograms"]] == [disk.name]
-
-
-def _while_it_runs(work: Callable[[], None], arguments: list[str]) -> int:
-    """Run biolatency here; when it is attached, ``work``."""
-    from pybpf.tool.run import Run
-
-    tool = find_tool("biolatency")
-    begun: list[threading.Thread] = []
-
-    def later() -> None:
-        time.sleep(0.3)
-        work()
-
-    start = Run.start
-
-    def started(self: Run, tracer: object) -> None:
-        start(self, tracer)  # type: ignore[arg-type]
-        begun.append(threading.Thread(target=later))
-        begun[0].start()
-
-    patch = pytest.MonkeyPatch()
-    patch.setattr(Run, "start", started)
-    try:
-        code = tool.main(arguments)
-    finally:
-        patch.undo()
-    begun[0].join()
-    return code
 
 
 def test_disks_that_are_not_there() -> None:

@@ -1,0 +1,47 @@
+"""Disks: their numbers in the kernel, and their names in /sys."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from pybpf.errors import NotFoundError
+from pybpf.lang import has_field
+from pybpf.types import u32
+
+__all__ = ["disk_name", "disk_number", "disk_of"]
+
+#: bits of a number that are those of the minor one (include/linux/kdev_t.h)
+_MINOR_BITS = 20
+
+
+def disk_of(rq: Any) -> int:
+    """In a probe: the number of the disk that a ``struct request`` is for; 0 if it is for none."""
+    disk = rq.rq_disk if has_field("struct request", "rq_disk") else rq.q.disk  # Linux 5.17 moved it
+    return u32(disk.major) << _MINOR_BITS | u32(disk.first_minor)
+
+
+def disk_number(name: str) -> int:
+    """The number of a disk, as ``"sda"``.
+
+    :raises NotFoundError: there is no such disk, or it is a partition.
+    """
+    path = f"/sys/class/block/{name}"
+    try:
+        with open(f"{path}/dev", encoding="ascii") as file:
+            major, minor = map(int, file.read().split(":"))
+    except (OSError, ValueError):
+        raise NotFoundError(f"there is no disk {name!r}; {', '.join(sorted(os.listdir('/sys/block')))}") from None
+    if os.path.exists(f"{path}/partition"):
+        whole = os.path.basename(os.path.dirname(os.path.realpath(path)))
+        raise NotFoundError(f"{name!r} is a partition of {whole}: requests are those of the disk")
+    return major << _MINOR_BITS | minor
+
+
+def disk_name(number: int) -> str:
+    """The name of a disk, or ``"259:3"`` if there is none any more."""
+    major, minor = number >> _MINOR_BITS, number & (1 << _MINOR_BITS) - 1
+    try:
+        return os.path.basename(os.readlink(f"/sys/dev/block/{major}:{minor}"))
+    except OSError:
+        return f"{major}:{minor}"
