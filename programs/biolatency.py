@@ -9,8 +9,7 @@ from pybpf import NotFoundError, u32, u64
 from pybpf.btf import Btf
 from pybpf.lang import kernel_ptr, ktime_ns
 from pybpf.report import Log2Histogram
-from pybpf.tool import FirstOf, Run, Tool, option, shared, undisturbed
-from pybpf.tool.disks import disk_name, disk_number, disk_of
+from pybpf.tool import FirstOf, Run, Tool, disks, option, shared, undisturbed
 
 ISSUED = FirstOf(
     "tp_btf:block_rq_issue", "tracepoint:block:block_rq_issue", "kprobe:blk_mq_start_request",
@@ -56,16 +55,16 @@ def trace(run: Run) -> None:
     spent = tracer.histogram(key=u32)
     total = tracer.stats()
     per_unit = 1_000_000 if options.milliseconds else 1_000
-    disk: int | None = disk_number(options.disk) if options.disk else None
+    disk: int | None = disks.number_of(options.disk) if options.disk else None
 
     def request_begins(rq: Request) -> None:
-        if disk is None or disk_of(rq) == disk:
+        if disk is None or disks.of_request(rq) == disk:
             begun[u64(rq)] = ktime_ns()
 
     def request_ends(rq: Request) -> None:
         start = begun.pop(u64(rq))
         if start is not None:
-            count(start, disk_of(rq) if by_disk else rq.cmd_flags if by_flags else 0)
+            count(start, disks.of_request(rq) if by_disk else rq.cmd_flags if by_flags else 0)
 
     def record_begins(args: Any) -> None:
         if disk is None or args.dev == disk:
@@ -98,7 +97,7 @@ def trace(run: Run) -> None:
 def name_of(key: int, options: Any, names: Mapping[int, str]) -> str:
     """What a histogram is about."""
     if options.disks:
-        return disk_name(key)
+        return disks.name_of(key)
     if options.flags:
         words = [names[bit] for bit in names if bit > OPERATION and key & bit]
         return "-".join([*words, names.get(key & OPERATION, "Unknown")])

@@ -7,8 +7,7 @@ from typing import Any
 
 from pybpf import Struct, char, u32, u64
 from pybpf.lang import comm, kernel_ptr, ktime_ns, pid
-from pybpf.tool import Column, FirstOf, Run, Tool, option, shared
-from pybpf.tool.disks import disk_name, disk_number, disk_of
+from pybpf.tool import Column, FirstOf, Run, Tool, disks, option, shared
 
 STARTED = FirstOf(
     "tp_btf:block_io_start", "tracepoint:block:block_io_start", "kprobe:__blk_account_io_start",
@@ -60,7 +59,7 @@ def trace(run: Run) -> None:
     by_request = not any(each.choose().startswith("tracepoint:") for each in (ISSUED, DONE))
     begun = tracer.hash(u64 if by_request else (u32, u64), Request, max_entries=MAX_ENTRIES)
     requests = tracer.events(Request)
-    disk: int | None = disk_number(options.disk) if options.disk else None
+    disk: int | None = disks.number_of(options.disk) if options.disk else None
     # without filters also those whose makers were not seen
     only_known: bool = run.pid is not None or any((options.tid, options.uid is not None, options.comm, options.cgroup,
                                                    options.container))  # fmt: skip
@@ -92,7 +91,7 @@ def trace(run: Run) -> None:
         is_made(u64(rq))
 
     def request_issued(rq: RequestPtr) -> None:
-        is_issued(u64(rq), disk_of(rq), rq.__sector, rq.__data_len, rq.cmd_flags & OPERATION)
+        is_issued(u64(rq), disks.of_request(rq), rq.__sector, rq.__data_len, rq.cmd_flags & OPERATION)
 
     def request_done(rq: RequestPtr) -> None:
         is_done(u64(rq))
@@ -147,7 +146,7 @@ def columns(run: Run, operations: Mapping[int, str]) -> list[Column]:
         Column("COMM", "%-14.14s ", "comm", lambda event: event.comm or "?"),
         Column("PID", "%-7s ", "pid", lambda event: event.pid if event.made else None, True,
                lambda event: event.pid if event.made else "?"),
-        Column("DISK", "%-9s ", "disk", lambda event: disk_name(event.disk)),
+        Column("DISK", "%-9s ", "disk", lambda event: disks.name_of(event.disk)),
         Column("T", "%-1s ", "operation", lambda event: operations.get(event.operation, "N")),
         Column("SECTOR", "%-10s ", "sector", lambda event: event.sector if event.sector != NOWHERE else None, True,
                lambda event: event.sector if event.sector != NOWHERE else "-"),

@@ -9,19 +9,19 @@ from pybpf.errors import NotFoundError
 from pybpf.lang import has_field
 from pybpf.types import u32
 
-__all__ = ["disk_name", "disk_number", "disk_of"]
+__all__ = ["name_of", "number_of", "of_request"]
 
 #: bits of a number that are those of the minor one (include/linux/kdev_t.h)
 _MINOR_BITS = 20
 
 
-def disk_of(rq: Any) -> int:
+def of_request(rq: Any) -> int:
     """In a probe: the number of the disk that a ``struct request`` is for; 0 if it is for none."""
     disk = rq.rq_disk if has_field("struct request", "rq_disk") else rq.q.disk  # Linux 5.17 moved it
     return u32(disk.major) << _MINOR_BITS | u32(disk.first_minor)
 
 
-def disk_number(name: str) -> int:
+def number_of(name: str) -> int:
     """The number of a disk, as ``"sda"``.
 
     :raises NotFoundError: there is no such disk, or it is a partition.
@@ -38,7 +38,7 @@ def disk_number(name: str) -> int:
     return major << _MINOR_BITS | minor
 
 
-def disk_name(number: int) -> str:
+def name_of(number: int) -> str:
     """The name of a disk, or ``"259:3"`` if there is none any more."""
     major, minor = number >> _MINOR_BITS, number & (1 << _MINOR_BITS) - 1
     try:
