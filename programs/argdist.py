@@ -7,6 +7,7 @@ from typing import Any
 from pybpf import BpfError, char, u32, u64
 from pybpf.tool import (
     Body,
+    HeatMaps,
     Place,
     Run,
     Tool,
@@ -144,10 +145,13 @@ def trace(run: Run) -> None:
     if options.debug:
         run.say("\n".join(str(each.compiled.spec.code) for each in tracer.compile()))
     run.start(tracer)
+    maps = HeatMaps(run)
     for when in run.intervals(options.interval, options.number):
         with undisturbed():
             found = [each.rows(options.cumulative) for each in specifiers]
+        maps.add(when, {each.text: data for each, data in zip(specifiers, found) if each.histogram})
         report(run, when, list(zip(specifiers, found)))
+    maps.save()
 
 
 def report(run: Run, when: float, found: list[tuple[Specifier, Any]]) -> None:
@@ -181,6 +185,8 @@ def as_json(each: Specifier, data: Any) -> dict[str, Any]:
 
 def check(options: Any) -> str:
     """What does not go together."""
+    if options.heatmap and (options.cumulative or not options.histogram):
+        return "--heatmap shows histograms (-H) of intervals, and does not go with --cumulative"
     return "" if options.histogram or options.count else "nothing is to be counted: give -C or -H"
 
 
@@ -204,7 +210,7 @@ TOOL = Tool(
         option("-z", "--string-size", type=arguments.positive, default=80, metavar="N", help="longest text"),
         option("-I", "--include", action="append", metavar="HEADER", help="ignored: types are the kernel's own (BTF)"),
         option("-D", "--debug", action="store_true", help="print the instructions of the probes"),
-        *shared("who ends json"),
+        *shared("who ends json heatmap"),
     ),
     examples=(
         ("-C 'p:c:malloc(size_t size):size_t:size'", "how often each size is allocated"),

@@ -9,7 +9,7 @@ from pybpf import NotFoundError, u32, u64
 from pybpf.btf import Btf
 from pybpf.lang import kernel_ptr, ktime_ns
 from pybpf.report import Log2Histogram
-from pybpf.tool import FirstOf, Run, Tool, disks, option, shared, undisturbed
+from pybpf.tool import FirstOf, HeatMaps, Run, Tool, disks, option, shared, undisturbed
 
 ISSUED = FirstOf(
     "tp_btf:block_rq_issue", "tracepoint:block:block_rq_issue", "kprobe:blk_mq_start_request",
@@ -88,10 +88,19 @@ def trace(run: Run) -> None:
     run.start(tracer)
     run.say("Tracing block device I/O... Hit Ctrl-C to end.")
     names = flag_names() if by_flags else {}
-    for when in run.intervals(options.interval, options.count):
+    maps = HeatMaps(run, unit_of(options))
+    for when in run.intervals(maps.interval(options.interval), options.count):
         with undisturbed():
-            histograms, whole = spent.changes(), total.changes()
-        report(run, when, {name_of(key, options, names): each for key, each in histograms.items()}, whole)
+            counted, whole = spent.changes(), total.changes()
+        histograms = {name_of(key, options, names): each for key, each in counted.items()}
+        maps.add(when, histograms)
+        report(run, when, histograms, whole)
+    maps.save()
+
+
+def unit_of(options: Any) -> str:
+    """What times are counted in."""
+    return "msecs" if options.milliseconds else "usecs"
 
 
 def name_of(key: int, options: Any, names: Mapping[int, str]) -> str:
@@ -116,7 +125,7 @@ def flag_names() -> dict[int, str]:
 def report(run: Run, when: float, histograms: Mapping[str, Log2Histogram], whole: Any) -> None:
     """One interval, as BCC prints it."""
     options, output = run.options, run.output
-    unit = "msecs" if options.milliseconds else "usecs"
+    unit = unit_of(options)
     section = "disk" if options.disks else "flags" if options.flags else ""
     if output.form == "json":
         rows = [{**({section: name} if section else {}), **each.to_dict()} for name, each in histograms.items()]
@@ -155,7 +164,7 @@ TOOL = Tool(
         option("-F", "--flags", action="store_true", help="a histogram for each set of flags"),
         option("-e", "--extension", action="store_true", help="also average, total and count"),
         option("-d", "--disk", metavar="DISK", help="only this disk, as sda"),
-        *shared("every count duration json=-j"),
+        *shared("every count duration json=-j heatmap"),
     ),
     examples=(
         ("", "until Ctrl-C, then a histogram"),

@@ -7,6 +7,7 @@ from pybpf.lazy import lazy_names
 if TYPE_CHECKING:
     from pybpf.report.flamegraph import flame_graph
     from pybpf.report.folded import folded
+    from pybpf.report.heatmap import HeatMap
     from pybpf.report.histogram import Histogram, LinearHistogram, Log2Histogram
     from pybpf.report.maps import in_order, key_text, keyed
     from pybpf.report.pprof import pprof
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Frame",
+    "HeatMap",
     "Histogram",
     "LinearHistogram",
     "Log2Histogram",
@@ -39,6 +41,7 @@ __getattr__ = lazy_names(
     {
         "flamegraph": "flame_graph",
         "folded": "folded",
+        "heatmap": "HeatMap",
         "histogram": "Histogram LinearHistogram Log2Histogram",
         "maps": "in_order key_text keyed",
         "pprof": "pprof",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pybpf.tool.columns import Column, Rows
     from pybpf.tool.declare import TOPICS, Tool, option
     from pybpf.tool.functions import Functions
+    from pybpf.tool.heatmaps import HeatMaps
     from pybpf.tool.options import shared
     from pybpf.tool.output import Output, clean, width
     from pybpf.tool.patterns import Glob
@@ -34,6 +35,7 @@ __all__ = [
     "Format",
     "Functions",
     "Glob",
+    "HeatMaps",
     "Output",
     "Pictures",
     "Place",
@@ -73,6 +75,7 @@ __getattr__ = lazy_names(
         "columns": "Column Rows",
         "declare": "TOPICS Tool option",
         "functions": "Functions",
+        "heatmaps": "HeatMaps",
         "options": "shared",
         "output": "Output clean width",
         "patterns": "Glob",

@@ -55,6 +55,9 @@ SHARED: Mapping[str, Option] = MappingProxyType({
                           help="at the end, write the stacks as JSON for speedscope"),
     "pprof": _shared(_HOW, "--pprof", type=arguments.new_file, metavar="FILE",
                      help="at the end, write the stacks for pprof"),
+    "heatmap": _shared(_HOW, "--heatmap", type=arguments.new_file, metavar="FILE",
+                       help="at the end, write a heat map of all intervals (HTML, for a browser); they are of a second "
+                       "if nothing else is said"),
     "csv": _shared(_HOW, "--csv", action="store_true", help="comma-separated values, all columns"),
 })  # fmt: skip
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from pybpf.errors import BpfError
 from pybpf.report import Frame, StackCounts, printable
+from pybpf.tool.files import write_file
 
 if TYPE_CHECKING:
     from pybpf.lang import KernelStack, UserStack
@@ -97,13 +96,7 @@ class Pictures:
     def save(self) -> None:
         """Write the files. :raises BpfError: one of them cannot be written."""
         for form, path in self._files.items():
-            data = b"".join(self._written(form))
-            try:
-                with open(path, "wb") as file:
-                    file.write(data)
-            except OSError as error:
-                reason = os.strerror(error.errno or errno.EIO)
-                raise BpfError(f"cannot write {printable(path)}: {reason}") from None
+            write_file(path, b"".join(self._written(form)))
 
     def _written(self, form: str) -> Iterator[bytes]:
         title = f"{self._run.tool.name}: {self._all.measure}"

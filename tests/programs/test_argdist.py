@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -63,8 +64,10 @@ def test_labels_tops_and_names(caller: Caller) -> None:
     assert lines[2:] == ["\t2          s = a", "\t5          s = b"]
 
 
-def test_histograms(caller: Caller) -> None:
-    lines = report(caller, "-H", "p:c:abs(int x):int:x")
+def test_histograms(caller: Caller, tmp_path: Path) -> None:
+    lines = report(caller, "-H", "p:c:abs(int x):int:x", "--heatmap", str(tmp_path / "map.html"))
+    page = (tmp_path / "map.html").read_text()
+    assert re.findall(r'data-text="[^"]*, ([^,"]*): (\d+) of 5 ', page) == [("2 to 4", "4"), ("64 to 128", "1")]
     assert lines[0] == f"     {'x':<19} : count     distribution"
     counts = [int(line.split(":")[1].split("|")[0]) for line in lines[1:]]
     assert counts == [0, 4, 0, 0, 0, 0, 1]
@@ -109,6 +112,7 @@ def test_intervals_and_their_number(caller: Caller) -> None:
         (["-C", "c:abs()"], 1, "write p:, r:, t: or u: first"),
         (["-C", "p:c:abs(int x):int"], 1, "is :type:expression"),
         (["-C", "p:c:abs(int x):int,int:x"], 1, "2 types, and 1 expressions"),
+        (["-c", "--heatmap", "x", "-H", "p:c:abs(int x):int:x"], 2, "does not go with --cumulative"),
         (["-H", "p:c:abs(int x)"], 1, "a histogram takes one expression"),
         (["-H", "p:c:atoi(char *s):char*:s"], 1, "a histogram takes a number"),
         (["-C", "r:c:abs(int x):int:$entry(y)"], 1, "$entry takes a parameter"),

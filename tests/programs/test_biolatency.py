@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +88,19 @@ def test_by_each_kind_of_probe(
     (line,) = capfd.readouterr().out.splitlines()
     assert seen == 0 and json.loads(line)["count"] == 60
     assert [each["disk"] for each in json.loads(line)["histograms"]] == [disk.name]
+
+
+def test_a_heat_map(disk: Disk, tmp_path: Path) -> None:
+    file = tmp_path / "map.html"
+    tool = Running("biolatency", "-D", "-d", disk.name, "--heatmap", str(file))
+    tool.ready(READY)
+    disk.read(40)
+    assert sum(counts(tool.stop())) == 40
+    page = file.read_text()
+    cells = re.findall(r'data-text="[^"]*: (\d+) of (\d+) ', page)
+    assert sum(int(count) for count, _ in cells) == 40 and f"<h2>{disk.name}</h2>" in page
+    found = run("biolatency", "--heatmap", "/nowhere/map.html")
+    assert found.returncode == 2 and "there is no directory /nowhere" in found.stderr
 
 
 def test_disks_that_are_not_there() -> None:
