@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,10 +15,11 @@ from pybpf.bt.syntax.parse import parse, parse_expression
 from pybpf.bt.syntax.printer import expression_text, script_text
 from pybpf.bt.syntax.source import diagnostic
 from pybpf.errors import CompileError
+from tests.guide import find_guide
 
 pytestmark = pytest.mark.pure
 
-GUIDE = Path(__file__).parents[2].parent / "shared" / "guide"
+GUIDE = find_guide()
 
 EXPRESSIONS = [
     ("1+2*3", "1 + 2 * 3"),
@@ -383,8 +383,9 @@ def check_text(text: str) -> None:
     assert script_text(parse(canonical)) == canonical
 
 
-@pytest.mark.skipif(not GUIDE.is_dir(), reason="the guide is not beside the tree")
+@pytest.mark.skipif(GUIDE is None, reason="the guide is not beside the tree")
 def test_the_guide() -> None:
+    assert GUIDE is not None
     texts = [path.read_text("utf-8") for path in sorted(GUIDE.glob("*.bt"))]
     guide = (GUIDE / "guide.md").read_text("utf-8")
     texts += re.findall(r"bpftrace (?:--unsafe )?-e '([^']*)'", guide)

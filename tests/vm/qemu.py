@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.guide import COPY, find_guide
+
 from .cache import VmError
 from .image import Python, Root
 from .kernels import Files
@@ -154,12 +156,15 @@ def _cpu(pid: int) -> float:
 
 
 def _write_job(path: Path, source: Path, command: Sequence[str], modules: Sequence[Path]) -> None:
-    """An archive of the source, job.sh, and .modules."""
+    """An archive of the source, job.sh, .modules, and the guide that may lie beside the tree."""
 
     def only_source(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
         name = os.path.basename(info.name)
         if (name.startswith(".") and info.name != ".") or name in NOT_SOURCE or name.endswith(".egg-info"):
             return None
+        return readable(info)
+
+    def readable(info: tarfile.TarInfo) -> tarfile.TarInfo:
         info.mode |= 0o755 if info.isdir() else 0o444  # tests also run as an ordinary user
         info.uid = info.gid = 0
         info.mtime = int(info.mtime)  # bytecode has it
@@ -167,6 +172,9 @@ def _write_job(path: Path, source: Path, command: Sequence[str], modules: Sequen
 
     with tarfile.open(path, "w") as tar:
         tar.add(source, ".", filter=only_source)
+        guide = find_guide(source)
+        if guide is not None:
+            tar.add(guide.resolve(), COPY, filter=readable)
         for module in modules:
             tar.add(module, f".modules/{module.name}")
         script = f"exec {shlex.join(command)}\n".encode()

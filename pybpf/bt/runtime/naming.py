@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pwd
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,6 @@ class Naming:
     def _usym(self, kind: Special, raw: Any) -> str:
         return _name(self.symbols.user(raw.pid, [raw.address])[0], raw.address)
 
-
     def _username(self, kind: Special, raw: Any) -> str:
         try:
             return safe(pwd.getpwuid(raw).pw_name)
@@ -75,6 +75,17 @@ class Naming:
     def _probe(self, kind: Special, raw: Any) -> str:
         known = self._shared.probes
         return known[raw] if raw < len(known) else f"probe {raw}"
+
+
+def _inet(naming: Naming, kind: Special, raw: Any) -> str:
+    packed = bytes(raw.packed)
+    if raw.family == socket.AF_INET:
+        return socket.inet_ntop(socket.AF_INET, packed[:4])
+    return socket.inet_ntop(socket.AF_INET6, packed) if raw.family == socket.AF_INET6 else ""
+
+
+def _macaddr(naming: Naming, kind: Special, raw: Any) -> str:
+    return bytes(raw).hex(":").upper()
 
 
 def _name(symbol: Symbol, address: int) -> str:
@@ -100,7 +111,9 @@ def _frame(symbol: Symbol, address: int, perf: bool) -> str:
 
 
 _SPECIAL: Mapping[str, Callable[[Naming, Special, Any], str]] = MappingProxyType({
+    "inet": _inet,
     "kstack": Naming._kernel_stack,
+    "macaddr": _macaddr,
     "username": Naming._username,
     "ustack": Naming._user_stack,
     "ksym": Naming._ksym,
