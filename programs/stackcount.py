@@ -47,7 +47,7 @@ def trace(run: Run) -> None:
     run.start(tracer)
     if not options.folded:
         run.say(f'Tracing {len(found.names)} functions for "{clean(options.pattern)}"... Hit Ctrl-C to end.')
-    for when in run.intervals(options.interval):
+    for when in run.intervals(options.interval, meanwhile=lambda: report.watch(counts)):
         with undisturbed():
             added = counts.changes()
         if not options.folded and not options.json:

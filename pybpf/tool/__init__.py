@@ -48,6 +48,7 @@ __all__ = [
     "StackStyle",
     "SyscallProbes",
     "Tool",
+    "arguments",
     "balanced",
     "check_stacks",
     "clean",

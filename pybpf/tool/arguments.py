@@ -15,12 +15,15 @@ __all__ = [
     "netns",
     "new_file",
     "pid",
+    "pids",
     "ports",
     "positive",
     "regex",
-    "seconds", "signal_number",
+    "seconds",
+    "signal_number",
     "syscall",
     "tid",
+    "tids",
     "user",
     "wrong",
 ]
@@ -61,6 +64,18 @@ def pid(text: str) -> int:
         if process != number:
             raise argparse.ArgumentTypeError(f"{number} is a thread of process {process}, not a process")
     return number
+
+
+def pids(text: str) -> int | tuple[int, ...]:
+    """Processes that exist, between commas; of one only, its id."""
+    found = tuple(dict.fromkeys(map(pid, text.split(","))))
+    return found if len(found) > 1 else found[0]
+
+
+def tids(text: str) -> int | tuple[int, ...]:
+    """Threads that exist, between commas; of one only, its id."""
+    found = tuple(dict.fromkeys(map(tid, text.split(","))))
+    return found if len(found) > 1 else found[0]
 
 
 def user(text: str) -> int:

@@ -9,13 +9,16 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any
 
 from pybpf.errors import NotFoundError
 
 __all__ = ["Ending"]
+
+#: seconds until something is looked at for the first time; then twice as many each time
+_FIRST_PAUSE = 0.05
 
 
 class Ending:
@@ -30,7 +33,7 @@ class Ending:
         self._end = float("inf")
         self._handlers: dict[int, Any] = {}
         self._wake: tuple[int, int] | None = None
-        self._process: int | None = None
+        self._processes: set[int] = set()
         self._poll = select.poll()
 
     def __enter__(self) -> Ending:
@@ -46,9 +49,10 @@ class Ending:
     def __exit__(self, *error: object) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        for fd in (*(self._wake or ()), *([] if self._process is None else [self._process])):
+        for fd in (*(self._wake or ()), *self._processes):
             os.close(fd)
-        self._wake = self._process = None
+        self._wake = None
+        self._processes.clear()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         signal.signal(number, self._handlers[number])
@@ -60,19 +64,20 @@ class Ending:
         if self._wake:
             os.write(self._wake[1], b"x")
 
-    def start(self, duration: float | None = None, pid: int | None = None) -> None:
+    def start(self, duration: float | None = None, pid: int | tuple[int, ...] | None = None) -> None:
         """The time begins to count.
 
         :param duration: seconds, or None for no limit.
-        :param pid: a process whose end ends the run, or None.
-        :raises NotFoundError: it has ended.
+        :param pid: a process whose end ends the run, or several of which the last does, or None.
+        :raises NotFoundError: one of them has ended.
         """
         if duration:
             self._end = time.monotonic() + duration
-        if pid:
-            self._process = _pidfd(pid)
-            if self._process is not None:
-                self._poll.register(self._process, select.POLLIN)
+        for process in pid if isinstance(pid, tuple) else (pid,) if pid else ():
+            fd = _pidfd(process)
+            if fd is not None:
+                self._processes.add(fd)
+                self._poll.register(fd, select.POLLIN)
 
     def watch(self, fd: int) -> None:
         """:meth:`wait` returns when this descriptor is readable, too."""
@@ -92,22 +97,39 @@ class Ending:
             wait = min(until, self._end) - time.monotonic()
             # poll(2) counts whole milliseconds: one more, or the last one would be spent in a busy loop
             found = self._poll.poll(None if wait == float("inf") else max(0, wait) * 1000 + 1)
-            own = (self._wake[0], self._process)
-            ended = any(fd in own or event & select.POLLERR for fd, event in found)
+            ended = any(fd == self._wake[0] or event & select.POLLERR for fd, event in found)
+            ended = ended or self._last_of(fd for fd, _ in found)
             self.over = self.over or ended or time.monotonic() >= self._end
         return not self.over
 
-    def intervals(self, every: float | None, count: int | None = None) -> Iterator[float]:
+    def _last_of(self, readable: Iterable[int]) -> bool:
+        """Whether the last of the processes is among those that have ended now."""
+        ended = self._processes & {*readable}
+        for fd in ended:
+            self._poll.unregister(fd)
+            self._processes.remove(fd)
+            os.close(fd)
+        return bool(ended) and not self._processes
+
+    def intervals(
+        self, every: float | None, count: int | None = None, meanwhile: Callable[[], object] | None = None
+    ) -> Iterator[float]:
         """Wait; yields the time (``time.time()``) at the end of each interval, the last one at the end of the run.
 
         :param every: seconds between reports, or None for one report at the end. Times do not drift.
         :param count: of intervals, or None for no limit.
+        :param meanwhile: is called every second, and some more times in the first one.
         """
-        due = time.monotonic() + every if every else float("inf")
+        now = time.monotonic()
+        due = now + every if every else float("inf")
+        pause = _FIRST_PAUSE if meanwhile else float("inf")
         last = False
         while not last:
-            while self.wait(due) and time.monotonic() < due:
-                pass
+            while self.wait(min(due, now + pause)) and time.monotonic() < due:
+                if meanwhile is not None:
+                    meanwhile()
+                    pause = min(2 * pause, 1.0)
+                now = time.monotonic()
             now = time.monotonic()
             if every and due <= now:
                 due = max(due + every * (1 + (now - due) // every), now)

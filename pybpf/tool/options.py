@@ -23,6 +23,9 @@ VERBOSE = _shared(_HOW, "-v", "--verbose", action="store_true", help="say on std
 
 SHARED: Mapping[str, Option] = MappingProxyType({
     "pid": _shared(_WHOM, "-p", "--pid", type=arguments.pid, help="only this process, all of its threads"),
+    "pids": _shared(_WHOM, "-p", "--pid", type=arguments.pids, metavar="PID[,PID]",
+                    help="only these processes, all of their threads"),
+    "tids": _shared(_WHOM, "-t", "--tid", type=arguments.tids, metavar="TID[,TID]", help="only these threads"),
     "follow": _shared(_WHOM, "--follow", action="store_true", help="with a process: also those that it starts"),
     "tid": _shared(_WHOM, "-t", "--tid", type=arguments.tid, help="only this thread"),
     "uid": _shared(_WHOM, "-u", "--uid", type=arguments.user, metavar="USER", help="only this user (name or number)"),

@@ -95,8 +95,9 @@ class Run:
 
     @property
     def pid(self) -> int | None:
-        """The process that is traced: that of the command, or of the options."""
-        return self.child.pid or getattr(self.options, "pid", None)
+        """The process that is traced, if that is only one: that of the command, or of the options."""
+        pid = self.child.pid or getattr(self.options, "pid", None)
+        return pid if isinstance(pid, int) else None
 
     def require(self) -> None:
         """Find out what the tool lacks, before it looks for anything; :meth:`tracer` does it, too.
@@ -203,14 +204,17 @@ class Run:
         output.flush()
         self.losses.look(final=True)
 
-    def intervals(self, every: float | None = None, count: int | None = None) -> Iterator[float]:
+    def intervals(
+        self, every: float | None = None, count: int | None = None, meanwhile: Callable[[], object] | None = None
+    ) -> Iterator[float]:
         """Wait; yields the time (``time.time()``) at the end of each interval, the last one at the end of the run.
 
         :param every: seconds between reports, or None for one report at the end. Times do not drift.
         :param count: of intervals, or None for no limit.
+        :param meanwhile: is called every second, and some more times in the first one.
         """
         assert self.losses is not None, "start the run before"
-        for when in self._ending.intervals(every, count):
+        for when in self._ending.intervals(every, count, meanwhile):
             yield when
             self.output.flush()
             self.losses.look(final=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pybpf.lang import KernelStack, UserStack, comm, kernel_stack, pid, user_stack
@@ -127,6 +127,12 @@ class StackReport:
             for value, key in found:
                 for line in self._text(key, value):
                     output.line(line)
+
+    def watch(self, values: Iterable[StackKey]) -> None:
+        """Look at the processes that have stacks by now: when they have ended, nobody knows the names any more."""
+        if self._keys.user:
+            for stack in {key.pid: key.user for key in values}.values():
+                stack.remember()
 
     def close(self) -> None:
         """The end: writes the pictures, and says how many stacks there was no place for."""

@@ -101,6 +101,8 @@ def _filters(child: Caller) -> dict[str, tuple[dict[str, Any], int]]:
         "all": ({"pid": child.pid, "tid": child.pid, "uid": os.getuid()}, 4),
         "ppid": ({"ppid": os.getpid()}, 4),
         "another ppid": ({"ppid": child.pid}, 0),
+        "several pids": ({"pid": (1, child.pid, 2), "tid": (child.pid, 1)}, 4),
+        "other pids": ({"pid": (1, 2)}, 0),
         "another pid": ({"pid": 1}, 0),
         "another tid": ({"tid": 1}, 0),
         "another uid": ({"uid": 4242}, 0),
@@ -111,7 +113,8 @@ def _filters(child: Caller) -> dict[str, tuple[dict[str, Any], int]]:
 @pytest.mark.parametrize(
     "name",
     [
-        "pid", "tid", "uid", "comm", "all", "another pid", "another tid", "another uid", "another comm",
+        "pid", "tid", "uid", "comm", "all", "several pids", "other pids", "another pid", "another tid", "another uid",
+        "another comm",
         pytest.param("ppid", marks=pytest.mark.needs("btf_vmlinux")),
         pytest.param("another ppid", marks=pytest.mark.needs("btf_vmlinux")),
     ],
@@ -383,6 +386,8 @@ def test_patterns_attach_to_all_functions_that_match(child: Caller) -> None:
     "make",
     [
         lambda: Tracer(pid=-1),
+        lambda: Tracer(pid=()),
+        lambda: Tracer(tid=(1, -1)),
         lambda: Tracer(uid=1 << 32),
         lambda: Tracer(comm="a name that is too long"),
         lambda: Tracer(comm=""),

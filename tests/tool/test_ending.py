@@ -76,6 +76,18 @@ def test_a_run_ends_with_the_process() -> None:
     process.wait()
 
 
+def test_a_run_ends_with_the_last_of_several_processes() -> None:
+    processes = [subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) for _ in range(2)]
+    seen = []
+    with Ending() as run:
+        run.start(pid=tuple(process.pid for process in processes))
+        processes[0].communicate()
+        for _ in run.intervals(None, meanwhile=lambda: seen.append(processes[1].stdin.close())):  # type: ignore[union-attr]
+            assert seen  # the end of the first was not the end of the run
+    for process in processes:
+        process.wait()
+
+
 def test_a_process_that_is_gone_is_reported() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()

@@ -150,8 +150,9 @@ class UserStack(Struct):
     """A stack of a process: what :func:`user_stack` gives, as the type of keys, values and fields.
 
     Equal are those of one process with equal frames. Names are looked up when :attr:`frames` is read, in the files
-    that the process runs. When it has ended by then, names are as they were when its last event was read, or when the
-    tracer was attached if that traces this process only; otherwise only addresses are left.
+    that the process runs. When it has ended by then, names are as they were when its last event was read, when
+    :meth:`remember` was last called, or when the tracer was attached if that traces this process only; otherwise only
+    addresses are left.
 
     :ivar id: as of :class:`KernelStack`.
     :ivar pid: the process.
@@ -173,6 +174,13 @@ class UserStack(Struct):
     def frames(self) -> list[Symbol]:
         """The frames with their names, innermost first. :raises ClosedError: the tracer is closed."""
         return _stacks_of(self).names.user(self.pid, self.addresses, stack=True)
+
+    def remember(self) -> None:
+        """Look at what its process has mapped, so that there are names when it has ended.
+
+        :raises ClosedError: it was not read from a tracer's map or event.
+        """
+        _stacks_of(self).names.watch(self.pid)
 
     def __str__(self) -> str:
         return repr(self) if self._stacks is None else _text(self.frames, self.id)

@@ -191,6 +191,8 @@ class Declares:
         """For each object of a kind (``"task"``, ``"tcp"``, ...) when :meth:`Tracer.link` of the function is read."""
         filters = self.session.filters
         pid, tid = (filters.pid, filters.tid) if kind.startswith("task") else (None, None)
+        if isinstance(pid, tuple) or isinstance(tid, tuple):
+            raise BpfError(f"cannot iterate {kind} of several processes: the kernel takes one, or all")
         how = at_one(lambda program: attach.iterator(program, pid=pid, tid=tid))
         return self._declare("iterator", kind, how, source)
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Filters"]
 
 _COMM_SIZE = 16  # TASK_COMM_LEN
+#: filters that may be several
+_SEVERAL = ("pid", "tid")
 _CGROUP_ROOT = "/sys/fs/cgroup"
 
 
@@ -25,8 +27,8 @@ _CGROUP_ROOT = "/sys/fs/cgroup"
 class Filters:
     """Only what all of these allow is traced; ``None`` allows everything.
 
-    :param pid: the process, by the id that this process knows it by (in its pid namespace).
-    :param tid: the thread, likewise.
+    :param pid: the process, by the id that this process knows it by (in its pid namespace); or several.
+    :param tid: the thread, likewise; or several.
     :param comm: the name of the thread, whole: at most 15 bytes.
     :param uid: the user.
     :param cgroup: a control group (version 2): the path of its directory, which takes in the groups below it, or its
@@ -36,8 +38,8 @@ class Filters:
     :raises PackError: (from the constructor) one of them cannot be.
     """
 
-    pid: int | None = None
-    tid: int | None = None
+    pid: int | tuple[int, ...] | None = None
+    tid: int | tuple[int, ...] | None = None
     comm: str | None = None
     uid: int | None = None
     cgroup: str | int | None = None
@@ -47,7 +49,8 @@ class Filters:
     def __post_init__(self) -> None:
         for name, limit in (("pid", 1 << 31), ("tid", 1 << 31), ("uid", 1 << 32), ("ppid", 1 << 31)):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int) and 0 <= value < limit):
+            numbers = value if name in _SEVERAL and isinstance(value, tuple) and value else (value,)
+            if value is not None and not all(isinstance(each, int) and 0 <= each < limit for each in numbers):
                 raise PackError(f"cannot trace {name}={value!r} only: it is a number from 0 to {limit - 1}")
         if self.comm is not None and not 0 < len(os.fsencode(self.comm)) < _COMM_SIZE:
             raise PackError(f"cannot trace comm={self.comm!r} only: a thread's name has 1 to {_COMM_SIZE - 1} bytes")
@@ -55,15 +58,25 @@ class Filters:
     @property
     def one_pid(self) -> int | None:
         """The only process that can pass: what the kernel is told where it can leave out all others itself."""
-        return self.pid if self.family is None else None
+        return self.pid if self.family is None and isinstance(self.pid, int) else None
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes that are named."""
+        return self.pid if isinstance(self.pid, tuple) else () if self.pid is None else (self.pid,)
 
     def compile(self, gen: Gen) -> None:
         """Let the program return at once where the running task is not wanted; nothing where everything is."""
         b = gen.b
         unwanted = b.new_block("unwanted")
-        for value, constant in self._tests(gen):
+        for value, constants in self._tests(gen):
             wanted = b.new_block("wanted")
-            b.branch("eq", value, constant, wanted, unwanted)
+            for constant in constants[:-1]:
+                another = b.new_block("another")
+                b.branch("eq", value, constant, wanted, another)
+                b.seal(another)
+                b.start(another)
+            b.branch("eq", value, constants[-1], wanted, unwanted)
             b.seal(wanted)
             b.start(wanted)
         b.seal(unwanted)
@@ -73,29 +86,31 @@ class Filters:
             b.ret(0)
             b.block = body
 
-    def _tests(self, gen: Gen) -> Iterator[tuple[Operand, int]]:
-        """(value, what it has to be); each is computed when the ones before have passed."""
+    def _tests(self, gen: Gen) -> Iterator[tuple[Operand, tuple[int, ...]]]:
+        """(value, what it can be); each is computed when the ones before have passed."""
         b = gen.b
-        if self.tid is not None or self.one_pid is not None:
-            for value, wanted in zip(_ids(gen), (self.tid, self.one_pid)):
+        process = self.pid if self.family is None else None
+        if self.tid is not None or process is not None:
+            for value, wanted in zip(_ids(gen), (self.tid, process)):
                 if wanted is not None:
-                    yield value, wanted
+                    yield value, wanted if isinstance(wanted, tuple) else (wanted,)
         if self.family is not None:
             at = gen.frame.source.node
-            yield gen.truth(gen.wrap(self.family.has).call(gen, [], {}, at), at).operand, 1
+            yield gen.truth(gen.wrap(self.family.has).call(gen, [], {}, at), at).operand, (1,)
         if self.uid is not None:
-            yield b.emit("zext", b.emit("call", helper="get_current_uid_gid"), bits=32), self.uid
+            yield b.emit("zext", b.emit("call", helper="get_current_uid_gid"), bits=32), (self.uid,)
         if self.cgroup is not None:
-            yield self._cgroup(gen)
+            group, number = self._cgroup(gen)
+            yield group, (number,)
         if self.ppid is not None:
-            yield self._parent(gen), self.ppid
+            yield self._parent(gen), (self.ppid,)
         if self.comm is not None:
             name = b.slot(_COMM_SIZE, "comm")
             write_comm(gen, name, _COMM_SIZE)
             data = os.fsencode(self.comm).ljust(_COMM_SIZE, b"\0")
             for offset in (0, 8):
                 word = int.from_bytes(data[offset : offset + 8], gen.target.arch.endian)  # type: ignore[arg-type]
-                yield b.emit("load", name, offset=offset, size=8, signed=False), word
+                yield b.emit("load", name, offset=offset, size=8, signed=False), (word,)
 
     def _parent(self, gen: Gen) -> Operand:
         from pybpf.lang.builtins.kernel import parent_id

@@ -119,8 +119,8 @@ class Live:
                     link = each.declared.attach.attach(program, each.compiled.spec, maps)
                 self._attached.callback(link.close)
                 self.links.setdefault(each.declared.function, []).append(link)
-            if session.stacks.map is not None and session.filters.pid is not None:
-                session.stacks.saw(session.filters.pid)
+            for pid in session.filters.pids if session.stacks.map is not None else ():
+                session.stacks.saw(pid)
         except BaseException:
             self.close()
             raise

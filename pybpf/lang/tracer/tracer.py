@@ -56,8 +56,8 @@ class Tracer(Declares, Makes):
     A tracer is attached once. Everything can be read while it is attached, and after :meth:`detach` until
     :meth:`close`. It installs no signal handlers, and each tracer can be used in a thread of its own.
 
-    :param pid: only this process.
-    :param tid: only this thread.
+    :param pid: only this process, or, a tuple, these.
+    :param tid: only this thread, or these.
     :param comm: only threads of this name, which is at most 15 bytes long.
     :param uid: only processes of this user.
     :param cgroup: only this control group (version 2): the path of its directory, which takes in those below it
@@ -76,8 +76,8 @@ class Tracer(Declares, Makes):
     def __init__(
         self,
         *,
-        pid: int | None = None,
-        tid: int | None = None,
+        pid: int | tuple[int, ...] | None = None,
+        tid: int | tuple[int, ...] | None = None,
         comm: str | None = None,
         uid: int | None = None,
         cgroup: str | int | None = None,
@@ -92,8 +92,8 @@ class Tracer(Declares, Makes):
         self.parts: list[Any] = []
         self.family: Family | None = None
         if follow:
-            if pid is None:
-                raise PackError("cannot follow the children of no process: give pid=, too")
+            if not isinstance(pid, int):
+                raise PackError("only the children of one process can be followed: give pid=, too")
             from pybpf.lang.tracer.family import MOST_FOLLOWED, Family  # only here: few follow children
 
             self.family = Family(pid, self.hash(u32, u8, MOST_FOLLOWED, name="family"))
