@@ -10,8 +10,9 @@ from pybpf import attach
 from pybpf.attach.link import AnyLink
 from pybpf.prog import Program, ProgramSpec
 from pybpf.prog.load import HasFd
+from pybpf.sys.bpf import AttachType
 
-__all__ = ["Attach", "at_one", "by_spec", "tracepoints"]
+__all__ = ["Attach", "at_one", "at_place", "by_spec", "tracepoints"]
 
 Maps = Mapping[str, HasFd]
 
@@ -32,6 +33,40 @@ def at_one(attach: Callable[[Program], AnyLink]) -> Attach:
         return attach(program)
 
     return Attach(lambda spec, maps: Program.load(spec, maps), run)
+
+
+def at_place(
+    binary: str | None,
+    symbol: str | None,
+    *,
+    offset: int = 0,
+    address: int | None = None,
+    ret: bool = False,
+    pid: int | None = None,
+    cookie: int | None = None,
+) -> Attach:
+    """Load the program, and attach it to one place in a file as :func:`pybpf.attach.uprobe` does.
+
+    Who may not open perf events of uprobes gets a link for many places, with one.
+    """
+
+    def load(spec: ProgramSpec, maps: Maps) -> Program:
+        from pybpf.attach.kinds.uprobe_multi import for_one
+
+        return Program.load(for_one(spec, pid), maps)
+
+    def run(program: Program | None, spec: ProgramSpec, maps: Maps) -> AnyLink:
+        from pybpf.attach.kinds.uprobe import attach_place, find_place
+
+        assert program is not None and program.spec is not None
+        place = find_place(binary, symbol, offset=offset, address=address, pid=pid)
+        if program.spec.expected_attach_type != AttachType.TRACE_UPROBE_MULTI:
+            return attach_place(program, place, ret=ret, pid=pid, cookie=cookie)
+        from pybpf.attach.kinds.uprobe_multi import uprobe_multi
+
+        return uprobe_multi(program, [place], cookies=None if cookie is None else [cookie], ret=ret, pid=pid)
+
+    return Attach(load, run)
 
 
 def by_spec(attach: Callable[[ProgramSpec, Maps], AnyLink]) -> Attach:

@@ -12,7 +12,7 @@ from pybpf.compiler.target import Target
 from pybpf.errors import BpfError
 from pybpf.lang.probes.probe import Probe
 from pybpf.lang.probes.records import tracepoints_named
-from pybpf.lang.tracer.attaching import Attach, at_one, by_spec, tracepoints
+from pybpf.lang.tracer.attaching import Attach, at_one, at_place, by_spec, tracepoints
 from pybpf.lang.tracer.session import Session, TracedProbe
 from pybpf.prog import Program
 
@@ -230,11 +230,7 @@ class Declares:
             )
         else:
             one = None if symbol is None else str(symbol)
-            how = at_one(
-                lambda program: attach.uprobe(
-                    program, binary, one, offset=offset, address=address, pid=pid, cookie=cookie
-                )
-            )
+            how = at_place(binary, one, offset=offset, address=address, pid=pid, cookie=cookie)
         name = hex(address or 0) if symbol is None else _one(symbol)
         return self._declare("uprobe", name, how, source, binary, pid=pid, cookie=cookie)
 
@@ -262,9 +258,7 @@ class Declares:
             )
         else:
             one = None if symbol is None else str(symbol)
-            how = at_one(
-                lambda program: attach.uretprobe(program, binary, one, address=address, pid=pid, cookie=cookie)
-            )
+            how = at_place(binary, one, address=address, ret=True, pid=pid, cookie=cookie)
         name = hex(address or 0) if symbol is None else _one(symbol)
         return self._declare("uretprobe", name, how, source, binary, pid=pid, cookie=cookie)
 
