@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-__all__ = ["Popen"]
+__all__ = ["Popen", "become"]
 
 _COMMAND = [sys.executable, "-m", "pybpf"]
 
@@ -28,11 +28,11 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
 
     def __init__(self, args: Any, *others: Any, **options: Any) -> None:
         if not others and isinstance(args, list) and args[:3] == _COMMAND and not options.get("preexec_fn"):
-            options["preexec_fn"] = partial(_become, args[3:], options.pop("env", None))
+            options["preexec_fn"] = partial(become, args[3:], options.pop("env", None))
         super().__init__(args, *others, **options)
 
 
-def _become(words: Sequence[str], env: Mapping[str, str] | None) -> None:
+def become(words: Sequence[str], env: Mapping[str, str] | None) -> None:
     """In the child, where it would execute the command: be what that would be. Does not return."""
     faulthandler.disable()
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pybpf.errors import BpfError, CompileError
 
 if TYPE_CHECKING:
     from pybpf.tool.places import FirstOf
@@ -16,6 +20,9 @@ __all__ = ["TOPICS", "Example", "Option", "Tool", "option"]
 
 #: the headings under which ``pybpf`` lists tools, in their order
 TOPICS = ("Processes", "Files and disks", "Network", "Memory", "CPU", "Functions and events", "Applications")
+
+
+_LIBRARY = Path(__file__).parents[1]
 
 
 class Option(NamedTuple):
@@ -91,6 +98,17 @@ class Tool:
         from pybpf.tool.run import Run
 
         options = parse(self, arguments)
-        with Run(self, options) as run:
-            self.trace(run)
+        try:
+            with Run(self, options) as run:
+                self.trace(run)
+        except CompileError as error:
+            if not _is_ours(error.file):
+                raise
+            # something that this kernel lacks; where in the tool helps nobody who only runs it
+            raise BpfError(error.message) from error
         return 0
+
+
+def _is_ours(file: str) -> bool:
+    """Whether a source file is a tool's or the library's, not text that came with an option."""
+    return any(file.startswith(str(folder) + os.sep) for folder in (_LIBRARY, _LIBRARY.parent / "programs"))

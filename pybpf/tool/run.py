@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -43,6 +44,13 @@ def require(*capabilities: str) -> None:
 
         cause = lack(missing, state)
         raise PermissionDenied("trace", errno.EPERM, cause.text, cause.advice)
+    if state.seccomp_filter:
+        from pybpf.sys.bpf import Cmd, bpf_raw
+        from pybpf.sys.explain import explain
+
+        answer = -bpf_raw(Cmd.MAP_CREATE, 0, 2 * 65536)  # a size that the kernel, if it is asked, refuses first of all
+        if answer != errno.E2BIG:
+            raise explain("trace", OSError(answer, os.strerror(answer)), "map_create")
 
 
 class Run:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pybpf.errors import KernelError
 from pybpf.sys import features, memlock, objects, tracefs
 
-__all__ = ["CAPABILITIES", "NOBODY", "refuse_by_seccomp", "run"]
+__all__ = ["CAPABILITIES", "NOBODY", "become", "refuse_by_seccomp", "run"]
 
 NOBODY = 65534
 #: bits of the capability sets, include/uapi/linux/capability.h
@@ -46,7 +46,7 @@ def run(
                 if before is not None:
                     before()
                 if uid is not None:
-                    _become(uid, sum(1 << CAPABILITIES[name] for name in caps))
+                    become(uid, caps)
                 exec(code, {"__name__": "__main__"})
         except KernelError as error:
             out.write(f"{type(error).__name__}: {error}")
@@ -74,7 +74,9 @@ def refuse_by_seccomp(call: int, number: int) -> None:
     _check(_libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0))
 
 
-def _become(uid: int, caps: int) -> None:
+def become(uid: int, capabilities: Sequence[str]) -> None:
+    """From here on this process is that user's, with only these capabilities (names without ``CAP_``)."""
+    caps = sum(1 << CAPABILITIES[name] for name in capabilities)
     _check(_libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
     os.setgroups([])
     os.setresgid(uid, uid, uid)
