@@ -4,6 +4,8 @@ Markers: ``@pytest.mark.needs("kprobe", "ringbuf")`` skips where the running ker
 in :mod:`pybpf.sys.features`; ``@pytest.mark.root`` skips where the process may not use BPF at all;
 ``@pytest.mark.pure`` is for what depends on no kernel, ``@pytest.mark.native`` for what uses BPF but shows the same on
 every kernel: both do not run in the guests of tests/vm.
+
+Property tests try the same examples in every run; with ``PYBPF_EXPLORE=500`` in the environment 500 random ones each.
 """
 
 from __future__ import annotations
@@ -23,12 +25,18 @@ import pytest
 from pybpf.errors import PermissionDenied
 from tests import forks, leaks
 
+pytest_plugins = ("tests.again",)
+
 #: set in the guests of tests/vm
 IN_VM = os.environ.get("PYBPF_VM") == "1"
 #: seconds that the kernel gets to free what was closed; emulated processors are slow
 GRACE = 30.0 if IN_VM else 10.0
+#: how many random examples each property test is to try; without it the same few in every run
+EXPLORE = int(os.environ.get("PYBPF_EXPLORE", "0"))
 #: the test that runs
 RUNNING = pytest.StashKey[str]()
+#: whether a test has failed
+FAILED = pytest.StashKey[bool]()
 NO_PRIVILEGE = "needs root or CAP_BPF+CAP_PERFMON"
 #: bits of the capability sets, include/uapi/linux/capability.h
 _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 1 << 21, 1 << 38, 1 << 39
@@ -46,10 +54,13 @@ def pytest_configure(config: pytest.Config) -> None:
     except ImportError:  # its own tests will say so
         return
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    settings.register_profile("host", deadline=None, suppress_health_check=slow)
-    # 13 times slower there, and what is random has already run natively
-    settings.register_profile("vm", deadline=None, suppress_health_check=slow, max_examples=10, database=None)
-    settings.load_profile("vm" if IN_VM else "host")
+    steady = {"deadline": None, "suppress_health_check": slow, "derandomize": True, "database": None}
+    settings.register_profile("host", **steady)
+    # 13 times slower there, and what is computed has already run natively
+    settings.register_profile("vm", **steady, max_examples=10)
+    settings.register_profile("explore", deadline=None, suppress_health_check=slow, derandomize=False,
+                              max_examples=EXPLORE or 100, print_blob=True)  # fmt: skip
+    settings.load_profile("explore" if EXPLORE else "vm" if IN_VM else "host")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
@@ -104,10 +115,9 @@ def _lack(feature: str) -> str:
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """What a failed test left open goes with it: warnings of that would fail whichever test collects the garbage."""
-    failed = item.session.testsfailed
     item.config.stash[RUNNING] = item.nodeid
     yield
-    if item.session.testsfailed > failed:
+    if item.stash.get(FAILED, False):
         sys.last_value = sys.last_traceback = sys.last_exc = None  # type: ignore[attr-defined,unused-ignore]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
@@ -119,6 +129,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """An ordinary user is refused nearly everything: that is no failure, and no test has to say so itself."""
     outcome: Any = yield
     report = outcome.get_result()
+    if report.failed:
+        item.stash[FAILED] = True
     if PRIVILEGED or not report.failed or call.excinfo is None:
         return
     if isinstance(call.excinfo.value, (PermissionDenied, PermissionError)):

@@ -18,7 +18,8 @@ def headline(outcome: Outcome) -> str:
         return f"{outcome.kernel.name}: not run: {outcome.unavailable}"
     return (
         f"{outcome.kernel.name} ({outcome.version}): {outcome.passed} passed, {len(outcome.failed)} failed, "
-        f"{sum(outcome.skipped.values())} skipped; booted in {outcome.boot:.1f} s, "
+        + (f"{len(outcome.unsteady)} unsteady, " if outcome.unsteady else "")
+        + f"{sum(outcome.skipped.values())} skipped; booted in {outcome.boot:.1f} s, "
         f"took {outcome.seconds:.1f} s, {outcome.cpu:.1f} s of processors"
         + ("; INCOMPLETE" if outcome.problem else "")
     )
@@ -30,8 +31,10 @@ def lines(outcome: Outcome, *, slowest: bool = False) -> Iterator[str]:
     wrong = outcome.wrong_skips
     for reason, count in outcome.skipped.most_common():
         yield f"  skipped {count}: {reason}" + ("   <- WRONG: this kernel has it" if reason in wrong else "")
-    for test, message in outcome.failed.items():
-        yield f"  FAILED {test}"
+    said = [(f"FAILED {test}", message) for test, message in outcome.failed.items()]
+    said += [(f"UNSTEADY {test}: failed once, passed alone", how) for test, how in outcome.unsteady.items()]
+    for title, message in said:
+        yield f"  {title}"
         text = message.strip().splitlines()
         if len(text) > MOST_LINES:
             text = ["[...]", *text[-MOST_LINES:]]

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.again import UNSTEADY
+
 from . import image, kernels, qemu
 from .apt import Apt
 from .cache import VmError, locked
@@ -26,7 +28,7 @@ TIMEOUT = 2700.0
 MARGIN = 60
 PYTEST = (
     "python3", "-m", "pytest", "-v", "--color=no", "-m", "not vm and not pure and not native", "-p", "no:cacheprovider",
-    "--durations=20", "--junitxml=/tmp/out/junit.xml",
+    "--again", "--durations=20", "--junitxml=/tmp/out/junit.xml",
 )  # fmt: skip
 #: how a file says that none of its tests runs in guests
 _LEFT_OUT = re.compile(r"^pytestmark = .*\bpytest\.mark\.(pure|native)\b", re.MULTILINE)
@@ -46,6 +48,7 @@ class Outcome:
     version: str = ""  #: as ``uname -r`` prints it
     passed: int = 0
     failed: dict[str, str] = field(default_factory=dict)  #: test -> its message
+    unsteady: dict[str, str] = field(default_factory=dict)  #: tests that failed once, and passed alone -> how
     skipped: Counter[str] = field(default_factory=Counter)  #: reason -> tests
     boot: float = 0.0  #: seconds until the guest could run a command
     seconds: float = 0.0  #: in all
@@ -121,7 +124,7 @@ def _read(outcome: Outcome, done: qemu.Run) -> None:
     outcome.boot = float((done.out / "boot").read_text())
     junit = done.out / "junit.xml"
     if junit.exists():
-        _read_junit(outcome, junit)
+        read_junit(outcome, junit)
     outcome.slowest = _section(done.console, "slowest")
     reported = outcome.passed + len(outcome.failed) + sum(outcome.skipped.values())
     selected = _selected(done.console)
@@ -131,13 +134,16 @@ def _read(outcome: Outcome, done: qemu.Run) -> None:
         outcome.problem = f"pytest reported {ran}; the last lines:\n{tail}"
 
 
-def _read_junit(outcome: Outcome, path: Path) -> None:
+def read_junit(outcome: Outcome, path: Path) -> None:
+    """Fill in what pytest's file says of each test."""
     for case in ElementTree.parse(path).iter("testcase"):
         module = case.get("classname", "")
         name = f"{module}::{case.get('name', '')}"
         outcome.files[module] += int(1000 * float(case.get("time", 0)))
         bad = [child for child in case if child.tag in ("failure", "error")]
         skip = case.find("skipped")
+        outcome.unsteady.update((name, each.get("value", "")) for each in case.iter("property")
+                                if each.get("name") == UNSTEADY)  # fmt: skip
         if bad:
             # A test that fails, and again when it is torn down, is there twice: the first says why.
             messages = [f"{child.get('message', '')}\n{child.text or ''}" for child in bad]

@@ -8,8 +8,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+
+from tests.again import UNSTEADY
 
 from . import report, suite
 from .conftest import OUTCOMES
@@ -71,6 +74,19 @@ def test_a_skip_for_a_feature_that_the_kernel_has_is_wrong() -> None:
     outcome = Outcome(kernel, passed=1, skipped=fine + Counter({"kernel lacks kprobe: EINVAL": 2}))
     assert outcome.wrong_skips == {"kernel lacks kprobe: EINVAL": 2}
     assert not outcome.good
+
+
+def test_an_unsteady_test_is_told_and_fails_nothing(tmp_path: Path) -> None:
+    junit = tmp_path / "junit.xml"
+    junit.write_text(f"""<testsuites><testsuite>
+      <testcase classname="tests.a" name="b"><properties><property name="{UNSTEADY}" value="too late"/></properties>
+      </testcase><testcase classname="tests.a" name="c"/></testsuite></testsuites>""")
+    outcome = Outcome(KERNELS[0])
+    suite.read_junit(outcome, junit)
+    assert outcome.good and outcome.passed == 2 and outcome.unsteady == {"tests.a::b": "too late"}
+    said = list(report.lines(outcome))
+    assert "2 passed, 0 failed, 1 unsteady, 0 skipped" in said[0]
+    assert said[1:] == ["  UNSTEADY tests.a::b: failed once, passed alone", "    too late"]
 
 
 def test_what_is_left_out() -> None:
