@@ -7,7 +7,7 @@ from typing import Any
 
 from pybpf import Struct, char, u32, u64
 from pybpf.lang import comm, kernel_ptr, ktime_ns, pid
-from pybpf.tool import Column, FirstOf, Run, Tool, disks, option, shared
+from pybpf.tool import Column, FirstOf, Moment, Run, Tool, disks, option, shared
 
 STARTED = FirstOf(
     "tp_btf:block_io_start", "tracepoint:block:block_io_start", "kprobe:__blk_account_io_start",
@@ -115,7 +115,11 @@ def trace(run: Run) -> None:
     ISSUED.on(tracer, *kinds, everyone=True)(request_issued if by_request else record_issued)
     DONE.on(tracer, *kinds, everyone=True)(request_done if by_request else record_done)
 
-    rows = run.rows(columns(run, OPERATIONS if by_request else LETTERS))
+    operations = OPERATIONS if by_request else LETTERS
+    rows = run.rows(columns(run, operations), moment=Moment(
+        lambda event: f"{disks.name_of(event.disk)} {operations.get(event.operation, 'N')} {event.bytes}",
+        lambda event: event.done - event.issued, lambda event: event.done,
+    ))  # fmt: skip
     run.start(tracer)
     rows.header()
     run.deliver({requests: rows.write})
@@ -169,7 +173,7 @@ TOOL = Tool(
         option("-d", "--disk", metavar="DISK", help="only this disk, as sda"),
         option("-P", "--pattern", action="store_true",
                help="print S where a request begins at the end of the one before, R where it does not"),
-        *shared("who ends rows"),
+        *shared("who ends rows perfetto"),
     ),
     examples=(
         ("", "every request of every disk"),

@@ -21,7 +21,7 @@ from pybpf.lang import (
     tid,
     uid,
 )
-from pybpf.tool import Column, FirstOf, Run, SyscallProbes, Tool, arguments, clean, option, shared
+from pybpf.tool import Column, FirstOf, Moment, Run, SyscallProbes, Tool, arguments, clean, option, shared
 
 CALLS = SyscallProbes("execve", "execveat", what="programs being executed")
 DONE = FirstOf(
@@ -135,7 +135,8 @@ def trace(run: Run) -> None:
             if options.fails or ret >= 0:
                 ends(ret)
 
-    rows = run.rows(columns(run), lambda event: "red" if event.ret < 0 else "")
+    rows = run.rows(columns(run), lambda event: "red" if event.ret < 0 else "",
+                    Moment(lambda event: str(event.filename)))
     run.start(tracer)
     rows.header()
     wanted = matching(options)
@@ -224,7 +225,7 @@ TOOL = Tool(
         option("-C", "--print-cpu", action="store_true", help="print the CPU"),
         option("-M", "--print-pcomm", action="store_true", help="print the name of the parent"),
         option("--max-args", type=arguments.positive, default=20, metavar="N", help="words that are shown"),
-        *shared("ppid=-P who ends rows"),
+        *shared("ppid=-P who ends rows perfetto"),
     ),
     examples=(
         ("", "all programs that are executed"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from pybpf import Struct, char, u32, u64
 from pybpf.lang import comm, current_task, ktime_ns, pid, ppid, tid
-from pybpf.tool import Column, FirstOf, Run, Tool, option, shared
+from pybpf.tool import Column, FirstOf, Moment, Run, Tool, option, shared
 
 ENDS = FirstOf("tp_btf:sched_process_exit", "tracepoint:sched:sched_process_exit", what="processes that end")
 
@@ -45,7 +45,8 @@ def trace(run: Run) -> None:
         exits.emit(time=ktime_ns(), begun=current_task().start_time, pid=pid(), tid=tid(), ppid=ppid(),
                    status=status, comm=comm())  # fmt: skip
 
-    rows = run.rows(columns(run), lambda event: "red" if event.status else "")
+    rows = run.rows(columns(run), lambda event: "red" if event.status else "",
+                    Moment(lambda event: str(event.comm), lambda event: event.time - event.begun))
     run.start(tracer)
     rows.header()
     run.deliver({exits: rows.write})
@@ -97,7 +98,7 @@ TOOL = Tool(
         option("-x", "--failed", action="store_true", help="only those that fail or are killed"),
         option("--label", metavar="TEXT", help="print this in each row"),
         option("--per-thread", action="store_true", help="each thread, not only whole processes"),
-        *shared("ppid who ends rows"),
+        *shared("ppid who ends rows perfetto"),
     ),
     examples=(
         ("", "all processes that end"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pybpf import Struct, char, u32, u64
 from pybpf.lang import comm, ktime_ns, pid, read_user_str, tid
-from pybpf.tool import Column, Run, Tool, option, shared
+from pybpf.tool import Column, Moment, Run, Tool, option, shared
 
 #: functions that take the name first
 LOOKUPS = ("getaddrinfo", "gethostbyname", "gethostbyname2")
@@ -57,7 +57,7 @@ def trace(run: Run) -> None:
         lookups.emit(time=now, ns=now - start.time, pid=pid(), tid=tid(), comm=comm(), host=read_user_str(start.name))
         del begun[tid()]
 
-    rows = run.rows(columns(run))
+    rows = run.rows(columns(run), moment=Moment(lambda event: str(event.host), lambda event: event.ns))
     run.start(tracer)
     rows.header()
     run.deliver({lookups: rows.write})
@@ -84,7 +84,7 @@ TOOL = Tool(
     options=(
         option("--libc", metavar="FILE", default="libc.so.6",
                help="the C library: another one, as that of a container"),
-        *shared("who ends rows"),
+        *shared("who ends rows perfetto"),
     ),
     examples=(
         ("", "all lookups"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from pybpf import Struct, char, s32, u32, u64
 from pybpf.lang import comm, current_task, ktime_ns, path, pid, read_user, read_user_str, tid, uid
-from pybpf.tool import Column, Glob, Run, SyscallProbes, Tool, arguments, option, shared
+from pybpf.tool import Column, Glob, Moment, Run, SyscallProbes, Tool, arguments, option, shared
 
 OPENS = SyscallProbes("open", "openat", "openat2", what="files being opened")
 
@@ -106,7 +106,8 @@ def trace(run: Run) -> None:
                 else:
                     event.directory = path(current_task().files.fdt.fd[start.dfd].f_path)
 
-    rows = run.rows(columns(run), lambda event: "red" if event.ret < 0 else "")
+    rows = run.rows(columns(run), lambda event: "red" if event.ret < 0 else "",
+                    Moment(lambda event: str(event.path)))
     run.start(tracer)
     rows.header()
     run.deliver({opens: lambda event: rows.write(event) if paths.matches(event.path) else None})
@@ -175,7 +176,7 @@ TOOL = Tool(
         option("--path", metavar="PATTERN", help="only paths that match, as '/etc/*.conf'"),
         option("-b", "--buffer-pages", type=arguments.positive, default=512, metavar="N",
                help="4 KiB pages of the buffer for events"),
-        *shared("who ends rows"),
+        *shared("who ends rows perfetto"),
     ),
     examples=(
         ("-x", "only opens that fail, to find files that are missing"),

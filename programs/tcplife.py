@@ -6,7 +6,7 @@ from typing import Any
 
 from pybpf import char, u32, u64
 from pybpf.lang import cast, ktime_ns
-from pybpf.tool import Column, Run, Tool, arguments, net, option, shared
+from pybpf.tool import Column, Moment, Run, Tool, arguments, net, option, shared
 
 
 class Life(net.Endpoints):
@@ -54,7 +54,9 @@ def trace(run: Run) -> None:
                 event.pid, event.comm = owner.pid, owner.comm
 
     net.on_states(tracer, changed, everyone=True)
-    rows = run.rows(columns(run))
+    rows = run.rows(columns(run), moment=Moment(
+        lambda event: f"{event.laddr}:{event.lport} {event.raddr}:{event.rport}", lambda event: event.ns,
+    ))
     run.start(tracer)
     rows.header()
     run.deliver({lives: rows.write})
@@ -93,7 +95,7 @@ TOOL = Tool(
         option("-w", "--wide", action="store_true", help="wide columns, for IPv6"),
         option("-L", "--localport", type=arguments.ports, metavar="PORTS", help="only these local ports: 80,443"),
         option("-D", "--remoteport", type=arguments.ports, metavar="PORTS", help="only these remote ports"),
-        *shared("who net ends json csv=-s"),
+        *shared("who net ends json csv=-s perfetto"),
     ),
     examples=(
         ("-T -w", "all connections, with the time, wide enough for IPv6"),

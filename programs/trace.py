@@ -9,7 +9,7 @@ from typing import Any
 from pybpf import BpfError, Struct, char, u32, u64
 from pybpf.lang import KernelAddress, KernelStack, UserAddress, UserStack
 from pybpf.report import printable
-from pybpf.tool import Body, Format, Run, Spec, Tool, arguments, clean, option, parse_format, shared, struct
+from pybpf.tool import Body, Format, Moment, Run, Spec, Tool, arguments, clean, option, parse_format, shared, struct
 
 #: kinds of values of a format -> field, type, and how a probe makes it
 FIELDS = {"number": ("n", u64), "text": ("s", None), "kernel": ("k", KernelAddress), "user": ("u", UserAddress)}
@@ -103,6 +103,8 @@ class Report:
         self.probes = probes
         self.left = run.options.max_events
         self.seen: Counter[str] = Counter()
+        self.timeline = run.timeline()
+        self.moment = Moment(lambda event: str(probes[event.probe].spec.place.function))
 
     def header(self) -> None:
         """The columns of BCC's trace."""
@@ -120,6 +122,8 @@ class Report:
         message = probe.message(event)
         if self.left == 0 or (self.options.msg_filter and self.options.msg_filter not in message):
             return
+        if self.timeline is not None:
+            self.timeline.add(self.moment, event, self.fields(event, probe, message))
         if self.run.output.form == "json":
             self.run.output.object(self.fields(event, probe, message))
         else:
@@ -222,7 +226,7 @@ TOOL = Tool(
         option("-I", "--include", action="append", metavar="HEADER", help="ignored: types are the kernel's own (BTF)"),
         option("-A", "--aggregate", action="store_true", help="with -M: print each row once, with its number"),
         option("-D", "--debug", action="store_true", help="print the instructions of the probes"),
-        *shared("pid follow comm container ends json"),
+        *shared("pid follow comm container ends json perfetto"),
     ),
     examples=(
         ("'p:c:write (arg3 > 1024) \"fd=%d, size=%zu\", arg1, arg3'", "large writes of all programs"),

@@ -1,4 +1,4 @@
-"""What people look at: text that is safe for a terminal, tables, aggregates, pictures of stacks."""
+"""What people look at: text that is safe for a terminal, tables, aggregates, pictures."""
 
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pybpf.report.heatmap import HeatMap
     from pybpf.report.histogram import Histogram, LinearHistogram, Log2Histogram
     from pybpf.report.maps import in_order, key_text, keyed
+    from pybpf.report.perfetto import TraceEvents
     from pybpf.report.pprof import pprof
     from pybpf.report.speedscope import speedscope
     from pybpf.report.stacks import Frame, StackCounts
@@ -25,6 +26,7 @@ __all__ = [
     "Log2Histogram",
     "StackCounts",
     "Stats",
+    "TraceEvents",
     "flame_graph",
     "folded",
     "in_order",
@@ -44,6 +46,7 @@ __getattr__ = lazy_names(
         "heatmap": "HeatMap",
         "histogram": "Histogram LinearHistogram Log2Histogram",
         "maps": "in_order key_text keyed",
+        "perfetto": "TraceEvents",
         "pprof": "pprof",
         "speedscope": "speedscope",
         "stacks": "Frame StackCounts",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pybpf.tool.stacks import STACK_OPTIONS, StackKey, StackKeys, StackReport, StackStyle, check_stacks
     from pybpf.tool.structs import struct
     from pybpf.tool.syscalls import SyscallProbes
+    from pybpf.tool.timeline import Moment
 
 __all__ = [
     "STACK_OPTIONS",
@@ -36,6 +37,7 @@ __all__ = [
     "Functions",
     "Glob",
     "HeatMaps",
+    "Moment",
     "Output",
     "Pictures",
     "Place",
@@ -86,6 +88,7 @@ __getattr__ = lazy_names(
         "scheduling": "undisturbed",
         "stacks": "STACK_OPTIONS StackKey StackKeys StackReport StackStyle check_stacks",
         "structs": "struct",
+        "timeline": "Moment",
         "syscalls": "SyscallProbes",
     },
 )

@@ -61,6 +61,8 @@ SHARED: Mapping[str, Option] = MappingProxyType({
     "heatmap": _shared(_HOW, "--heatmap", type=arguments.new_file, metavar="FILE",
                        help="at the end, write a heat map of all intervals (HTML, for a browser); they are of a second "
                        "if nothing else is said"),
+    "perfetto": _shared(_HOW, "--perfetto", type=arguments.new_file, metavar="FILE",
+                        help="write the events on a time line, too (JSON, for ui.perfetto.dev or chrome://tracing)"),
     "csv": _shared(_HOW, "--csv", action="store_true", help="comma-separated values, all columns"),
 })  # fmt: skip
 

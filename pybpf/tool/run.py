@@ -23,6 +23,7 @@ from pybpf.tool.output import Output
 if TYPE_CHECKING:
     from pybpf.lang import Tracer
     from pybpf.tool.declare import Tool
+    from pybpf.tool.timeline import Moment, Timeline
 
 __all__ = ["Run", "require"]
 
@@ -136,9 +137,33 @@ class Run:
         filters.setdefault("on_print", self.output.text)
         return Tracer(**filters)
 
-    def rows(self, columns: list[Column], style: Callable[[Any], str] | None = None) -> Rows:
-        """What writes rows in the form that the options ask for."""
-        return Rows(self.output, columns, style)
+    def rows(
+        self, columns: list[Column], style: Callable[[Any], str] | None = None, moment: Moment | None = None
+    ) -> Rows:
+        """What writes rows in the form that the options ask for.
+
+        :param moment: how a row is shown on a time line, where ``shared("perfetto")`` asks for one.
+        """
+        rows = Rows(self.output, columns, style)
+        timeline = self.timeline()
+        if moment is not None and timeline is not None:
+            write, add = rows.write, timeline.row_adder(moment, columns)
+            rows.write = lambda row: (write(row), add(row))[0]
+        return rows
+
+    def timeline(self) -> Timeline | None:
+        """The file of a time line, where the options ask for one; closed when the run ends.
+
+        :raises BpfError: it cannot be written.
+        """
+        path = vars(self.options).get("perfetto")
+        if not path:
+            return None
+        from pybpf.tool.timeline import Timeline
+
+        timeline = Timeline(path, self.tool.name)
+        self._stack.callback(timeline.close)
+        return timeline
 
     def start(self, tracer: Tracer) -> None:
         """Attach; then the command begins, and the time counts.
