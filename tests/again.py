@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from _pytest.runner import runtestprotocol
+from _pytest.terminal import TerminalReporter
 
 __all__ = ["UNSTEADY", "Again"]
 
@@ -99,7 +100,7 @@ class Again:
         unsteady = report.when != "teardown" and any(name == UNSTEADY for name, _ in report.user_properties)
         return (UNSTEADY, "U", "UNSTEADY") if unsteady else None
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         found = terminalreporter.getreports(UNSTEADY)
         if found:
             terminalreporter.section("unsteady: failed once, passed alone")
@@ -109,9 +110,9 @@ class Again:
             terminalreporter.write_line("\n".join(f"    {line}" for line in how.splitlines()))
 
     @staticmethod
-    def _terminal(item: pytest.Item) -> pytest.TerminalReporter:
+    def _terminal(item: pytest.Item) -> TerminalReporter:
         found: Any = item.config.pluginmanager.getplugin("terminalreporter")
-        assert isinstance(found, pytest.TerminalReporter)
+        assert isinstance(found, TerminalReporter)
         return found
 
 
