@@ -2,17 +2,19 @@
 
 Prints processor time, the least of some runs: of starting and compiling the probes of examples/opens.py in a new
 process, where types, features and tracepoints of the kernel are read for the first time; of compiling them again; of
-each stage; and of programs of growing size.
+each stage; and of programs of growing size, up to 20,000 instructions, in three shapes.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
@@ -40,8 +42,8 @@ with script.tracer:
     script.tracer.run({script.opens: lambda event: None}, duration=1)
     print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith(("VmHWM", "RssAnon"))))
 """
-#: statements of the function whose size grows
-_STATEMENTS = (4, 15, 60, 120)
+#: variables that are needed all the time, and how deep `if` is nested
+_VARIABLES, _DEEPEST = 40, 16
 
 
 def _in_new_process(program: str) -> list[float]:
@@ -91,20 +93,64 @@ def _stages(make: Callable[[], Tracer], target: Target, turns: int) -> tuple[flo
         return front, middle, _least(turns, lambda: back(next(rest)))
 
 
-def _growing(statements: int) -> Tracer:
-    """A probe of so many statements: maps, tests, arithmetic, reads."""
-    tracer = Tracer()
-    counts = tracer.hash(probes.u32, probes.u64)
+def _straight(statements: int) -> list[str]:
+    """Maps, tests, arithmetic, reads, one behind the other."""
     body = ["    total = args.fd"]
     for number in range(statements):
         body.append(f"    if args.count > {number} and total & {number + 1}:")
         body.append(f"        counts[{number}] += total")
-        body.append(f"    total = total * 3 + args.buf + {number}")
+        body.append(f"    total = total * 3 + args.fd + {number}")
+    return body
+
+
+def _loops(statements: int) -> list[str]:
+    """Many variables over many loops: each loop changes some of them, all are needed at the end."""
+    body = [f"    v{number} = args.fd + {number}" for number in range(_VARIABLES)]
+    for number in range(statements):
+        body.append(f"    for i{number} in range(args.count & 7):")
+        for turn in range(4):
+            into, source = (4 * number + turn) % _VARIABLES, (7 * number + 3 * turn) % _VARIABLES
+            body.append(f"        v{into} += v{source} ^ i{number}")
+    return [*body, *(f"    counts[{number}] += v{number}" for number in range(_VARIABLES))]
+
+
+def _nests(statements: int) -> list[str]:
+    """Deep nests of if, with variables that are changed inside and read behind them."""
+    body = ["    a = b = args.fd"]
+    for number in range(statements):
+        indent = "    " * (1 + number % _DEEPEST)
+        body.append(f"{indent}if args.count > {number} and b != {number}:")
+        body.append(f"{indent}    a = a * 3 + {number}")
+        body.append(f"{indent}    b ^= a")
+    return [*body, "    counts[1] += a + b"]
+
+
+def _growing(body: list[str]) -> Tracer:
+    """A probe of such a body."""
+    tracer = Tracer()
+    counts = tracer.hash(probes.u32, probes.u64)
     source = "\n".join(["def probe(args):", *body])
     names: dict[str, Any] = {"counts": counts}
     exec(source, names)
     tracer.tracepoint("syscalls:sys_enter_write", source=source)(names["probe"])
     return tracer
+
+
+#: Shape -> what writes its body, and its statements for about 500, 1,000, 4,000 and 20,000 instructions.
+_SHAPES: Mapping[str, tuple[Callable[[int], list[str]], tuple[int, ...]]] = MappingProxyType(
+    {
+        "straight": (_straight, (15, 30, 120, 600)),
+        "loops": (_loops, (1, 5, 35, 200)),
+        "nests": (_nests, (100, 200, 800, 4000)),
+    }
+)
+
+
+def _programs() -> list[tuple[str, Callable[[], Tracer]]]:
+    made: list[tuple[str, Callable[[], Tracer]]] = [("opens", lambda: probes.opens(1))]
+    for name, (write, sizes) in _SHAPES.items():
+        made += [(name, functools.partial(_growing, write(size))) for size in sizes]
+    return made
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -118,15 +164,13 @@ def main(argv: list[str] | None = None) -> int:
     peak, own = _in_new_process(_RUN)
     print(f"peak memory while it runs    {peak / 1024:8.1f} MB, {own / 1024:.1f} MB of it its own")
     target = Target.host()
-    print(f"{'INSNS':>6} {'FRONT':>8} {'PASSES':>8} {'BACK':>8} {'ms':>8} {'us/INSN':>8}")
-    made: list[Callable[[], Tracer]] = [lambda: probes.opens(1)]
-    made += [lambda count=count: _growing(count) for count in _STATEMENTS]  # type: ignore[misc]
-    for make in made:
+    print(f"{'':<9} {'INSNS':>6} {'FRONT':>8} {'PASSES':>8} {'BACK':>8} {'ms':>8} {'us/INSN':>8}")
+    for name, make in _programs():
         insns = sum(built.compiled.spec.code.slots for built in make().compile(target))
         stages = _stages(make, target, turns)
         total = sum(stages)
         cells = " ".join(f"{each:8.1f}" for each in (*stages, total))
-        print(f"{insns:>6} {cells} {1000 * total / insns:8.1f}", flush=True)
+        print(f"{name:<9} {insns:>6} {cells} {1000 * total / insns:8.1f}", flush=True)
     return 0
 
 

@@ -2,7 +2,8 @@
 
 The algorithm is that of Braun et al., "Simple and Efficient Construction of Static Single Assignment Form" (CC 2013):
 a block whose predecessors are not all known is unsealed and gets operandless phis, which :meth:`Variables.seal` fills.
-Lists of work take the place of its recursion.
+Lists of work take the place of its recursion, and :class:`~pybpf.compiler.regions.Regions` of its walk through blocks
+that do not write the variable: without it, each read would leave a phi in every block between, to be found needless.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Hashable
 from pybpf.compiler.flow import drop_unreachable, replace_values
 from pybpf.compiler.ir import Block, Function, Instr, Operand, signed64
 from pybpf.compiler.ops import INT
+from pybpf.compiler.regions import Regions
 
 __all__ = ["Variables"]
 
@@ -21,6 +23,7 @@ class Variables:
 
     def __init__(self) -> None:
         self._sealed: set[Block] = set()
+        self._regions = Regions()
         self._defined: dict[Block, dict[Hashable, Operand]] = {}
         self._types: dict[Hashable, str] = {}
         self._incomplete: dict[Block, dict[Hashable, Instr]] = {}
@@ -34,6 +37,7 @@ class Variables:
     def seal(self, block: Block) -> None:
         """All predecessors of the block are known, and written as far as they ever will be before they are read."""
         self._sealed.add(block)
+        self._regions.close(block)
         for variable, phi in self._incomplete.pop(block, {}).items():
             self._fill(variable, (phi, block))
 
@@ -44,6 +48,7 @@ class Variables:
     def write(self, variable: Hashable, block: Block, value: Operand) -> None:
         """Assign to a variable; all values of a variable have one type."""
         self.declare(variable, INT if isinstance(value, int) else value.type)
+        self._regions.write(variable, block)
         self._defined.setdefault(block, {})[variable] = signed64(value) if isinstance(value, int) else value
 
     def read(self, variable: Hashable, block: Block) -> Operand:
@@ -71,6 +76,11 @@ class Variables:
                 value = self.resolve(known)
                 break
             sealed = block in self._sealed
+            above = self._regions.unwritten_since(variable, block)
+            if above is not block:
+                chain.append(block)
+                block = above
+                continue
             if sealed and not block.predecessors:
                 value = 0
                 break

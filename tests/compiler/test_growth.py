@@ -105,6 +105,59 @@ def test_four_times_as_many_statements_take_four_times_the_work(write: Writer) -
     assert calls_to_compile(write, 800) < 4.5 * calls_to_compile(write, 200)
 
 
+def looped(b: Builder, number: int, value: Operand, variables: int) -> None:
+    """A loop that changes one variable and reads another."""
+    top, body, done = (b.new_block(each) for each in ("top", "body", "done"))
+    b.write("turn", 0)
+    b.jump(top)
+    b.start(top)
+    b.branch("ult", b.read("turn"), value, body, done)
+    b.seal(body)
+    b.start(body)
+    b.write(number % variables, b.emit("add", b.read(number % variables), b.read(7 * number % variables)))
+    b.write("turn", b.emit("add", b.read("turn"), 1))
+    b.jump(top)
+    b.seal(top)
+    b.seal(done)
+    b.start(done)
+
+
+def changed_on_a_way(b: Builder, number: int, value: Operand, variables: int) -> None:
+    """A variable that is changed on one of two ways."""
+    yes, done = b.new_block("yes"), b.new_block("done")
+    b.branch("eq", value, number, yes, done)
+    b.seal(yes)
+    b.start(yes)
+    b.write(number % variables, b.emit("add", b.read(number % variables), value))
+    b.jump(done)
+    b.seal(done)
+    b.start(done)
+
+
+def calls_to_write(write: Callable[[Builder, int, Operand, int], None], size: int) -> int:
+    """How many functions of Python are called to write so many statements over half as many variables."""
+    profile = cProfile.Profile()
+    with profile:
+        function = Function("long")
+        b = Builder(function)
+        value = b.emit("load", b.param(0), offset=8, size=8, signed=0)
+        for variable in range(size // 2):
+            b.write(variable, b.emit("add", value, variable))
+        for number in range(size):
+            write(b, number, value, size // 2)
+        total: Operand = 0
+        for variable in range(size // 2):
+            total = b.emit("add", total, b.read(variable))
+        b.ret(total)
+        b.finish()
+    return sum(entry.callcount for entry in profile.getstats())
+
+
+@pytest.mark.parametrize("write", [looped, changed_on_a_way])
+def test_variables_times_blocks_are_not_looked_at(write: Callable[[Builder, int, Operand, int], None]) -> None:
+    assert calls_to_write(write, 1600) < 4.8 * calls_to_write(write, 400)
+
+
 @pytest.mark.parametrize("write", [constants, computed, structs, conditional])
 def test_keys_and_values_in_turn_share_the_stack(write: Writer) -> None:
     made: Compiled = compile_unit(unit_of(write, 400), TARGET)
