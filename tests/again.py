@@ -96,7 +96,9 @@ class Again:
             _log(*self._held.pop(0))
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+    def pytest_report_teststatus(self, report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, str] | None:
+        if isinstance(report, pytest.CollectReport):
+            return None
         unsteady = report.when != "teardown" and any(name == UNSTEADY for name, _ in report.user_properties)
         return (UNSTEADY, "U", "UNSTEADY") if unsteady else None
 

@@ -97,3 +97,8 @@ def test_many_failures_are_no_chance(tmp_path: Path) -> None:
     code, said = run(tmp_path, tests, "--again")
     assert code == 1 and "unsteady" not in said
     assert re.search(rf"{MOST + 3} failed, 3 passed, 2 errors in ", said.splitlines()[-1]), said
+
+
+def test_what_cannot_be_read_fails_the_run(tmp_path: Path) -> None:
+    code, said = run(tmp_path, "import no_such_module", "--again")
+    assert code == 2 and "1 error in" in said.splitlines()[-1], said
