@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.programs.cases import complaints
-from tests.programs.test_biolatency import Disk, disk  # noqa: F401  (a fixture)
+from tests.programs.disks import Disk
 
 pytestmark = [
     pytest.mark.root,
@@ -48,6 +48,7 @@ OF_DISKS = {
 WITH_KPROBES = {
     "trace 'r::do_sys_openat2 \"ret=%d\", retval'": "ret=-2",
     "trace -T 'p::tcp_v4_connect \"dport=%d\", arg2'": "dport=",
+    "funccount 'tcp_*'": "tcp_v4_connect",
     "funccount -i 1 5 'vfs_*'": "vfs_read",
     "funccount -P 'vfs_read'": "vfs_read",
 }
@@ -91,7 +92,7 @@ def work() -> Iterator[None]:
 
 
 @pytest.fixture
-def reads(disk: Disk) -> Iterator[None]:  # noqa: F811
+def reads(disk: Disk) -> Iterator[None]:
     """Reads from a disk until the test is over."""
     over = threading.Event()
 
