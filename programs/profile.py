@@ -6,6 +6,7 @@ from typing import Any
 
 from pybpf.lang import pid
 from pybpf.tool import (
+    SECONDS,
     STACK_OPTIONS,
     Run,
     StackKey,
@@ -17,6 +18,7 @@ from pybpf.tool import (
     check_stacks,
     option,
     shared,
+    stack_title,
     undisturbed,
 )
 
@@ -52,19 +54,8 @@ def trace(run: Run) -> None:
 def title(options: Any) -> str:
     """The first line, as BCC's."""
     rate = f"every {options.count} events" if options.count else f"at {options.frequency} Hertz"
-    whom = f"PID {options.pid}" if options.pid else f"TID {options.tid}" if options.tid else "all threads"
-    what = "user" if options.user_stacks_only else "kernel" if options.kernel_stacks_only else "user + kernel"
     where = "" if options.cpu is None else f" on CPU#{options.cpu}"
-    until = f" for {options.duration:g} secs." if options.duration else "... Hit Ctrl-C to end."
-    return f"Sampling {rate} of {whom} by {what} stack{where}{until}"
-
-
-def check(options: Any) -> str:
-    """What does not go together; the duration."""
-    if options.seconds and options.duration:
-        return f"there are two durations, {options.seconds:g} and --duration"
-    options.duration = options.seconds or options.duration
-    return check_stacks(options)
+    return f"Sampling {rate} of {stack_title(options, where=where)}"
 
 
 TOOL = Tool(
@@ -72,10 +63,10 @@ TOOL = Tool(
     topic="CPU",
     summary="sample what the CPUs run, by stack",
     trace=trace,
-    check=check,
+    check=check_stacks,
     probes=("the kernel's clock of each CPU (perf's cpu-clock); with --pid that of each thread of the process",),
     options=(
-        option("seconds", nargs="?", type=arguments.seconds, metavar="DURATION", help="end after so many seconds"),
+        SECONDS,
         option("-F", "--frequency", type=arguments.positive, default=49, metavar="HERTZ", help="samples per second"),
         option("-c", "--count", type=arguments.positive, metavar="N",
                help="instead: a sample every N events, which are nanoseconds of the clock"),

@@ -21,12 +21,22 @@ if TYPE_CHECKING:
     from pybpf.tool.places import FirstOf
     from pybpf.tool.run import Run, require
     from pybpf.tool.scheduling import undisturbed
-    from pybpf.tool.stacks import STACK_OPTIONS, StackKey, StackKeys, StackReport, StackStyle, check_stacks
+    from pybpf.tool.stacks import (
+        SECONDS,
+        STACK_OPTIONS,
+        StackKey,
+        StackKeys,
+        StackReport,
+        StackStyle,
+        check_stacks,
+        stack_title,
+    )
     from pybpf.tool.structs import struct
     from pybpf.tool.syscalls import SyscallProbes
     from pybpf.tool.timeline import Moment
 
 __all__ = [
+    "SECONDS",
     "STACK_OPTIONS",
     "TOPICS",
     "Body",
@@ -62,6 +72,7 @@ __all__ = [
     "require",
     "shared",
     "split",
+    "stack_title",
     "struct",
     "undisturbed",
     "width",
@@ -86,7 +97,7 @@ __getattr__ = lazy_names(
         "places": "FirstOf",
         "run": "Run require",
         "scheduling": "undisturbed",
-        "stacks": "STACK_OPTIONS StackKey StackKeys StackReport StackStyle check_stacks",
+        "stacks": "SECONDS STACK_OPTIONS StackKey StackKeys StackReport StackStyle check_stacks stack_title",
         "structs": "struct",
         "timeline": "Moment",
         "syscalls": "SyscallProbes",

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 __all__ = [
+    "bits",
     "command_line",
     "error_number",
     "netns",
@@ -37,6 +38,14 @@ def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return number
+
+
+def bits(text: str) -> int:
+    """A mask of at most 32 bits, decimal or hexadecimal (``0x...``)."""
+    number = int(text, 0)
+    if not 0 <= number < 1 << 32:
+        raise argparse.ArgumentTypeError(f"{text} is no mask of 32 bits")
     return number
 
 

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from pybpf.symbols import Symbol
     from pybpf.tool.run import Run
 
-__all__ = ["STACK_OPTIONS", "StackKey", "StackKeys", "StackReport", "StackStyle", "check_stacks"]
+__all__ = [
+    "SECONDS",
+    "STACK_OPTIONS",
+    "StackKey",
+    "StackKeys",
+    "StackReport",
+    "StackStyle",
+    "check_stacks",
+    "stack_title",
+]
 
 #: what tools that count stacks have in common
 STACK_OPTIONS = (
@@ -32,10 +41,33 @@ STACK_OPTIONS = (
 )  # fmt: skip
 
 
+#: how long, as an argument
+SECONDS = option("seconds", nargs="?", type=arguments.seconds, metavar="DURATION", help="end after so many seconds")
+
+
 def check_stacks(options: Any) -> str:
-    """What does not go together; for ``Tool(check=...)``."""
+    """What does not go together, for ``Tool(check=...)``; the argument :data:`SECONDS` becomes the duration."""
+    seconds = getattr(options, "seconds", None)
+    if seconds and options.duration:
+        return f"there are two durations, {seconds:g} and --duration"
+    options.duration = seconds or options.duration
     both = options.kernel_stacks_only and options.user_stacks_only
     return "--kernel-stacks-only and --user-stacks-only exclude each other" if both else ""
+
+
+def stack_title(options: Any, whom: str = "all threads", where: str = "") -> str:
+    """What tools of BCC say of whom they trace: ``PID 181 by user + kernel stack for 5 secs.``
+
+    :param whom: without a process or thread.
+    :param where: behind it, such as the CPU.
+    """
+    for name, ids in (("PID", options.pid), ("TID", options.tid)):
+        if ids:
+            whom = f"{name} {','.join(map(str, ids)) if isinstance(ids, tuple) else ids}"
+            break
+    what = "user" if options.user_stacks_only else "kernel" if options.kernel_stacks_only else "user + kernel"
+    until = f" for {options.duration:g} secs." if options.duration else "... Hit Ctrl-C to end."
+    return f"{whom} by {what} stack{where}{until}"
 
 
 class StackKey(Struct):
