@@ -1,13 +1,31 @@
-"""Names of a package that are imported from its files when they are first used (PEP 562)."""
+"""What waits until it is used: names of a package (PEP 562), regular expressions."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["lazy_names"]
+if TYPE_CHECKING:
+    from re import compile as regex
+else:
+
+    class regex:
+        """A regular expression that is compiled when it is first used: most runs need few of those that there are."""
+
+        def __init__(self, text, flags=0):
+            self._pattern, self._flags = text, flags
+
+        def __getattr__(self, name):
+            import re
+
+            value = getattr(re.compile(self._pattern, self._flags), name)
+            self.__dict__[name] = value  # next time it is found without coming here
+            return value
+
+
+__all__ = ["lazy_names", "regex"]
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:

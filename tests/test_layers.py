@@ -15,8 +15,8 @@ pytestmark = pytest.mark.pure
 ROOT = Path(__file__).parent.parent
 #: bottom to top; a layer may import itself and what is before it
 LAYERS = (
-    "lazy", "errors", "arch", "asm", "types", "sys", "btf", "maps", "prog", "symbols", "attach", "compiler", "report",
-    "lang", "bt", "tool", "cli",
+    "lazy", "record", "errors", "arch", "asm", "types", "sys", "btf", "maps", "prog", "symbols", "attach", "compiler",
+    "report", "lang", "bt", "tool", "cli",
 )  # fmt: skip
 #: layers that only compute: nothing in them can call the kernel
 PURE = ("errors", "asm", "types")

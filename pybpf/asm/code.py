@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from types import MappingProxyType
@@ -13,15 +12,16 @@ from pybpf.asm.insn import LD_IMM64, Insn, Label, slots
 from pybpf.asm.opcodes import JUMPS, Form, find_form
 from pybpf.asm.text import describe, fault, signed32
 from pybpf.errors import AsmError
+from pybpf.lazy import regex
 
 __all__ = ["Code", "Item", "check_label"]
 
 #: What a :class:`Code` is made from.
 Item = Union[Insn, Label]
 
-_NAME = re.compile(r"[A-Za-z_.$][A-Za-z0-9_.$]*")
+_NAME = regex(r"[A-Za-z_.$][A-Za-z0-9_.$]*")
 #: What would be read as something else where the name of a label may stand; so would the name of a helper.
-_RESERVED = re.compile(r"pc|[rw][0-9]+")
+_RESERVED = regex(r"pc|[rw][0-9]+")
 
 #: Classes of jumps and calls.
 _JUMPING = (5, 6)

@@ -10,9 +10,9 @@ for a probe to say; this table is for checking, for described targets and for me
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from pybpf.errors import AsmError
+from pybpf.record import NamedTuple
 
 __all__ = ["HELPERS", "HELPERS_BY_ID", "PROGRAM_TYPES", "Helper", "find_helper"]
 

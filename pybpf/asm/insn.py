@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
+from typing import Union
+
+from pybpf.record import NamedTuple
 
 __all__ = ["LD_IMM64", "Insn", "KfuncRef", "Label", "MapRef", "Ref", "SourceLine", "slots"]
 

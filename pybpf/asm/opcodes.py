@@ -26,11 +26,11 @@ Sources: include/uapi/linux/bpf.h, Documentation/bpf/standardization/instruction
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from pybpf.asm.insn import LD_IMM64, Insn
+from pybpf.lazy import regex
+from pybpf.record import NamedTuple
 
 __all__ = [
     "ALU", "ATOMIC_CMPXCHG", "ATOMIC_FETCH", "ATOMIC_LOAD_ACQUIRE", "ATOMIC_OPS", "ATOMIC_STORE_RELEASE",
@@ -58,7 +58,7 @@ FEATURES = {
 }
 
 #: a placeholder, maybe with a format, in the text of a form
-_PLACE = re.compile(r"\{(\w+)[^}]*\}")
+_PLACE = regex(r"\{(\w+)[^}]*\}")
 _LD, _LDX, _ST, _STX, _ALU32, _JMP, _JMP32, _ALU64 = range(8)
 _X = 0x08  # the second operand is a register
 _MEM, _MEMSX, _ABS, _IND, _ATOMIC = 0x60, 0x80, 0x20, 0x40, 0xC0

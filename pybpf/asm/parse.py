@@ -25,7 +25,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from pybpf.asm.code import Code, Item, check_label
 from pybpf.asm.helpers import HELPERS
@@ -33,10 +33,12 @@ from pybpf.asm.insn import Insn, KfuncRef, Label, MapRef, Ref, SourceLine, slots
 from pybpf.asm.opcodes import FORMS, Form, places_of
 from pybpf.asm.text import fault, printable, signed32
 from pybpf.errors import AsmError
+from pybpf.lazy import regex
+from pybpf.record import NamedTuple
 
 __all__ = ["assemble"]
 
-_TOKEN = re.compile(
+_TOKEN = regex(
     r"""\s*(?:
       (?P<ref>(?:map|subprog|kfunc)\[\s*[\w.$]+\s*\])
     | (?P<num>(?:\+\s*(?=-))?[+-]?\s*(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:\s*ll)?(?![\w.$]))
@@ -46,14 +48,14 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE | re.ASCII,
 )
-_UPPER_CASE = re.compile(r"\b[RW](?:10|[0-9])\b")
-_COMMENT = re.compile(r";|//|(?:^|(?<=\s))\#")
-_LABEL = re.compile(r"\s*([A-Za-z_.$][\w.$]*)\s*:", re.ASCII)
-_NUMBERED = re.compile(r"\s*([0-9]{1,9}):\s*(?:\(([0-9a-fA-F]{2})\))?", re.ASCII)
+_UPPER_CASE = regex(r"\b[RW](?:10|[0-9])\b")
+_COMMENT = regex(r";|//|(?:^|(?<=\s))\#")
+_LABEL = regex(r"\s*([A-Za-z_.$][\w.$]*)\s*:", re.ASCII)
+_NUMBERED = regex(r"\s*([0-9]{1,9}):\s*(?:\(([0-9a-fA-F]{2})\))?", re.ASCII)
 #: After these a name is a label, whatever else it could mean.
 _JUMPING = ("goto", "gotol", "may_goto", "call")
 #: What dumps have between the instructions: a function's heading, the verifier's states, ways and counts.
-_NO_CODE = re.compile(
+_NO_CODE = regex(
     r"""
       [\w*][\w\s*]*\([^()]*\):\s*$
     | \d+:\ (?:R\d+(?:_\w+)?=|frame\d+:)
@@ -62,7 +64,7 @@ _NO_CODE = re.compile(
     re.VERBOSE | re.ASCII,
 )
 #: The name that bpftool gives the target of a local call.
-_CALLED = re.compile(r"(\s*call pc[+-][0-9]+)\#[A-Za-z_][\w.$]*\s*$", re.ASCII)
+_CALLED = regex(r"(\s*call pc[+-][0-9]+)\#[A-Za-z_][\w.$]*\s*$", re.ASCII)
 _MAX_DIGITS = 40
 _ALU32, _JMP32 = 4, 6
 _MOST_SIGNED = 0x7FFFFFFF

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from pybpf.asm.helpers import HELPERS_BY_ID
 from pybpf.asm.insn import Insn, KfuncRef, MapRef
 from pybpf.asm.opcodes import FORMS_BY_CODE, Form, find_form
+from pybpf.lazy import regex
 
 __all__ = ["describe", "fault", "form_text", "printable", "signed32"]
 
 #: The name of a map or of a kernel function.
-_NAME = re.compile(r"[A-Za-z0-9_.$]+")
+_NAME = regex(r"[A-Za-z0-9_.$]+")
 _U32 = 0xFFFFFFFF
 _U64 = 0xFFFFFFFFFFFFFFFF
 

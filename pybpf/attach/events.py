@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from pybpf.errors import NotFoundError
+from pybpf.lazy import regex
+from pybpf.record import NamedTuple
 from pybpf.sys.near import did_you_mean
 from pybpf.sys.perf import PerfType, Software
 
@@ -53,7 +53,7 @@ SOFTWARE = {
 _CACHES = ("L1-dcache", "L1-icache", "LLC", "dTLB", "iTLB", "branch", "node")
 _OPERATIONS = ("load", "store", "prefetch")
 _RESULTS = ("s", "-misses")
-_RAW = re.compile(r"r([0-9a-fA-F]{1,16})")
+_RAW = regex(r"r([0-9a-fA-F]{1,16})")
 
 
 def _named() -> Iterator[PerfEvent]:

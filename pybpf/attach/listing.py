@@ -6,12 +6,13 @@ import errno
 import re
 from collections.abc import Callable, Iterator
 from fnmatch import translate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pybpf.attach.events import HARDWARE, SOFTWARE
 from pybpf.attach.fields import parse_format
 from pybpf.attach.many import is_pattern
 from pybpf.errors import BpfError, NotFoundError, UnsupportedError
+from pybpf.record import NamedTuple
 from pybpf.sys.near import did_you_mean
 from pybpf.sys.perf import PerfType, perf_event_open
 from pybpf.sys.tracefs import tracefs

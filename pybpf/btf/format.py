@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from pybpf.btf import kinds
 from pybpf.btf.kinds import BtfType, Kind
 from pybpf.errors import BtfError
+from pybpf.record import NamedTuple
 
 __all__ = ["HEADER_SIZE", "KIND_OF", "MAGIC", "ROWS", "Header", "Raw", "Row", "Steps", "read_header"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
 
 from pybpf.btf import kinds
 from pybpf.btf.kinds import Kind, Parameter
 from pybpf.btf.reader import Types
 from pybpf.errors import BtfError
+from pybpf.record import NamedTuple
 
 __all__ = ["TRACEPOINT_PREFIX", "Function", "function", "functions_named", "tracepoint"]
 

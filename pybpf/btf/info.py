@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from pybpf.errors import BtfError
+from pybpf.record import NamedTuple
 
 __all__ = ["FUNC_INFO_SIZE", "LINE_INFO_SIZE", "FuncInfo", "LineInfo", "pack_func_info", "pack_line_info"]
 

@@ -6,8 +6,9 @@ Source: Documentation/bpf/btf.rst and include/uapi/linux/btf.h of Linux 6.18.
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
-from typing import NamedTuple
 from typing import Union as OneOf
+
+from pybpf.record import NamedTuple
 
 __all__ = [
     "Array",

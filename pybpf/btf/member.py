@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
-
 from pybpf.btf import kinds
 from pybpf.btf.kinds import Kind
 from pybpf.btf.reader import Types
 from pybpf.errors import BtfError
+from pybpf.lazy import regex
+from pybpf.record import NamedTuple
 
 __all__ = ["BitLoad", "Hop", "Member", "bit_load", "find_field", "member"]
 
 _MAX_INDEX = 1 << 32
 _COMPOUND = (Kind.STRUCT, Kind.UNION)
-_FIRST = re.compile(r"([A-Za-z_]\w*)()")
-_STEP = re.compile(r"(?:\.|->)([A-Za-z_]\w*)|\[([0-9]+)\]")
+_FIRST = regex(r"([A-Za-z_]\w*)()")
+_STEP = regex(r"(?:\.|->)([A-Za-z_]\w*)|\[([0-9]+)\]")
 
 
 class Hop(NamedTuple):

@@ -15,6 +15,7 @@ from pybpf.btf import kinds
 from pybpf.btf.format import KIND_OF, ROWS, Raw, Steps, read_header
 from pybpf.btf.kinds import BtfType, Kind
 from pybpf.errors import BtfError
+from pybpf.lazy import regex
 
 __all__ = ["MAX_DEPTH", "Types"]
 
@@ -32,7 +33,7 @@ _ENUMS = frozenset({Kind.ENUM, Kind.ENUM64})
 # What the first word of a C type's name says of its kind; without one, these are tried in order.
 _KEYWORDS = {"struct": (Kind.STRUCT,), "union": (Kind.UNION,), "enum": (Kind.ENUM, Kind.ENUM64)}
 _BARE: tuple[Kind, ...] = (Kind.TYPEDEF, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.INT, Kind.FLOAT)
-_WILD = re.compile(r"[*?\[]")
+_WILD = regex(r"[*?\[]")
 _LONGS = ("long unsigned int", "unsigned long", "long int", "long")
 
 

@@ -13,13 +13,14 @@ from pybpf.btf.format import HEADER_SIZE, KIND_OF, MAGIC, ROWS
 from pybpf.btf.kinds import BtfType, Encoding, Enumerator, Field, Linkage, Parameter
 from pybpf.btf.reader import Types
 from pybpf.errors import BtfError
+from pybpf.lazy import regex
 from pybpf.types import Array, Int, Layout, Struct, bool_, char, layout, u8, u32
 
 __all__ = ["BtfBuilder"]
 
 # The kernel's limits: names are shorter than KSYM_NAME_LEN (128 before Linux 6.1), string offsets have 24 bits,
 # ids 20 bits.
-_NAME = re.compile(r"[A-Za-z_.][A-Za-z0-9_.]{0,126}\Z", re.ASCII)
+_NAME = regex(r"[A-Za-z_.][A-Za-z0-9_.]{0,126}\Z", re.ASCII)
 _MAX_TEXT = 1 << 24
 _MAX_TYPES = 1 << 20
 #: kinds whose name may be any text ("unsigned int", ".bss"), kinds that have none, and kinds that must have one
@@ -173,7 +174,7 @@ class BtfBuilder:
 
 
 #: what a string must not have: it would end it, or drive the terminal that prints a verifier's log
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL = regex(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def _check_names(kind: BtfType, what: str) -> None:

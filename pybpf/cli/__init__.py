@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
-from typing import NamedTuple
 
 from pybpf.errors import BpfError
+from pybpf.record import NamedTuple
 
 __all__ = ["main"]
 
@@ -37,9 +38,14 @@ COMMANDS = (
 #: Exit codes, as shells and Python's argparse have them.
 EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
+#: objects that are made before Python looks for garbage in cycles
+_OBJECTS = 100_000
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 success, 1 error (one line on stderr), 2 wrong usage."""
+    if arguments is None:  # the process is ours: imports and compiling make many objects, and hardly any garbage
+        gc.set_threshold(_OBJECTS)
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0] if words else "--help"
     if sys.stderr is None:  # it was closed before we started: print() would write errors to stdout
@@ -80,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def main_bt() -> int:
     """``pybpf-bt``: the same as ``pybpf bt``, for those who link it as ``bpftrace``."""
-    return main(["bt", *sys.argv[1:]])
+    sys.argv.insert(1, "bt")
+    return main()
 
 
 def _drop_output() -> None:
@@ -99,12 +106,12 @@ def _find(name: str) -> Callable[[list[str]], int] | None:
     """What runs a command or a tracer."""
     from importlib import import_module
 
-    from pybpf.cli.tools import find_tool, tool_names
-
     command = next((command for command in COMMANDS if command.name == name), None)
     if command is not None:
         found: Callable[[list[str]], int] = import_module(command.module).main
         return found
+    from pybpf.cli.tools import find_tool, tool_names
+
     return find_tool(name).main if name in tool_names() else None
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pybpf.asm import disassemble
 from pybpf.cli.files import read_input
 from pybpf.errors import BpfError, NotFoundError
+from pybpf.lazy import regex
 from pybpf.report import printable
 from pybpf.sys.fd import Fd
 from pybpf.sys.objects import CodeLine, Kind, code_lines, open_id, prog_info, xlated
@@ -23,10 +24,10 @@ __all__ = ["main"]
 
 #: Bytes: the million instructions that the kernel takes.
 MOST_CODE = 8 << 20
-_REWRITTEN = re.compile(r"\bunknown#(-?\d+)$", re.MULTILINE)
+_REWRITTEN = regex(r"\bunknown#(-?\d+)$", re.MULTILINE)
 _BASE = "__bpf_call_base"
-_SLOT = re.compile(r" *(\d+): ")
-_LOCAL_CALL = re.compile(r"call pc([+-]\d+)#(\S+)$")
+_SLOT = regex(r" *(\d+): ")
+_LOCAL_CALL = regex(r"call pc([+-]\d+)#(\S+)$")
 
 
 def main(arguments: Sequence[str]) -> int:

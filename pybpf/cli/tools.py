@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,8 @@ _PACKAGE = "pybpf.programs"
 
 def tool_names() -> list[str]:
     """The names of all tools, sorted; nothing of them is loaded."""
+    import pkgutil  # not needed by commands that are no tools
+
     return sorted(module.name for module in pkgutil.iter_modules(import_module(_PACKAGE).__path__))
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pybpf.compiler.ir import Instr, Operand
 from pybpf.compiler.ops import PTR
+from pybpf.record import NamedTuple
 
 __all__ = ["Address", "address_of", "pieces"]
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from pybpf.compiler.ir import Function, Instr
 from pybpf.compiler.machine import Spill
 from pybpf.compiler.slots import Layout, callback_records, clashes, lay_out, padded, shared_slots
+from pybpf.record import dataclass, field
 
 __all__ = ["STACK", "FramePlan", "SpillFrame", "plan_frame"]
 

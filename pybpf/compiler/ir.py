@@ -7,12 +7,12 @@ wide. A block ends in one ``jump``, ``branch`` or ``ret``; its successors are :a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Union
 
 from pybpf.asm import SourceLine
 from pybpf.compiler.ops import OPS, Op
 from pybpf.maps import MapSpec
+from pybpf.record import dataclass, field
 from pybpf.sys.bpf import AttachType, ProgType
 
 __all__ = ["Block", "Counter", "Function", "Instr", "Operand", "Unit", "signed64"]

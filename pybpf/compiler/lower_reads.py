@@ -5,8 +5,6 @@ A probe read that fails clears what it was to fill, which is what ``peek`` promi
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pybpf.compiler.addresses import address_of
 from pybpf.compiler.ir import Block, Instr, Operand, Unit
 from pybpf.compiler.lower_memory import probe_read
@@ -14,6 +12,7 @@ from pybpf.compiler.ops import PTR
 from pybpf.compiler.rewrite import Rewriter, lower
 from pybpf.compiler.target import Target
 from pybpf.errors import CompileError
+from pybpf.record import NamedTuple
 
 __all__ = ["lower_reads"]
 

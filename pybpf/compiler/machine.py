@@ -6,13 +6,13 @@ registers are :class:`Copies`, which happen at once; they become moves when ever
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Union
 
 from pybpf.asm import Insn, Ref, SourceLine
 from pybpf.asm.insn import LD_IMM64
 from pybpf.asm.opcodes import ATOMIC_CMPXCHG, ATOMIC_FETCH
 from pybpf.compiler.ir import signed64
+from pybpf.record import dataclass, field
 
 __all__ = [
     "ARGUMENTS", "CLOBBERED", "FP", "REGISTERS", "VIRTUAL", "Copies", "FrameAddress", "Imm", "Item", "MBlock",

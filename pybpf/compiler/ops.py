@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pybpf.record import NamedTuple
 
 __all__ = ["CONDITIONS", "INT", "NEGATED", "NONE", "OPS", "PTR", "SWAPPED", "Op"]
 

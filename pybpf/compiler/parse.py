@@ -11,6 +11,7 @@ from pybpf.compiler.flow import reverse_postorder
 from pybpf.compiler.ir import Block, Function, Instr, Operand, Unit, signed64
 from pybpf.compiler.ops import NONE, OPS
 from pybpf.errors import CompileError
+from pybpf.lazy import regex
 from pybpf.maps import MapSpec
 from pybpf.sys.bpf import AttachType, MapFlags, MapType, ProgType
 from pybpf.types import char, u8, u16, u32, u64
@@ -18,7 +19,7 @@ from pybpf.types import char, u8, u16, u32, u64
 __all__ = ["parse_unit"]
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
-_TOKEN = re.compile(rf"\s*(?:;.*|({_STRING}|-?\d+|[A-Za-z_.$][\w.$]*|->|<-|[=,:()]|$))", re.ASCII)
+_TOKEN = regex(rf"\s*(?:;.*|({_STRING}|-?\d+|[A-Za-z_.$][\w.$]*|->|<-|[=,:()]|$))", re.ASCII)
 _BY_SIZE: dict[int, Any] = {1: u8, 2: u16, 4: u32, 8: u64}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from pybpf.asm import Code, Item, Label
 from pybpf.asm.code import check_label
@@ -22,6 +21,7 @@ from pybpf.compiler.target import Target
 from pybpf.errors import AsmError, CompileError
 from pybpf.maps import MapSpec
 from pybpf.prog import ProgramSpec
+from pybpf.record import dataclass, field
 
 __all__ = ["PASSES", "Compiled", "compile_unit"]
 

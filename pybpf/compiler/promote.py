@@ -7,7 +7,6 @@ value and read in part, needs no memory; of a copy only the fields that somethin
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from pybpf.compiler.addresses import address_of
 from pybpf.compiler.flow import replace_values, reverse_postorder
@@ -16,6 +15,7 @@ from pybpf.compiler.ops import INT, PTR
 from pybpf.compiler.slots import clashes
 from pybpf.compiler.ssa import Variables
 from pybpf.compiler.target import Target
+from pybpf.record import NamedTuple
 
 __all__ = ["promote"]
 

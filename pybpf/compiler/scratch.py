@@ -7,7 +7,6 @@ begin on its CPU before it ends, and gives it back where it ends.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from pybpf.asm import DW, HELPERS, MapRef, W
@@ -28,6 +27,7 @@ from pybpf.compiler.machine import (
 from pybpf.compiler.target import Target
 from pybpf.errors import CompileError
 from pybpf.maps import MapSpec
+from pybpf.record import dataclass, field
 from pybpf.sys.bpf import AttachType, MapType, ProgType
 from pybpf.types import char, u32
 

@@ -6,7 +6,6 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from pybpf.arch import Arch, arch_named, host_arch
 from pybpf.asm import HELPERS
 from pybpf.asm.helpers import PROGRAM_TYPES
 from pybpf.errors import BpfError, BtfError, KernelError, NotFoundError, PermissionDenied
+from pybpf.record import dataclass, field
 from pybpf.sys.bpf import ProgType
 
 if TYPE_CHECKING:

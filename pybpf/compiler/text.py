@@ -23,12 +23,13 @@ import re
 from typing import Any
 
 from pybpf.compiler.ir import Block, Function, Instr, Operand, Unit
+from pybpf.lazy import regex
 from pybpf.maps import MapSpec
 from pybpf.sys.bpf import AttachType
 
 __all__ = ["format_function", "format_instr", "format_unit", "number_values"]
 
-_WORD = re.compile(r"[A-Za-z_.$][\w.$]*", re.ASCII)
+_WORD = regex(r"[A-Za-z_.$][\w.$]*", re.ASCII)
 
 
 def format_unit(unit: Unit, lines: bool = False) -> str:

@@ -7,13 +7,14 @@ import mmap
 import os
 import struct
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from pybpf.errors import BpfError
 from pybpf.maps.decode import NOTHING
 from pybpf.maps.events import CHUNK, Source, Take
 from pybpf.maps.fence import Fence
 from pybpf.maps.runs import PERF_SKIP, perf_runs, stride
+from pybpf.record import NamedTuple
 from pybpf.sys.explain import explaining
 from pybpf.sys.fd import Fd
 from pybpf.sys.perf import AttrFlag, Ioctl, PerfType, Software, perf_event_open, perf_ioctl

@@ -7,10 +7,11 @@ from functools import lru_cache
 from itertools import chain, repeat
 from operator import length_hint
 from struct import Struct as Format
-from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from pybpf.errors import PackError
 from pybpf.maps.runs import Run, stride
+from pybpf.record import NamedTuple
 from pybpf.types import layout
 
 __all__ = ["NOTHING", "Batch", "Decoder", "counted"]

@@ -6,9 +6,9 @@ Layouts: include/uapi/linux/bpf.h (``BPF_RINGBUF_*``), kernel/bpf/ringbuf.c, inc
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
 
 from pybpf.errors import BpfError
+from pybpf.record import NamedTuple
 
 __all__ = ["PERF_SKIP", "RING_SKIP", "PerfScan", "Run", "equal_run", "perf_runs", "ring_runs", "stride"]
 

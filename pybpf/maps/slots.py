@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 from pybpf.maps.array import Indexed
@@ -12,6 +11,7 @@ from pybpf.maps.codec import Codec, FdCodec
 from pybpf.maps.elements import KeyedMap
 from pybpf.maps.mapping import DictMap
 from pybpf.maps.spec import NO_FLAGS, MapSpec
+from pybpf.record import replace
 from pybpf.sys.bpf import MapFlags, MapType
 from pybpf.sys.cpus import nr_cpu_ids
 from pybpf.types import u32

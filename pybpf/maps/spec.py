@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pybpf.errors import PackError
+from pybpf.lazy import regex
+from pybpf.record import dataclass
 from pybpf.sys.bpf import MapFlags, MapType
 from pybpf.types import layout, sizeof
 
@@ -18,7 +19,7 @@ __all__ = ["NAME_SIZE", "NO_FLAGS", "MapSpec"]
 #: bytes of a name that the kernel keeps, BPF_OBJ_NAME_LEN - 1
 NAME_SIZE = 15
 NO_FLAGS = MapFlags(0)
-_NAME = re.compile(r"[A-Za-z0-9_.]*", re.ASCII)
+_NAME = regex(r"[A-Za-z0-9_.]*", re.ASCII)
 
 #: what the kernel insists on, and so :class:`MapSpec` adds
 _NEEDED_FLAGS = dict.fromkeys(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
 
 from pybpf.asm import Code, SourceLine
+from pybpf.record import NamedTuple
 
 __all__ = ["Function", "LineRow", "functions", "index_at", "line_rows", "source_of"]
 

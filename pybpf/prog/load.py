@@ -9,14 +9,16 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple, Protocol, Union
+from typing import Any, Protocol, Union
 
 from pybpf.asm import HELPERS_BY_ID, KfuncRef, encode
 from pybpf.errors import AsmError, KernelError, VerifierError
+from pybpf.lazy import regex
 from pybpf.prog.debug import functions, index_at, source_of
 from pybpf.prog.spec import ProgramSpec
 from pybpf.prog.typeinfo import debug_fields
 from pybpf.prog.verifier import Rejection, advice_for, read_log
+from pybpf.record import NamedTuple
 from pybpf.sys.bpf import AttachType, Attr, Cmd, ProgFlags, ProgType
 from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
@@ -35,8 +37,8 @@ _LOG_SIZES = ((1 << 24) - 1, LOG_LIMIT)
 #: What fields of attr that the kernel does not know give, without a log.
 _TRY_ANOTHER_WAY = (errno.EINVAL, errno.E2BIG)
 
-_ABOUT_BTF = re.compile(r"\b(?:func|line)_info\b")
-_HELPER_REFUSED = re.compile(r"(?P<kind>unknown func|invalid func|cannot use helper) (?P<name>\w+)#(?P<id>\d+)")
+_ABOUT_BTF = regex(r"\b(?:func|line)_info\b")
+_HELPER_REFUSED = regex(r"(?P<kind>unknown func|invalid func|cannot use helper) (?P<name>\w+)#(?P<id>\d+)")
 #: what the program is for -> the feature that it needs of the kernel
 _NEEDS = {
     AttachType.TRACE_RAW_TP: "tp_btf",

@@ -6,11 +6,11 @@ import ctypes
 import errno
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType, TracebackType
-from typing import NamedTuple
 
 from pybpf.errors import KernelError
 from pybpf.prog.load import Descriptor, load_program
 from pybpf.prog.spec import ProgramSpec
+from pybpf.record import NamedTuple
 from pybpf.sys import objects
 from pybpf.sys.bpf import Attr, Cmd, ProgType
 from pybpf.sys.explain import explain

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from pybpf.asm import Code
 from pybpf.errors import AsmError
+from pybpf.record import dataclass, field
 from pybpf.sys.bpf import AttachType, ProgFlags, ProgType
 
 __all__ = ["ProgramSpec"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 from pybpf.btf import Btf, Kind, module_fd
 from pybpf.errors import NotFoundError
+from pybpf.record import NamedTuple
 from pybpf.sys.bpf import AttachType
 from pybpf.sys.fd import Fd
 from pybpf.sys.near import did_you_mean

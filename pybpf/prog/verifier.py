@@ -6,7 +6,8 @@ The log is text for people and has changed from release to release; what is read
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from pybpf.record import NamedTuple
 
 __all__ = ["Rejection", "advice_for", "read_log"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from pybpf.record import dataclass, replace
 from pybpf.report.bars import bcc_linear, bcc_log2, bpftrace_rows
 from pybpf.report.text import printable
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+
+from pybpf.record import dataclass, field_names
 
 __all__ = ["Stats"]
 
@@ -32,7 +33,7 @@ class Stats:
 
     def to_dict(self) -> dict[str, int | None]:
         """The fields and ``average``, ready for JSON."""
-        return {**asdict(self), "average": self.average}
+        return {**{name: getattr(self, name) for name in field_names(self)}, "average": self.average}
 
     def __add__(self, other: Stats) -> Stats:
         # with nothing counted on one side, the extremes are the other's

@@ -12,9 +12,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import islice
 from operator import le
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from pybpf.errors import BpfError
+from pybpf.record import NamedTuple
 from pybpf.symbols.elf import plainness
 from pybpf.symbols.files import open_regular
 

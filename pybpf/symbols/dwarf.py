@@ -9,9 +9,10 @@ import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from pybpf.errors import BpfError, NotFoundError
+from pybpf.record import NamedTuple
 from pybpf.symbols.debugfile import debug_file
 from pybpf.symbols.elf import ElfFile
 

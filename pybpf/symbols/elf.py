@@ -16,9 +16,10 @@ from array import array
 from collections.abc import Iterator
 from functools import cached_property
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from pybpf.errors import BpfError, NotFoundError, UnsupportedError
+from pybpf.record import NamedTuple
 from pybpf.symbols.files import open_regular, show
 from pybpf.sys.near import did_you_mean
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
 
 from pybpf.errors import BpfError
+from pybpf.lazy import regex
+from pybpf.record import NamedTuple
 
 __all__ = ["KALLSYMS", "KernelFunction", "chunks", "functions_named", "kernel_functions"]
 
@@ -15,7 +16,7 @@ KALLSYMS = "/proc/kallsyms"
 _CHUNK = 1 << 20
 #: so many names are looked for one by one, some milliseconds each
 _MOST_SEARCHED = 32
-_FUNCTION = re.compile(rb"^([0-9a-f]+) [tTwW] ([^\t\n]+)(?:\t\[([^]\n]*)\])?$", re.MULTILINE)
+_FUNCTION = regex(rb"^([0-9a-f]+) [tTwW] ([^\t\n]+)(?:\t\[([^]\n]*)\])?$", re.MULTILINE)
 
 
 class KernelFunction(NamedTuple):

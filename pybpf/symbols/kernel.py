@@ -8,6 +8,7 @@ from array import array
 from functools import cached_property
 
 from pybpf.errors import BpfError
+from pybpf.lazy import regex
 from pybpf.symbols.addresses import AddressTable, BytesNames
 from pybpf.symbols.kallsyms import KALLSYMS, chunks
 from pybpf.symbols.resolver import Resolver
@@ -15,7 +16,7 @@ from pybpf.symbols.symbol import UNKNOWN, Symbol
 
 __all__ = ["KernelSymbols"]
 
-_FUNCTION = re.compile(rb"^([0-9a-f]{16}) [tTwW] ([^\n]*)$", re.MULTILINE)
+_FUNCTION = regex(rb"^([0-9a-f]{16}) [tTwW] ([^\n]*)$", re.MULTILINE)
 #: where code ends: what follows has no name
 _ENDS = frozenset({"_etext", "_einittext", "__entry_text_end", "__irqentry_text_end"})
 _HIDDEN = "the kernel hides its addresses; run as root with CAP_SYSLOG, and set kernel.kptr_restrict to 0 or 1"

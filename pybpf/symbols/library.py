@@ -8,10 +8,11 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
-from typing import NamedTuple
 
 from pybpf.arch import host_arch
 from pybpf.errors import BpfError, NotFoundError
+from pybpf.lazy import regex
+from pybpf.record import NamedTuple
 from pybpf.symbols.files import inside, read_regular, show
 from pybpf.sys.near import did_you_mean
 
@@ -39,8 +40,8 @@ _MUSL_PATHS = ("/lib", "/usr/local/lib", "/usr/lib")
 #: parts of a C library that are files of their own in glibc before 2.34, and never in musl
 _IN_MUSL_LIBC = ("c", "crypt", "dl", "m", "pthread", "resolv", "rt", "util", "xnet")
 #: libNAME.so, libNAME.so.6, libNAME-2.31.so, NAME.so: what follows the name
-_VERSION = re.compile(r"(?:-[0-9.]+)?\.so(?:\.[0-9.]+)?$")
-_MAPS_LINE = re.compile(
+_VERSION = regex(r"(?:-[0-9.]+)?\.so(?:\.[0-9.]+)?$")
+_MAPS_LINE = regex(
     rb"^([0-9a-f]{1,16})-([0-9a-f]{1,16}) (\S+) ([0-9a-f]{1,16}) ([0-9a-f]+:[0-9a-f]+) ([0-9]{1,20}) *(.*)$",
     re.MULTILINE,
 )

@@ -12,12 +12,13 @@ from bisect import bisect_right
 from itertools import islice
 
 from pybpf.errors import BpfError
+from pybpf.lazy import regex
 from pybpf.symbols.addresses import BytesNames, Covering
 from pybpf.symbols.files import open_regular
 
 __all__ = ["PerfMap"]
 
-_LINE = re.compile(rb"^(?:0x)?([0-9a-fA-F]{1,16}) +(?:0x)?([0-9a-fA-F]{1,16}) +([^\n]*)\n", re.MULTILINE)
+_LINE = regex(rb"^(?:0x)?([0-9a-fA-F]{1,16}) +(?:0x)?([0-9a-fA-F]{1,16}) +([^\n]*)\n", re.MULTILINE)
 #: of a file; what comes later is not read
 _MOST_BYTES = 1 << 25
 _MOST_FUNCTIONS = 1 << 18

@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable
 from contextlib import suppress
 
 from pybpf.errors import BpfError
+from pybpf.lazy import regex
 from pybpf.symbols.files import inside
 from pybpf.symbols.image import Image
 from pybpf.symbols.images import Images
@@ -30,8 +31,8 @@ _LOOK_SECONDS = 0.001
 _MOST_VDSO = 1 << 16
 _MAPPING_BYTES, _FILE_BYTES = 28, 600
 _VDSO = "[vdso]"
-_UIDS = re.compile(r"^Uid:\s+(\d+)\s+(\d+)", re.MULTILINE)
-_PID_IN_NAMESPACE = re.compile(r"^NSpid:.*?(\d+)$", re.MULTILINE)
+_UIDS = regex(r"^Uid:\s+(\d+)\s+(\d+)", re.MULTILINE)
+_PID_IN_NAMESPACE = regex(r"^NSpid:.*?(\d+)$", re.MULTILINE)
 #: the key of files that cannot be opened
 _GONE: Hashable = object()
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from pybpf.record import NamedTuple
 from pybpf.symbols.files import show
 
 __all__ = ["UNKNOWN", "Symbol"]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import NamedTuple
 
 from pybpf.arch import ARCHES, Arch
 from pybpf.errors import BpfError, NotFoundError
+from pybpf.record import NamedTuple, replace
 from pybpf.symbols.elf import FUNC, NOTYPE, OBJECT, ElfFile, Section
 from pybpf.symbols.files import show
 from pybpf.symbols.usdt_args import UsdtArg, UsdtArgKind, parse_args

@@ -17,18 +17,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
 from pybpf.arch import ARCHES, Arch, host_arch
+from pybpf.lazy import regex
+from pybpf.record import dataclass, replace
 
 __all__ = ["UsdtArg", "UsdtArgKind", "parse_args"]
 
 _SIZES = (1, 2, 4, 8)
 # Operands contain spaces ("[sp, 8]"): a new argument begins where a size does.
-_NEXT = re.compile(r"\s(?=-?[0-9]+f?@)")
-_ARG = re.compile(r"(-?)([0-9]{1,2})(f?)@(.*)", re.DOTALL)
+_NEXT = regex(r"\s(?=-?[0-9]+f?@)")
+_ARG = regex(r"(-?)([0-9]{1,2})(f?)@(.*)", re.DOTALL)
 #: how a 32-bit index register of an address is widened; others are used whole
 _INDEX_BITS = {"uxtw": 32, "sxtw": -32}
 _MOST_TEXT = 80  # of an argument in a message

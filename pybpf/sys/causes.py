@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import re
 import resource
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 from pybpf.arch import host_arch
 from pybpf.errors import KernelError, PermissionDenied, UnsupportedError
+from pybpf.lazy import regex
+from pybpf.record import NamedTuple
 from pybpf.sys.bpf import AttachType, Attr, Cmd, MapFlags, MapType, ProgFlags, ProgType, bpf_raw
 from pybpf.sys.cpus import nr_cpu_ids, online_cpus, parse_cpu_list
 from pybpf.sys.libc import syscall
@@ -336,7 +337,7 @@ def not_compiled(failure: Failure) -> Cause | None:
 
 # ---- arguments
 
-_NAME = re.compile(rb"[A-Za-z0-9_]*(\.[A-Za-z0-9_.]*)?")
+_NAME = regex(rb"[A-Za-z0-9_]*(\.[A-Za-z0-9_.]*)?")
 _PERCPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH})
 _RINGS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
 _ARRAYS = frozenset({

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from pybpf.asm import (
     DW,
@@ -43,6 +43,7 @@ from pybpf.asm import (
     stx,
 )
 from pybpf.errors import NotFoundError
+from pybpf.record import NamedTuple
 from pybpf.sys import probes
 from pybpf.sys.bpf import AttachType, Attr, Cmd, MapFlags, MapType, ProgFlags, ProgType
 from pybpf.sys.cpus import any_cpu

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from pybpf.arch import host_arch
+from pybpf.record import NamedTuple
 from pybpf.sys.fd import Fd
 from pybpf.sys.libc import address, syscall
 

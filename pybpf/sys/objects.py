@@ -6,9 +6,10 @@ import ctypes
 import struct
 from collections.abc import Callable, Iterator
 from enum import Enum, IntEnum
-from typing import NamedTuple, Optional, TypeVar, Union
+from typing import Optional, TypeVar, Union
 
 from pybpf.errors import NotFoundError
+from pybpf.record import NamedTuple
 from pybpf.sys.bpf import AttachType, Attr, Cmd, MapType, ProgType, bpf
 from pybpf.sys.explain import explaining
 from pybpf.sys.fd import Fd

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from pybpf.record import NamedTuple
 
 __all__ = ["Privileges", "and_list", "describe", "privileges", "sysctl"]
 

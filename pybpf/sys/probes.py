@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from pybpf.asm import R0, Code, Item, call, encode, exit_, find_helper, mov
 from pybpf.errors import KernelError, errno_text
+from pybpf.record import NamedTuple
 from pybpf.sys.bpf import AttachType, Attr, Cmd, MapFlags, MapType, ProgType, bpf
 from pybpf.sys.fd import Fd
 from pybpf.sys.memlock import bpf_charged, call_charged

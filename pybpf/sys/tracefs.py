@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from types import TracebackType
 
 from pybpf.errors import KernelError, NotFoundError, PermissionDenied, UnsupportedError
+from pybpf.lazy import regex
 from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
 from pybpf.sys.tracefs_root import open_tracefs, tracefs_mounts
@@ -15,7 +15,7 @@ from pybpf.sys.tracefs_root import open_tracefs, tracefs_mounts
 __all__ = ["Tracefs", "tracefs"]
 
 #: what the kernel takes as the name of a trace event or of its group
-_NAME = re.compile(r"[A-Za-z0-9_.@-]+")
+_NAME = regex(r"[A-Za-z0-9_.@-]+")
 _CHUNK = 1 << 20
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from pybpf.lazy import regex
+from pybpf.record import NamedTuple
 from pybpf.tool.output import Output, clean
 
 __all__ = ["Column", "Rows"]
 
-_CONVERSION = re.compile(r"(%-?\d*)(?:\.\d+)?[a-z]")
+_CONVERSION = regex(r"(%-?\d*)(?:\.\d+)?[a-z]")
 
 
 class Column(NamedTuple):

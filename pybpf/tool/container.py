@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 
 from pybpf.errors import NotFoundError
+from pybpf.lazy import regex
 
 __all__ = ["container_cgroup"]
 
 #: What runtimes put around a name or an id in the last part of a path: docker-ID.scope, libpod-ID.scope,
 #: cri-containerd-ID.scope, crio-ID.scope, lxc.payload.NAME, machine-NAME.scope, NAME.service
-_AROUND = re.compile(r"(?:[a-z-]+[-:]|lxc\.(?:payload|monitor)\.|machine-)?(?P<name>.+?)(?:\.scope|\.service)?")
+_AROUND = regex(r"(?:[a-z-]+[-:]|lxc\.(?:payload|monitor)\.|machine-)?(?P<name>.+?)(?:\.scope|\.service)?")
 _LEAST_ID = 4
-_HEX = re.compile(r"[0-9a-f]{32,}")
+_HEX = regex(r"[0-9a-f]{32,}")
 
 
 def container_cgroup(name: str, proc: str = "/proc") -> str:

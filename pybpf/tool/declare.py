@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pybpf.errors import BpfError, CompileError
+from pybpf.record import NamedTuple, dataclass
 
 if TYPE_CHECKING:
     from pybpf.tool.places import FirstOf

@@ -6,10 +6,11 @@ import struct
 from collections import OrderedDict
 from collections.abc import Callable
 from socket import AF_INET, AF_INET6, IPPROTO_UDP, inet_ntop
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pybpf.errors import PackError
 from pybpf.lang import cast, current_task, ktime_ns, ntoh16, read_user, read_user_bytes, tid
+from pybpf.record import NamedTuple
 from pybpf.tool.syscalls import SyscallProbes
 from pybpf.types import Struct, array_of, s32, s64, u8, u32, u64
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from fnmatch import translate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pybpf.errors import BpfError, NotFoundError
+from pybpf.record import NamedTuple
 
 if TYPE_CHECKING:
     from pybpf.lang import Tracer

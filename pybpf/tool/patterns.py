@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
 
+from pybpf.lazy import regex
+
 __all__ = ["Glob"]
 
-_WILD = re.compile(r"\[[^]]*\]|[*?]")
+_WILD = regex(r"\[[^]]*\]|[*?]")
 
 
 class Glob:

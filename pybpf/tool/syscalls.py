@@ -6,10 +6,11 @@ import errno
 import inspect
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pybpf.arch import host_arch, syscall_names
 from pybpf.errors import UnsupportedError
+from pybpf.record import NamedTuple
 from pybpf.tool import places
 from pybpf.tool.places import attach_at
 

@@ -6,9 +6,10 @@ import sys
 from collections import namedtuple
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pybpf.errors import PackError
+from pybpf.record import NamedTuple
 from pybpf.types.layout import IntLayout, Layout, layout
 from pybpf.types.scalars import Array, ElementType
 

@@ -12,7 +12,6 @@ import re
 from collections.abc import Collection
 from contextlib import suppress
 from functools import lru_cache
-from typing import NamedTuple
 
 from pybpf.attach.check import check_type
 from pybpf.attach.link import Link
@@ -20,7 +19,9 @@ from pybpf.attach.perf_link import link_perf_event
 from pybpf.attach.pmu import ProbePmu, probe_pmu
 from pybpf.attach.trace_event import TraceEvent
 from pybpf.errors import BpfError, KernelError, NotFoundError, PackError, PermissionDenied, UnsupportedError
+from pybpf.lazy import regex
 from pybpf.prog import Program
+from pybpf.record import NamedTuple
 from pybpf.symbols import KernelFunction, kernel_functions
 from pybpf.sys.bpf import ProgType
 from pybpf.sys.cpus import any_cpu
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 _MOST_LISTED = 8  # functions in a message
-_PLACE = re.compile(
+_PLACE = regex(
     r"(?:(?P<module>[\w.]+):)?(?P<name>[\w.$]+)(?:\+(?P<offset>0[xX][0-9a-fA-F]+|[1-9]\d{0,19}|0))?", re.ASCII
 )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from pybpf.attach.check import check_attach_type, check_type
@@ -23,6 +22,7 @@ from pybpf.attach.perf_link import check_cookies
 from pybpf.errors import BpfError, KernelError, NotFoundError
 from pybpf.prog import Program, ProgramSpec
 from pybpf.prog.load import HasFd
+from pybpf.record import replace
 from pybpf.symbols import KernelFunction, functions_named, kernel_functions
 from pybpf.sys.bpf import AttachType, Cmd, ProgType, bpf
 from pybpf.sys.explain import explain

@@ -13,6 +13,7 @@ from pybpf.attach.kinds.fentry import attach_tracing
 from pybpf.attach.link import Link
 from pybpf.attach.perf_link import check_cookies
 from pybpf.errors import BpfError, KernelError, NotFoundError, UnsupportedError
+from pybpf.lazy import regex
 from pybpf.prog import Program
 from pybpf.sys.bpf import AttachType, Cmd, ProgType, bpf
 from pybpf.sys.explain import explain
@@ -22,7 +23,7 @@ from pybpf.sys.near import did_you_mean
 
 __all__ = ["btf_tracepoint", "raw_tracepoint"]
 
-_NAME = re.compile(r"\w{1,127}", re.ASCII)
+_NAME = regex(r"\w{1,127}", re.ASCII)
 
 
 def raw_tracepoint(program: Program, name: str, *, cookie: int | None = None) -> Link:

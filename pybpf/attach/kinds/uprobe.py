@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 from pybpf.attach.check import check_type
 from pybpf.attach.link import Link
@@ -17,6 +17,7 @@ from pybpf.attach.pmu import ProbePmu, probe_pmu
 from pybpf.attach.trace_event import TraceEvent
 from pybpf.errors import BpfError, NotFoundError, UnsupportedError
 from pybpf.prog import Program
+from pybpf.record import NamedTuple
 from pybpf.symbols import ElfFile, find_binary
 from pybpf.symbols.files import open_regular, show
 from pybpf.sys.bpf import ProgType

@@ -6,7 +6,6 @@ import errno
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
 
@@ -19,6 +18,7 @@ from pybpf.attach.perf_link import check_cookies
 from pybpf.errors import BpfError, NotFoundError
 from pybpf.prog import Program, ProgramSpec
 from pybpf.prog.load import HasFd
+from pybpf.record import replace
 from pybpf.symbols import ElfFile, find_binary
 from pybpf.symbols.files import show
 from pybpf.sys.bpf import AttachType, Cmd, ProgType, bpf

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from pybpf.attach.kinds.uprobe import UserPlace
 from pybpf.attach.kinds.uprobe_multi import attach_places
@@ -18,6 +17,7 @@ from pybpf.attach.semaphore import Semaphore, semaphore_address
 from pybpf.errors import BpfError, NotFoundError, UnsupportedError
 from pybpf.prog import Program, ProgramSpec
 from pybpf.prog.load import HasFd
+from pybpf.record import NamedTuple
 from pybpf.symbols import Binary, ElfFile, UsdtSite, find_binary, find_usdt, mapped_binary, mappings, usdt_sites
 from pybpf.symbols.elf import ELF_MAGIC
 from pybpf.symbols.files import read_regular, show

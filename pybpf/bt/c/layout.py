@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from pybpf.bt.c.types import CMember, CType, align_of, size_of
+from pybpf.record import NamedTuple
 
 __all__ = ["Declared", "lay_out"]
 

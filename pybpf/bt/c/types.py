@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple, Union
+from typing import Union
+
+from pybpf.record import NamedTuple, dataclass
 
 __all__ = [
     "BASIC",

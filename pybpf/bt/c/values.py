@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from pybpf.bt.c.words import CToken
 from pybpf.bt.syntax.cursor import MOST_DEPTH
 from pybpf.bt.syntax.literals import LiteralFault, integer, unescape
 from pybpf.bt.syntax.source import Source
 from pybpf.bt.syntax.tokens import BINARY
+from pybpf.record import NamedTuple
 
 __all__ = ["CNumber", "Evaluator"]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from pybpf.bt.syntax.source import Source, Span
+from pybpf.lazy import regex
+from pybpf.record import NamedTuple
 
 __all__ = ["CToken", "blank_comments", "words_of"]
 
-_WORD = re.compile(
+_WORD = regex(
     r"""(?:[ \t\r\n\f\v]|\\\n)*(?:
     (?P<name>[A-Za-z_][A-Za-z0-9_]*)
     |(?P<number>\.?[0-9][A-Za-z0-9_.]*)
@@ -20,10 +21,10 @@ _WORD = re.compile(
     |(?P<wrong>(?s:.)))""",
     re.VERBOSE,
 )
-_COMMENT = re.compile(
+_COMMENT = regex(
     r""""[^"\\\n]*(?:\\(?s:.)[^"\\\n]*)*"|'[^'\\\n]*(?:\\(?s:.)[^'\\\n]*)*'|(?P<comment>//[^\n]*|/\*(?s:.)*?\*/)"""
 )
-_NOT_LINE_END = re.compile(r"[^\n]")
+_NOT_LINE_END = regex(r"[^\n]")
 
 
 class CToken(NamedTuple):

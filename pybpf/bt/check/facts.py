@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pybpf.bt.syntax import tree
 from pybpf.bt.syntax.source import Span
 from pybpf.bt.types import NONE, Type
+from pybpf.record import dataclass, field
 
 if TYPE_CHECKING:
     from pybpf.bt.c.declarations import Definitions

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pybpf.bt.syntax import tree
@@ -10,6 +9,7 @@ from pybpf.bt.syntax.parse import parse_expression
 from pybpf.bt.types import Integer, Type
 from pybpf.bt.types.foreign import of_btf, of_c
 from pybpf.errors import CompileError
+from pybpf.record import replace
 from pybpf.sys.near import did_you_mean
 
 if TYPE_CHECKING:

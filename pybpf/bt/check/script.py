@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from pybpf.bt.check.checker import Checker
 from pybpf.bt.check.facts import Checked, Facts
@@ -14,6 +13,7 @@ from pybpf.bt.state.maps import KINDS
 from pybpf.bt.syntax import tree
 from pybpf.bt.syntax.attachpoints import AttachPoint
 from pybpf.errors import BpfError, CompileError, NotFoundError
+from pybpf.record import dataclass
 from pybpf.sys.near import did_you_mean
 
 __all__ = ["CheckedScript", "check_script"]

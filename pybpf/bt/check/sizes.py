@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from pybpf.bt.syntax import tree
 from pybpf.bt.types import BOOL, NONE, Array, Buffer, Compound, Integer, Nothing, Pointer, Special, String, Type
 from pybpf.bt.types.foreign import of_btf, of_c
 from pybpf.errors import BtfError
+from pybpf.lazy import regex
 from pybpf.sys.near import did_you_mean
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["of_kernel", "offset_of", "size_of", "written"]
 
-_SIZED = re.compile(r"(?:__)?(?:([us])(8|16|32|64)|(u?)int(8|16|32|64)(?:_t)?)\Z")
+_SIZED = regex(r"(?:__)?(?:([us])(8|16|32|64)|(u?)int(8|16|32|64)(?:_t)?)\Z")
 _C: Mapping[str, tuple[int, bool]] = MappingProxyType({
     "char": (1, True), "signed char": (1, True), "unsigned char": (1, False), "short": (2, True),
     "unsigned short": (2, False), "int": (4, True), "signed int": (4, True), "unsigned": (4, False),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from pybpf.bt.check.facts import Settings
 from pybpf.errors import BpfError
+from pybpf.record import field_names
 
 __all__ = ["OLD_NAMES", "settings_of"]
 
@@ -27,7 +27,7 @@ def settings_of(environment: Mapping[str, str]) -> dict[str, Any]:
 
     :raises BpfError: a value is not of the setting's kind.
     """
-    known = {field.name: getattr(Settings, field.name) for field in dataclasses.fields(Settings)}
+    known = {name: getattr(Settings, name) for name in field_names(Settings)}
     found: dict[str, Any] = {}
     for variable, text in environment.items():
         if not variable.startswith(_PREFIX):

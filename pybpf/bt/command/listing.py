@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from pybpf.bt.syntax.parse import parse
 from pybpf.errors import NotFoundError
+from pybpf.lazy import regex
 from pybpf.report import printable
 
 __all__ = ["list_matching", "list_script"]
 
 #: listed by the forms of their periods, of which any number will do
 _TIMED = ("interval", "profile")
-_TYPE = re.compile(r"(struct|union|enum)\s+(\S+)")
+_TYPE = regex(r"(struct|union|enum)\s+(\S+)")
 
 
 def list_matching(search: str, arguments: bool) -> Iterator[str]:

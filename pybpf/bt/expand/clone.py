@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from typing import Any
 
 from pybpf.bt.syntax import tree
+from pybpf.record import field_names
 
 __all__ = ["clone", "shift", "walk"]
 
 #: Gives what stands for a node in the copy; None: a copy of it.
 Replace = Callable[[tree.Node], "tree.Node | None"]
-
-
-#: class of a node -> the names of its fields
-_FIELDS: dict[Any, tuple[str, ...]] = {}
-
-
-def _fields(kind: Any) -> tuple[str, ...]:
-    found = _FIELDS.get(kind)
-    if found is None:
-        found = _FIELDS[kind] = tuple(field.name for field in fields(kind))
-    return found
 
 
 def clone(node: Any, replace: Replace = lambda node: None) -> Any:
@@ -33,7 +22,7 @@ def clone(node: Any, replace: Replace = lambda node: None) -> Any:
             return instead
         kind: Any = type(node)
         made = kind.__new__(kind)
-        for name in _fields(kind):
+        for name in field_names(kind):
             setattr(made, name, clone(getattr(node, name), replace))
         return made
     if isinstance(node, list):
@@ -50,7 +39,7 @@ def walk(node: Any) -> Iterator[tree.Node]:
         each = waiting.pop()
         if isinstance(each, tree.Node):
             yield each
-            waiting += [getattr(each, name) for name in _fields(type(each))]
+            waiting += [getattr(each, name) for name in field_names(type(each))]
         elif isinstance(each, (list, tuple)):
             waiting += each
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Union
 
 from pybpf.bt.lower.values import Scalar, Value
 from pybpf.bt.syntax import tree
 from pybpf.bt.types import INT64, NONE, Aggregate, Type
+from pybpf.lazy import regex
+from pybpf.record import dataclass
 
 if TYPE_CHECKING:
     from pybpf.bt.check.checker import Checker
@@ -28,7 +28,7 @@ Constant = Callable[["Checker", tree.Node, Any], Union[int, str, bool, None]]
 
 #: What a function that is called for its effect gives.
 DONE = Scalar(INT64, 0)
-_PARAMETER = re.compile(r"[^,]+")
+_PARAMETER = regex(r"[^,]+")
 
 
 @dataclass(frozen=True)

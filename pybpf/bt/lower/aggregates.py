@@ -11,10 +11,8 @@ from pybpf.bt.lower.values import Value
 from pybpf.bt.state.maps import ScriptMap
 from pybpf.bt.syntax import tree
 from pybpf.bt.types import Aggregate, Integer
-from pybpf.lang.state.buckets import linear_bucket, log2_bucket
 from pybpf.lang.values import raw
 from pybpf.lang.values.flow import when
-from pybpf.lang.values.ints import Int
 from pybpf.types import s64, sizeof, u32, u64
 
 if TYPE_CHECKING:
@@ -123,6 +121,9 @@ _CHANGE: Mapping[str, Callable[[Gen, Aggregate, Operand, Operand], None]] = Mapp
 
 
 def _bucket(gen: Gen, kind: Aggregate, value: Value) -> Operand:
+    from pybpf.lang.state.buckets import linear_bucket, log2_bucket  # most scripts have no histograms
+    from pybpf.lang.values.ints import Int
+
     number = Int(value.operand(gen), s64 if isinstance(value.type, Integer) and value.type.signed else u64)
     if kind.way == "hist":
         return log2_bucket(gen, number, *kind.options)

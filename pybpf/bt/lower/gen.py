@@ -11,8 +11,8 @@ from pybpf.bt.lower.values import Known, Scalar, Value, converted
 from pybpf.bt.syntax import tree
 from pybpf.bt.types import BOOL, Type
 from pybpf.compiler.ops import PTR
-from pybpf.lang.probes.probe import runs_alone
-from pybpf.lang.state.emitting import send
+from pybpf.lang.probes.alone import runs_alone
+from pybpf.lang.state.sending import send
 from pybpf.lang.values import raw
 from pybpf.types import sizeof
 

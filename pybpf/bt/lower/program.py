@@ -10,6 +10,7 @@ from pybpf.bt.lower.gen import Gen
 from pybpf.compiler.build import Builder
 from pybpf.compiler.ir import Counter, Function, Unit
 from pybpf.lang.values.running import namespace_ids
+from pybpf.lazy import regex
 
 if TYPE_CHECKING:
     from pybpf.bt.check.facts import Checked, Facts
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["lower"]
 
-_NO_LETTER = re.compile(r"[^A-Za-z0-9_]+", re.ASCII)
+_NO_LETTER = regex(r"[^A-Za-z0-9_]+", re.ASCII)
 #: Kinds of probes that the kernel itself restricts to a process, or that belong to none.
 _UNFILTERED = frozenset({"begin", "end", "self", "test", "bench", "interval", "profile", "software", "hardware",
                          "iter", "uprobe", "uretprobe", "usdt", "watchpoint"})  # fmt: skip

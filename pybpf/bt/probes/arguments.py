@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pybpf.bt.lower.values import Scalar, Value, at
 from pybpf.bt.types import INT64, UINT64, Compound, Integer, Pointer, Type
 from pybpf.bt.types.foreign import of_shape
 from pybpf.compiler.ops import PTR
 from pybpf.lang.values.reading import KERNEL, USER, Where
+from pybpf.record import NamedTuple
 
 if TYPE_CHECKING:
     from pybpf.attach.fields import TracepointField
@@ -94,7 +95,7 @@ class Record(Arguments):
         return self._target.types()
 
     def _field(self, field: TracepointField) -> FieldSpec:
-        from pybpf.lang.probes.records import DYNAMIC, SYSCALLS, field_shape
+        from pybpf.lang.probes.fields import DYNAMIC, SYSCALLS, field_shape
 
         user = self._name.startswith(f"{SYSCALLS}:")
         space = USER if user else KERNEL
@@ -106,7 +107,7 @@ class Record(Arguments):
 
     def _dynamic(self, field: TracepointField, text: str, relative: bool) -> FieldSpec:
         """Data behind the fixed fields: the field has its offset in the low 16 bits. Here it is a pointer to it."""
-        from pybpf.lang.probes.records import field_shape
+        from pybpf.lang.probes.fields import field_shape
 
         shape = field_shape(text.replace("[]", ""), 0, field.signed, self._types)
         kind = Pointer(of_shape(shape), KERNEL)

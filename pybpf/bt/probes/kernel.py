@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from pybpf import attach
@@ -16,6 +15,7 @@ from pybpf.errors import NotFoundError
 from pybpf.lang.probes.prototypes import function_prototype, raw_prototype
 from pybpf.lang.tracer.attaching import at_one, by_spec, tracepoints
 from pybpf.lang.values.reading import KERNEL
+from pybpf.record import replace
 from pybpf.sys.bpf import AttachType, ProgType
 from pybpf.sys.near import did_you_mean
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from pybpf.record import NamedTuple, dataclass
 from pybpf.sys.bpf import AttachType, ProgType
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from pybpf.bt.types import Bool, Integer, Pointer, Type
 from pybpf.errors import BpfError, NotFoundError
 from pybpf.lang.tracer.attaching import Attach, at_place, by_spec
 from pybpf.lang.values.reading import USER
+from pybpf.record import replace
 from pybpf.sys.bpf import ProgType
 
 if TYPE_CHECKING:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 from contextlib import suppress
-from shutil import which
 
 from pybpf.errors import BpfError, NotFoundError
 
@@ -25,6 +23,9 @@ class Command:
     """
 
     def __init__(self, text: str) -> None:
+        import shlex
+        from shutil import which
+
         try:
             words = shlex.split(text)
         except ValueError as error:

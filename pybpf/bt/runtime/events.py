@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union
 
 from pybpf.bt.show.format import Format
 from pybpf.bt.show.values import Names, plain
 from pybpf.bt.types import Type
+from pybpf.record import dataclass
 
 if TYPE_CHECKING:
     from pybpf.bt.runtime.maps import RunningMap

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pybpf.attach import IteratorLink
 from pybpf.bt.check.facts import Checked
 from pybpf.bt.state.maps import ScriptMap
 from pybpf.errors import VerifierError
 from pybpf.prog import Program
+from pybpf.record import NamedTuple
 from pybpf.sys.bpf import ProgType
 from pybpf.sys.rcu import wait_for_programs
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from pybpf.bt.show.values import Names, text
+from pybpf.lazy import regex
+from pybpf.record import dataclass
 
 __all__ = ["Format", "FormatFault", "Piece", "read_format"]
 
-_DIRECTIVE = re.compile(r"%(?P<flags>[-+ #0]*)(?P<width>\d*)(?P<precision>\.\d*)?(?P<length>hh|h|ll|l|j|z|t)?"
+_DIRECTIVE = regex(r"%(?P<flags>[-+ #0]*)(?P<width>\d*)(?P<precision>\.\d*)?(?P<length>hh|h|ll|l|j|z|t)?"
                         r"(?P<conversion>r[xh]?|[a-zA-Z%])", re.DOTALL)  # fmt: skip
 _BITS = {"": 32, "hh": 8, "h": 16, "l": 64, "ll": 64, "j": 64, "z": 64, "t": 64}
 _SIGNED, _UNSIGNED = "di", "uxXo"

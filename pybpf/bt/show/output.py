@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from pybpf.bt.runtime.events import Event, MapShown
-from pybpf.bt.show.json import attached_json, event_json
 from pybpf.bt.show.text import event_errors, event_text
 
 __all__ = ["Output", "output_of"]
@@ -72,16 +71,22 @@ class Text(Output):
 class Json(Output):
     """An object a line."""
 
+    def __init__(self, stream: TextIO, errors: TextIO, buffering: str = "line") -> None:
+        from pybpf.bt.show import json  # most want text
+
+        super().__init__(stream, errors, buffering)
+        self._json = json
+
     def attached(self, count: int) -> None:
-        self.write(attached_json(count))
+        self.write(self._json.attached_json(count))
 
     def event(self, event: Event) -> None:
-        self.write(event_json(event))
+        self.write(self._json.event_json(event))
         self.complain(event)
 
     def end(self, maps: Sequence[MapShown]) -> None:
         for each in maps:
-            self.write(event_json(each))
+            self.write(self._json.event_json(each))
 
 
 def output_of(format: str, stream: TextIO, errors: TextIO, buffering: str = "line") -> Output:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from pybpf.bt.types import Type
 from pybpf.errors import PackError
 from pybpf.lang.state.counts import Counts
 from pybpf.lang.state.output import Events
+from pybpf.record import NamedTuple, dataclass
 from pybpf.types import Struct, layout, u32
 from pybpf.types.scalars import ElementType
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from pybpf.bt.syntax.kinds import ALIASES, HARDWARE, KINDS, SOFTWARE, Kind
 from pybpf.bt.syntax.literals import LiteralFault, integer
+from pybpf.lazy import regex
+from pybpf.record import NamedTuple, dataclass, replace
 from pybpf.sys.near import did_you_mean
 
 __all__ = ["AttachFault", "AttachPoint", "has_wildcard", "kind_of", "parameters", "read", "search", "split_name"]
@@ -91,11 +92,11 @@ class _Part(NamedTuple):
         return value
 
 
-_DURATION = re.compile(r"(?<![xX])\b[0-9_eE]+(?:[num]?s|[mhd])$")
-_PARAMETER = re.compile(r'"(?:[^"\\]|\\.)*"|\$([0-9]*)', re.DOTALL)
-_NAMED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(?=.)", re.DOTALL)
+_DURATION = regex(r"(?<![xX])\b[0-9_eE]+(?:[num]?s|[mhd])$")
+_PARAMETER = regex(r'"(?:[^"\\]|\\.)*"|\$([0-9]*)', re.DOTALL)
+_NAMED = regex(r"([A-Za-z_][A-Za-z0-9_]*)=(?=.)", re.DOTALL)
 _UNITS = ("s", "ms", "us", "hz")
-_ARGUMENT = re.compile(r"arg([0-9])\Z")
+_ARGUMENT = regex(r"arg([0-9])\Z")
 
 
 def has_wildcard(text: str) -> bool:
@@ -444,7 +445,7 @@ _READERS: dict[str, tuple[_Reader, tuple[int, ...]]] = {
 }
 
 #: characters that a part needs quotes for
-_SPECIAL = re.compile(r'[\s:@,{"$\\=]|//|/\*')
+_SPECIAL = regex(r'[\s:@,{"$\\=]|//|/\*')
 
 
 def _quoted(text: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from pybpf.lazy import regex
+
 __all__ = ["LiteralFault", "integer", "quote", "unescape"]
 
 _U64 = (1 << 64) - 1
@@ -28,14 +30,14 @@ _SUFFIXES = {
 }
 
 #: digits, then what follows them. A ``d`` that follows hexadecimal digits is one of them.
-_INTEGER = re.compile(
+_INTEGER = regex(
     r"(?:0[xX](?P<hex>[0-9a-fA-F_]+)|0[bB](?P<binary>[01_]+)|(?P<digits>[0-9][0-9_]*)(?:[eE](?P<exponent>[0-9][0-9_]*))?)"
     r"(?P<suffix>[A-Za-z0-9_]*)\Z"
 )
 #: More digits than 64 bits have in any base: not worth converting (which is quadratic in Python).
 _MOST_DIGITS = 80
 
-_ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|(.))", re.DOTALL)
+_ESCAPE = regex(r"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|(.))", re.DOTALL)
 _PLAIN = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "'": "'", "\\": "\\"}
 _NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 #: Bytes that are not text, as the "surrogateescape" error handler writes them.

@@ -12,19 +12,20 @@ from pybpf.bt.syntax.source import Source
 from pybpf.bt.syntax.statements import StatementParser
 from pybpf.bt.syntax.tokens import END, LAYOUT
 from pybpf.bt.syntax.typenames import COMPOUND_WORDS
+from pybpf.lazy import regex
 from pybpf.sys.near import did_you_mean
 
 __all__ = ["parse", "parse_expression"]
 
-_LAYOUT = re.compile(LAYOUT)
+_LAYOUT = regex(LAYOUT)
 #: A preprocessor line, continued by a backslash at its end.
-_DIRECTIVE = re.compile(r"#(?:[^\\\n]|\\(?s:.))*")
+_DIRECTIVE = regex(r"#(?:[^\\\n]|\\(?s:.))*")
 #: One piece of C text between braces.
-_C_PIECE = re.compile(LAYOUT + r"(?:\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|[^\s{};\"'/]+|(?P<end>\Z)|(?s:.))")
+_C_PIECE = regex(LAYOUT + r"(?:\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|[^\s{};\"'/]+|(?P<end>\Z)|(?s:.))")
 #: One piece of an attach point.
-_POINT_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[^"\s{,/]+|/', re.DOTALL)
+_POINT_PIECE = regex(r'"(?:[^"\\]|\\.)*"|[^"\s{,/]+|/', re.DOTALL)
 #: A lone surrogate that does not stand for a byte: no text that was read from anywhere has one.
-_NO_TEXT = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+_NO_TEXT = regex("[\ud800-\udc7f\udd00-\udfff]")
 _TOP_WORDS = ("config", "import", "macro", "fn", "let", *COMPOUND_WORDS, "typedef")
 
 

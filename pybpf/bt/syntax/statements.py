@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 
 from pybpf.bt.syntax import tree
 from pybpf.bt.syntax.expressions import ExpressionParser
@@ -66,6 +65,8 @@ class StatementParser(ExpressionParser):
             self.fail(value.span, "this cannot be assigned to; write $x or @x before the '='")
         if self.kind in COMPOUND:
             self.fail(value.span, f"this cannot be assigned to; write $x or @x before the {self.kind!r}")
+        from difflib import get_close_matches  # only here: most scripts misspell nothing
+
         near = get_close_matches(word, KEYWORDS, 1) if word else []
         if near:
             self.fail(value.span, f"{word!r} does not start a statement; did you mean {near[0]}?")

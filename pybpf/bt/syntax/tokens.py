@@ -6,6 +6,7 @@ import re
 from typing import NoReturn
 
 from pybpf.bt.syntax.source import Source
+from pybpf.lazy import regex
 
 __all__ = ["BINARY", "COMPOUND", "END", "KEYWORDS", "LAYOUT", "Token", "lex"]
 
@@ -36,7 +37,7 @@ _TOKENS = {
     END: r"\Z",
     "wrong": r"(?s:.)",
 }
-_TOKEN = re.compile(LAYOUT + "(?:" + "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _TOKENS.items()) + ")")
+_TOKEN = regex(LAYOUT + "(?:" + "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _TOKENS.items()) + ")")
 
 #: Binary operators and how strongly they bind: C's table.
 BINARY = {

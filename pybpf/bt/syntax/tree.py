@@ -6,11 +6,11 @@ content. Every node knows its ``span``: offsets in the script of its first chara
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
 from typing import Any, Union
 
 from pybpf.bt.syntax.attachpoints import AttachPoint
 from pybpf.bt.syntax.source import Source, Span
+from pybpf.record import dataclass, field, field_names
 
 __all__ = [
     "ArrayType",
@@ -527,7 +527,7 @@ def dump(node: Any) -> Any:
     """A node as nested tuples without spans: equal where two trees say the same."""
     if isinstance(node, Node):
         left_out = _UNCOMPARED | {"text"} if isinstance(node, ProbePoint) and node.points is not None else _UNCOMPARED
-        inner = (getattr(node, each.name) for each in fields(node) if each.name not in left_out)
+        inner = (getattr(node, name) for name in field_names(node) if name not in left_out)
         return (type(node).__name__, *map(dump, inner))
     if isinstance(node, (list, tuple)):
         return tuple(map(dump, node))

@@ -7,13 +7,14 @@ from abc import ABC, abstractmethod
 
 from pybpf.bt.syntax import tree
 from pybpf.bt.syntax.cursor import Cursor
+from pybpf.lazy import regex
 
 __all__ = ["COMPOUND_WORDS", "TypeParser", "is_type_name"]
 
 COMPOUND_WORDS = ("struct", "union", "enum")
 _SPECIFIERS = ("unsigned", "signed", "long", "short", "int", "char")
 #: Names that are types wherever they stand. Others are where only a type can stand.
-_TYPE = re.compile(
+_TYPE = regex(
     r"(?:u?int(?:8|16|32|64)(?:_t)?|(?:__)?[us](?:8|16|32|64)|__[bl]e(?:16|32|64)|bool|void|string|buffer|inet"
     r"|unsigned|signed|long|short|int|char|float|double|_Bool|\w+_t)\Z",
     re.ASCII,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pybpf.bt.types.types import BOOL, Array, Compound, Integer, Member, Nothing, Pointer, String, Type
 from pybpf.btf import BitLoad
+from pybpf.record import dataclass
 from pybpf.symbols.dwarf import DebugMember, DebugType
 
 __all__ = ["DebugCompound", "of_debug"]

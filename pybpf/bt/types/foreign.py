@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +11,7 @@ from pybpf.btf import BitLoad, Btf
 from pybpf.btf import kinds as btf_kinds
 from pybpf.errors import BtfError
 from pybpf.lang.values.shapes import Address, Elements, Number, Record, Shape, btf_shape
+from pybpf.record import dataclass
 from pybpf.types import bool_, char, layout
 from pybpf.types.layout import IntLayout
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pybpf.bt.types.types import Aggregate, Integer, Pointer, Record, String, Tuple, Type
+from pybpf.record import replace
 
 __all__ = ["fits", "join"]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from pybpf.btf import BitLoad
+from pybpf.record import NamedTuple, dataclass
 from pybpf.types import Struct, array_of, bool_, char, layout, s8, s16, s32, s64, u8, u16, u32, u64
 from pybpf.types.scalars import ElementType
 

@@ -6,7 +6,7 @@ import ast
 import struct
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from pybpf.errors import PackError
 from pybpf.lang.builtins.stacks import Stacks, bound
@@ -17,6 +17,7 @@ from pybpf.lang.state.output import Events
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.memory import LARGEST
 from pybpf.lang.values.val import Val
+from pybpf.record import NamedTuple
 from pybpf.report import printable
 from pybpf.types import Struct, layout, u32
 from pybpf.types.scalars import ElementType

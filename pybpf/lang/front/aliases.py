@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Hashable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pybpf.compiler.ir import Instr, Operand
 from pybpf.lang.front.variables import Unset
 from pybpf.lang.values.memory import Maybe, Ref, called, name_of, references
 from pybpf.lang.values.tuples import Tuple
 from pybpf.lang.values.val import Val
+from pybpf.record import NamedTuple
 
 if TYPE_CHECKING:
     from typing import Any

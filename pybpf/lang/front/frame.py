@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from pybpf.lang.values.ints import join, settled
+from pybpf.record import dataclass, field
 from pybpf.types import u64
 
 if TYPE_CHECKING:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pybpf.lang.front.variables import RESULT, Binding, Env, Known, Unset, join_envs
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import Int
 from pybpf.lang.values.joins import Apart, Form, form_of, holds
+from pybpf.record import NamedTuple
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Block

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import linecache
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import CodeType, FunctionType, MethodType
 from typing import Any, Union
 
 from pybpf.asm import SourceLine
 from pybpf.errors import CompileError
+from pybpf.record import dataclass
 
 __all__ = ["FunctionNode", "Source", "identifier", "source_of"]
 

@@ -8,12 +8,13 @@ the name there is an error.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import NamedTuple, Union
+from typing import Union
 
 from pybpf.compiler.ops import INT
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.joins import same
 from pybpf.lang.values.val import Val
+from pybpf.record import NamedTuple
 
 __all__ = ["RESULT", "Binding", "Env", "Kept", "Known", "Unset", "assume", "is_number", "join_bindings", "join_envs"]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from pybpf.lang.probes.alone import runs_alone
 from pybpf.lang.values.constants import Const
+from pybpf.record import NamedTuple, dataclass, field, replace
 from pybpf.sys.bpf import AttachType, ProgType
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pybpf.lang.front.gen import Gen
     from pybpf.lang.values.val import Val
 
-__all__ = ["PROBES", "Param", "Probe", "ProbeKind", "runs_alone"]
+__all__ = ["PROBES", "Param", "Probe", "ProbeKind"]
 
 
 class Param(NamedTuple):
@@ -74,17 +75,6 @@ PROBES = _table(
 
 #: Kind -> the typed kind that is taken instead where the kernel has it, and its types know the target.
 _TYPED = MappingProxyType({"raw_tracepoint": "tp_btf"})
-
-#: Probes that no other probe of their kind interrupts on its CPU, because the kernel does not preempt them and lets
-#: one at a time run there (``bpf_prog_active``).
-_UNDISTURBED = frozenset({"tracepoint", "kprobe", "kretprobe", "perf_event", "profile", "interval"})
-#: Such were these too, until Linux 6.0 made programs possible there that may sleep, and let tasks preempt all of them.
-_OF_PROCESSES = frozenset({"uprobe", "uretprobe", "usdt"})
-
-
-def runs_alone(kind: str, target: Target) -> bool:
-    """Whether no other probe of a kind begins on a CPU where one runs."""
-    return kind in _UNDISTURBED or (kind in _OF_PROCESSES and not target.has("sleepable_uprobe"))
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pybpf.btf import Btf, Function
 from pybpf.errors import BpfError, BtfError
-from pybpf.lang.probes.records import field_shape
+from pybpf.lang.probes.fields import field_shape
 from pybpf.lang.values.shapes import Shape, btf_shape
+from pybpf.record import NamedTuple
 
 if TYPE_CHECKING:
     from pybpf.compiler.target import Target

@@ -7,27 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pybpf.compiler.ops import PTR
+from pybpf.lang.state.sending import is_ring, room, to_perf_buffer, to_ring
 from pybpf.lang.values import raw
 from pybpf.lang.values.constants import Const
-from pybpf.lang.values.flow import when
 from pybpf.lang.values.memory import OWN, RECORD, Maybe, Ref, place
 from pybpf.lang.values.structs import MadeStruct, StructRef
 from pybpf.lang.values.val import Val
-from pybpf.sys.bpf import MapType
 from pybpf.types import sizeof
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
     from pybpf.lang.front.gen import Gen
     from pybpf.lang.state.output import Events
-    from pybpf.lang.values.emitter import Emitter
 
-__all__ = ["CURRENT_CPU", "EmitVal", "EventsVal", "Reserved", "send"]
-
-#: BPF_FCURRENT_CPU
-CURRENT_CPU = 0xFFFFFFFF
-_ENOSPC = -28
+__all__ = ["EmitVal", "EventsVal", "Reserved"]
 
 
 class EventsVal(Val):
@@ -71,11 +64,11 @@ class EmitVal(Val):
             if isinstance(only, (StructRef, MadeStruct)) and only.kind is not first:
                 self.refuse(gen, at, f"takes a {kind.__name__}, or its fields by name, not {only.what}")
             value = MadeStruct.of(gen, kind, args, named, at)
-        if _is_ring(gen, self.events):
-            _to_ring(gen, self.events, sizeof(kind), lambda record: Ref.of(record, 0, kind, RECORD).put(gen, value, at))
+        if is_ring(gen, self.events):
+            to_ring(gen, self.events, sizeof(kind), lambda record: Ref.of(record, 0, kind, RECORD).put(gen, value, at))
         else:
             record = place(gen, value, kind, at, "event").pointer(gen)
-            _to_perf_buffer(gen, self.events, record, sizeof(kind))
+            to_perf_buffer(gen, self.events, record, sizeof(kind))
         return Const(None)
 
 
@@ -127,74 +120,23 @@ class _Method(Val):
         return Const(None)
 
 
-def send(gen: Emitter, events: Events[Any], size: int, fill: Callable[[Operand], None]) -> None:
-    """Send an event of so many bytes, which ``fill`` writes to an address; what finds no room is counted."""
-    if _is_ring(gen, events):
-        _to_ring(gen, events, size, fill)
-        return
-    record = gen.b.slot(size, "event")
-    raw.clear(gen, record, 0, size)
-    fill(record)
-    _to_perf_buffer(gen, events, record, size)
-
-
-def _is_ring(gen: Emitter, events: Events[Any]) -> bool:
-    return events.buffer(gen.target).spec.type is MapType.RINGBUF
-
-
-def _map(gen: Emitter, events: Events[Any]) -> Operand:
-    return gen.b.emit("map", map=gen.use_map(events.buffer(gen.target)))
-
-
-def _room(gen: Emitter, events: Events[Any], size: int) -> Operand:
-    """A record in the ring buffer, or null."""
-    return gen.b.emit("call", _map(gen, events), size, 0, helper="ringbuf_reserve", type=PTR)
-
-
-def _to_ring(gen: Emitter, events: Events[Any], size: int, fill: Callable[[Operand], None]) -> None:
-    """Reserve a record, fill it where it is, submit it. The kernel wakes a reader that has caught up (flags 0)."""
-    b = gen.b
-    record = _room(gen, events, size)
-    full, room, done = (b.new_block(each) for each in ("full", "room", "sent"))
-    b.branch("eq", record, 0, full, room)
-    b.seal(room)
-    b.start(room)
-    fill(record)
-    b.emit("call", record, 0, helper="ringbuf_submit")
-    b.jump(done)
-    b.seal(full)
-    b.start(full)
-    events.counter.bump(gen)
-    b.jump(done)
-    b.seal(done)
-    b.start(done)
-
-
-def _to_perf_buffer(gen: Emitter, events: Events[Any], record: Operand, size: int) -> None:
-    """Send what is in memory of the function. What finds no room the kernel counts itself."""
-    b = gen.b
-    failed = b.emit("call", gen.ctx, _map(gen, events), CURRENT_CPU, record, size, helper="perf_event_output")
-    with when(b, "slt", failed, 0, "failed"), when(b, "ne", failed, _ENOSPC, "unsent"):
-        events.counter.bump(gen)
-
-
 def _reserve(gen: Gen, events: Events[Any]) -> Val:
     kind, b = events.kind, gen.b
     size = sizeof(kind)
-    if not _is_ring(gen, events):
+    if not is_ring(gen, events):
         slot = b.slot(size, "event")
         raw.clear(gen, slot, 0, size)
         return Reserved(1, Ref.of(slot, 0, kind, OWN), events)
-    record = _room(gen, events, size)
+    record = room(gen, events, size)
     gen.reserves = True
-    full, room, done = (b.new_block(each) for each in ("full", "room", "reserved"))
-    b.branch("eq", record, 0, full, room)
+    full, found, done = (b.new_block(each) for each in ("full", "room", "reserved"))
+    b.branch("eq", record, 0, full, found)
     b.seal(full)
     b.start(full)
     events.counter.bump(gen)
     b.jump(done)
-    b.seal(room)
-    b.start(room)
+    b.seal(found)
+    b.start(found)
     raw.clear(gen, record, 0, size)
     b.jump(done)
     b.seal(done)
@@ -206,7 +148,7 @@ def _submit(gen: Gen, events: Events[Any], event: Ref) -> None:
     if event.space == RECORD:
         gen.b.emit("call", event.address, 0, helper="ringbuf_submit")
     else:
-        _to_perf_buffer(gen, events, event.address, event.size)
+        to_perf_buffer(gen, events, event.address, event.size)
 
 
 def _discard(gen: Gen, events: Events[Any], event: Ref) -> None:

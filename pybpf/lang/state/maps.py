@@ -6,7 +6,6 @@ Made by :class:`~pybpf.lang.Tracer` (``tracer.hash(u32, u64)``). They exist in t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +13,7 @@ from pybpf.errors import BpfError, ClosedError
 from pybpf.lang.state.counts import Counter, Counts
 from pybpf.maps import MapSpec
 from pybpf.maps.spec import NO_FLAGS
+from pybpf.record import replace
 from pybpf.sys.bpf import MapFlags, MapType
 from pybpf.types import Struct, bool_, layout, u32
 from pybpf.types.scalars import ElementType

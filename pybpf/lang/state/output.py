@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pybpf.errors import BpfError
 from pybpf.lang.state.counts import Counts
-from pybpf.lang.values.val import Val
 from pybpf.maps import MapSpec
 from pybpf.sys.bpf import MapType
 from pybpf.types import Struct, u32
@@ -15,6 +14,7 @@ from pybpf.types import Struct, u32
 if TYPE_CHECKING:
     from pybpf.compiler.target import Target
     from pybpf.lang.front.gen import Gen
+    from pybpf.lang.values.val import Val
     from pybpf.maps import EventReader, Map
 
 __all__ = ["PAGES", "Events"]

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pybpf.compiler.ops import PTR
-from pybpf.lang.state.emitting import CURRENT_CPU
 from pybpf.lang.state.entries import HashVal, KeyedVal, MapVal
+from pybpf.lang.state.sending import CURRENT_CPU
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import Int, Test
 from pybpf.lang.values.memory import MAP, OWN, Maybe, Ref, is_integer, place

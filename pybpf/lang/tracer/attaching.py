@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import NamedTuple
 
 from pybpf import attach
 from pybpf.attach.link import AnyLink
 from pybpf.prog import Program, ProgramSpec
 from pybpf.prog.load import HasFd
+from pybpf.record import NamedTuple
 from pybpf.sys.bpf import AttachType
 
 __all__ = ["Attach", "at_one", "at_place", "by_spec", "tracepoints"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import Any, NamedTuple, TypeVar, Union
+from typing import Any, TypeVar, Union
 
 from pybpf import attach
 from pybpf.attach.many import is_pattern
@@ -15,6 +15,7 @@ from pybpf.lang.probes.records import tracepoints_named
 from pybpf.lang.tracer.attaching import Attach, at_one, at_place, by_spec, tracepoints
 from pybpf.lang.tracer.session import Session, TracedProbe
 from pybpf.prog import Program
+from pybpf.record import NamedTuple
 
 __all__ = ["Declared", "Declares"]
 

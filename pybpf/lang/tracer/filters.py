@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pybpf.compiler.ir import Operand
 from pybpf.errors import CompileError, NotFoundError, PackError
 from pybpf.lang.front.gen import Gen
 from pybpf.lang.values.running import NS_HELPER, is_initial, namespace_ids, write_comm
+from pybpf.record import dataclass
 
 if TYPE_CHECKING:
     from pybpf.lang.tracer.family import Family

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from pybpf.attach.link import AnyLink
 from pybpf.compiler.pipeline import Compiled, compile_unit
@@ -20,6 +19,7 @@ from pybpf.lang.tracer.declare import Declared
 from pybpf.lang.tracer.rejected import in_python
 from pybpf.lang.tracer.session import Session, TracedProbe
 from pybpf.maps import Map, MapSpec
+from pybpf.record import NamedTuple, replace
 from pybpf.sys.bpf import ProgType
 from pybpf.sys.rcu import wait_for_programs
 

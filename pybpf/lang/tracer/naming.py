@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from inspect import unwrap
 from typing import Any
 
+from pybpf.lazy import regex
+
 __all__ = ["name_all"]
 
 #: the maps that every tracer has
 _OWN = ("tracer_counts", "tracer_prints", "tracer_stacks")
-_NO_LETTER = re.compile(r"[^A-Za-z0-9_]", re.ASCII)
+_NO_LETTER = regex(r"[^A-Za-z0-9_]", re.ASCII)
 
 
 def name_all(parts: Sequence[Any], functions: Sequence[Callable[..., Any]]) -> None:

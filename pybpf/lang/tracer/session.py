@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pybpf.compiler.ir import Counter
 from pybpf.lang.builtins.printing import Prints
@@ -14,6 +13,7 @@ from pybpf.lang.probes.probe import Param, Probe
 from pybpf.lang.state.counts import Counts
 from pybpf.lang.tracer.filters import Filters
 from pybpf.lang.values.val import Val
+from pybpf.record import dataclass
 
 __all__ = ["Session", "TracedProbe", "session_of"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
 from functools import reduce
 from math import gcd
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from pybpf.lang.values.pointers import Place, Pointer, Row, Rows
 from pybpf.lang.values.reading import Where
 from pybpf.lang.values.tuples import Tuple
 from pybpf.lang.values.val import Val
+from pybpf.record import dataclass, field
 from pybpf.types import Struct, array_of, char, layout, u8
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pybpf.compiler.ir import Instr
 from pybpf.errors import PackError
@@ -13,6 +13,7 @@ from pybpf.lang.values.constants import Const
 from pybpf.lang.values.flow import Choice, when
 from pybpf.lang.values.ints import Int, Test, convert, truth
 from pybpf.lang.values.val import Val
+from pybpf.record import NamedTuple
 from pybpf.types import bool_, layout, sizeof
 from pybpf.types.layout import BoolLayout, IntLayout
 

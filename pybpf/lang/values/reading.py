@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pybpf.compiler.ops import PTR
 from pybpf.lang.values import raw
 from pybpf.lang.values.flow import Choice, when
+from pybpf.record import NamedTuple
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, Union
+from typing import Any, Union
 
 from pybpf.btf import BitLoad, Btf, Kind, Member
 from pybpf.btf import kinds as btf_kinds
 from pybpf.btf.member import find_field
 from pybpf.errors import BtfError
+from pybpf.record import NamedTuple, dataclass
 from pybpf.types import Array, Struct, bool_, char, layout, s8, s16, s32, s64, u8, u16, u32, u64
 
 __all__ = [

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from pybpf.lazy import regex
 from pybpf.symbols.demangle.limits import NotUnderstood
 from pybpf.symbols.demangle.reader import Reader, clones
 
 __all__ = ["demangle_legacy", "demangle_v0"]
 
 #: a legacy name ends with a hash, as a part of its own
-_HASH = re.compile(r"17h[0-9a-f]{16}E(?=\.|$)")
+_HASH = regex(r"17h[0-9a-f]{16}E(?=\.|$)")
 #: LLVM makes local names unique across files
-_LLVM = re.compile(r"\.llvm\.[0-9A-Fa-f@]+")
-_ESCAPE = re.compile(r"\$(u[0-9a-f]{1,6}|[A-Z]{1,2})\$|\.\.")
+_LLVM = regex(r"\.llvm\.[0-9A-Fa-f@]+")
+_ESCAPE = regex(r"\$(u[0-9a-f]{1,6}|[A-Z]{1,2})\$|\.\.")
 _ESCAPES: Mapping[str, str] = {
     "SP": "@",
     "BP": "*",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from pybpf.errors import BpfError
+from pybpf.lazy import regex
+from pybpf.record import NamedTuple
 from pybpf.tool.c.types import ctype, is_type
 
 __all__ = ["Names", "translate"]
 
-_TOKEN = re.compile(
+_TOKEN = regex(
     r"""\s*(?:(?P<number>0[xX][0-9a-fA-F]+|0[bB][01]+|\d+)(?P<suffix>[uUlL]*)(?![\w.])
     |(?P<char>'(?:\\.|[^'\\])')|(?P<text>"(?:\\.|[^"\\])*")|(?P<name>[\$@]?[A-Za-z_]\w*(?:@user)?)
     |(?P<op>->|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^~!<>?:()\[\].,{}]))""",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from pybpf.errors import BpfError
+from pybpf.lazy import regex
+from pybpf.record import NamedTuple
 
 __all__ = ["Format", "Part", "parse_format"]
 
-_DIRECTIVE = re.compile(r"%(?:%|(?P<flags>[-+ #0]*)(?P<width>\d*)(?P<precision>\.\d*)?(?P<size>hh|h|ll|l|z|j|t)?"
+_DIRECTIVE = regex(r"%(?:%|(?P<flags>[-+ #0]*)(?P<width>\d*)(?P<precision>\.\d*)?(?P<size>hh|h|ll|l|z|j|t)?"
                         r"(?P<kind>[diuoxXcspKU]))")  # fmt: skip
 _BITS = {"hh": 8, "h": 16, None: 32, "l": 64, "ll": 64, "z": 64, "j": 64, "t": 64}
 _WIDEST = 4096

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pybpf.errors import BpfError
+from pybpf.lazy import regex
+from pybpf.record import NamedTuple
 
 if TYPE_CHECKING:
     from pybpf.lang import Tracer
 
 __all__ = ["Place", "Spec", "balanced"]
 
-_OFFSET = re.compile(r"(.*?)\+(0[xX][0-9a-fA-F]+|\d+)")
+_OFFSET = regex(r"(.*?)\+(0[xX][0-9a-fA-F]+|\d+)")
 
 
 class Place(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from pybpf.errors import BpfError
+from pybpf.record import NamedTuple
 
 __all__ = ["CType", "ctype", "is_type", "parameter"]
 
