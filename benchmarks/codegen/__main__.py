@@ -28,6 +28,7 @@ from typing import IO, Any, NamedTuple
 
 from benchmarks.codegen import probes
 from benchmarks.codegen.clang import compile_c
+from benchmarks.worker import WORK, Worker, programs_of, where
 from pybpf.arch import host_arch
 from pybpf.asm import decode, slots
 from pybpf.attach import btf_tracepoint, perf_event, tracepoint, uprobe, uretprobe
@@ -63,23 +64,6 @@ _ATTACH: dict[str, Callable[[Program, int], Any]] = {
 }
 #: probes that bpftrace runs for other processes too
 _CONFINED = frozenset({"malloc_stacks", "samples", "dns_latency", "malloc_profile"})
-#: what the process does under each probe, and how often
-_WORK = {
-    "opens": "open 20000",
-    "syscall_latency": "getppid 100000",
-    "malloc_stacks": "malloc 5000",
-    "comm_counts": "getppid 100000",
-    "read_sizes": "read 50000",
-    "runqlat": "sleep 5000",
-    "execs": "exec 20",
-    "tcp_states": "connect 500",
-    "signals": "signal 20000",
-    "write_stats": "write 50000",
-    "path_filter": "open 20000",
-    "samples": "spin 20",
-    "dns_latency": "lookup 3000",
-    "malloc_profile": "malloc 5000",
-}
 
 
 class Code(NamedTuple):
@@ -92,30 +76,6 @@ class Code(NamedTuple):
     runs: int
     time: float
     """ns a run."""
-
-
-class Worker:
-    """The process that is looked at."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, "-S", str(HERE / "workload.py")]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
-        self.pid = self.process.pid
-        self._expect("ready")
-
-    def run(self, command: str) -> None:
-        """Have it do something, and wait until it is done."""
-        assert self.process.stdin
-        self.process.stdin.write(command + "\n")
-        self._expect("done")
-
-    def _expect(self, word: str) -> None:
-        assert self.process.stdout
-        assert self.process.stdout.readline() == word + "\n"
-
-    def close(self) -> None:
-        """End it."""
-        self.process.communicate()
 
 
 @contextmanager
@@ -146,7 +106,7 @@ def _clang(name: str, pid: int) -> Iterator[int]:
 
 @contextmanager
 def _bpftrace(name: str, pid: int) -> Iterator[int]:
-    script = (HERE / "bt" / f"{name}.bt").read_text().replace("LIBC", find_binary("libc.so.6").path)
+    script = (HERE.parent / "bt" / "scripts" / f"{name}.bt").read_text().replace("LIBC", find_binary("libc.so.6").path)
     # bpftrace wants tracefs mounted: in a mount namespace of its own, which leaves the host as it is
     mounted = 'mount -t tracefs tracefs /sys/kernel/tracing 2> /dev/null; exec bpftrace "$@"'
     command = ["unshare", "-m", "sh", "-c", mounted, "sh", "-B", "line", "-e"]
@@ -158,7 +118,7 @@ def _bpftrace(name: str, pid: int) -> Iterator[int]:
         try:
             while "attached" not in (said := _text(output)):
                 if process.poll() is not None:
-                    raise RuntimeError(f"bpftrace failed with bt/{name}.bt: {said}")
+                    raise RuntimeError(f"bpftrace failed with {name}.bt: {said}")
                 time.sleep(0.05)
             yield process.pid
         finally:
@@ -181,21 +141,12 @@ _TOOLS = {"pybpf": _pybpf, "clang": _clang, "bpftrace": _bpftrace}
 _NEEDS = {"clang": "clang", "bpftrace": "bpftrace"}
 
 
-def _programs(pid: int) -> set[int]:
-    """The ids of the programs that a process holds."""
-    found = set()
-    for path in Path(f"/proc/{pid}/fdinfo").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # a descriptor of our own, closed by now
-            found.update(map(int, re.findall(r"^prog_id:\s*(\d+)", path.read_text(), re.MULTILINE)))
-    return found
-
-
 def _measure(tool: str, name: str, worker: Worker) -> Code:
     with ExitStack() as owned:
         loader = owned.enter_context(_TOOLS[tool](name, worker.pid))
-        found = [owned.enter_context(Program.from_id(each)) for each in _programs(loader)]
+        found = [owned.enter_context(Program.from_id(each)) for each in programs_of(loader)]
         programs = [each for each in found if not re.search("begin|BEGIN|END|self", each.name)]
-        worker.run(_WORK[name])
+        worker.run(WORK[name])
         stats = [program.stats for program in programs]
         code = [decode(program.xlated()) for program in programs]
     runs = sum(each.run_cnt for each in stats)
@@ -219,16 +170,16 @@ def _turn(tools: list[str], name: str, worker: Worker) -> dict[str, Code]:
 def main(argv: list[str] | None = None) -> int:
     """Measure and print; see the module's text."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.codegen", description=__doc__.split("\n")[0])
-    parser.add_argument("probe", nargs="*", help="only these probes: " + ", ".join(_WORK))
+    parser.add_argument("probe", nargs="*", help="only these probes: " + ", ".join(WORK))
     parser.add_argument("--turns", type=int, default=5, help="how often each is run (default 5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
     tools = [tool for tool in _TOOLS if tool not in _NEEDS or shutil.which(_NEEDS[tool])]
     results: dict[str, dict[str, Code]] = {}
     if not arguments.json:
-        print(_where(tools), flush=True)
+        print(where(tool for tool in tools if tool in _NEEDS), flush=True)
     with run_time_stats():
-        for name in arguments.probe or _WORK:
+        for name in arguments.probe or WORK:
             worker = Worker()
             turns = [_turn(tools, name, worker) for _ in range(arguments.turns)]
             worker.close()
@@ -242,25 +193,6 @@ def main(argv: list[str] | None = None) -> int:
         rows = {name: {tool: code._asdict() for tool, code in row.items()} for name, row in results.items()}
         print(json.dumps({"kernel": os.uname().release, "machine": os.uname().machine, "probes": rows}))
     return 0
-
-
-def _where(tools: list[str]) -> str:
-    """When and on what it is measured."""
-    kernel = os.uname()
-    cpus = Path("/proc/cpuinfo").read_text()
-    model = re.search(r"^(?:model name|CPU part)\s*: (.*)$", cpus, re.MULTILINE)
-    versions = [
-        match[0] if match else tool
-        for tool in tools if tool in _NEEDS
-        for match in [re.search(rf"{tool} (?:version )?v?[\d.]+", subprocess.getoutput(f"{tool} --version"))]
-    ]  # fmt: skip
-    where = [
-        f"{time.strftime('%Y-%m-%d')}: Linux {kernel.release} {kernel.machine}",
-        f"{os.cpu_count()} x {model[1] if model else 'unknown processor'}",
-        f"load {os.getloadavg()[1]:.1f}",
-        *versions,
-    ]
-    return ", ".join(where)
 
 
 def _print(name: str, row: dict[str, Code], first: bool) -> None:

@@ -22,11 +22,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.worker import in_mount_namespace
+
 __all__ = ["COMMANDS", "ROWS", "Row", "Sample", "main", "sample"]
 
 _ROOT = Path(__file__).parents[2]
 _SCRIPTS = Path(__file__).parent / "scripts"
-_TRACEFS = Path("/sys/kernel/tracing")
 
 #: what is traced: a thousand times a second, calls that its start-up does not make
 _TRACED = """
@@ -135,22 +136,14 @@ def _show(name: str, who: str, taken: Sample, note: str = "") -> None:
     print(f"{name:<22}{who:<10}{first:>8.3f}{whole:>8.3f}{cpu:>8.3f}{memory:>8.1f}  {note}".rstrip(), flush=True)
 
 
-def _in_mount_namespace() -> None:
-    """Run this program again where tracefs is mounted; the host's mounts stay as they are."""
-    script = f'mount -t tracefs none {_TRACEFS} && exec "$@"'
-    again = [sys.executable, "-m", "benchmarks.startup", *sys.argv[1:]]
-    os.chdir(_ROOT)
-    os.execvp("unshare", ["unshare", "--mount", "sh", "-c", script, "sh", *again])
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=7, help="of each, after one that does not count (7)")
     parser.add_argument("--json", action="store_true", help="print the medians as JSON, too")
     options = parser.parse_args()
-    if shutil.which("bpftrace") and not (_TRACEFS / "events").exists():
-        _in_mount_namespace()
+    if shutil.which("bpftrace"):
+        in_mount_namespace("benchmarks.startup")
     results: dict[str, dict[str, Sample]] = {}
     print(f"Linux {platform.release()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, ", end="")
     print(f"load {os.getloadavg()[0]:.1f}, medians of {options.runs}")

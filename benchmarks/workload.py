@@ -20,6 +20,15 @@ def _connect(server: socket.socket) -> None:
         server.accept()[0].close()
 
 
+def _paced(count: int) -> None:
+    """Two thousand bursts of so many calls, one a millisecond."""
+    begin = time.monotonic()
+    for burst in range(1, 2001):
+        for _ in range(count):
+            os.getppid()
+        time.sleep(max(0, begin + burst / 1000 - time.monotonic()))
+
+
 def _work() -> dict[str, Callable[[], object]]:
     libc = ctypes.CDLL(None)
     libc.malloc.restype = ctypes.c_void_p
@@ -62,6 +71,10 @@ def main() -> None:
         name, count = line.split()
         if name == "exec":
             os.execv(sys.executable, [sys.executable, "-S", __file__, count])
+        if name == "paced":
+            _paced(int(count))
+            os.write(1, b"done\n")
+            continue
         do = work[name]
         for _ in range(int(count)):
             do()

@@ -1,0 +1,1 @@
+"""The same scripts of the bpftrace language under pybpf and under bpftrace."""
