@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pybpf.bt.c.declarations import read_script_c
+from pybpf.bt.c.includes import Includes
 from pybpf.bt.c.types import CType
 from pybpf.bt.check.facts import Facts, MapFacts, Settings
 from pybpf.bt.check.script import CheckedScript, check_script
@@ -27,6 +26,7 @@ from pybpf.compiler.pipeline import compile_unit
 from pybpf.compiler.target import Target
 from pybpf.errors import CompileError
 from pybpf.lang.state.counts import Counts
+from pybpf.record import dataclass, field_names
 from pybpf.sys.near import did_you_mean
 
 __all__ = ["CompiledScript", "compile_script"]
@@ -64,6 +64,7 @@ def compile_script(
     unsafe: bool = False,
     command: int | None = None,
     stages: bool = False,
+    includes: Includes | None = None,
 ) -> CompiledScript:
     """Compile a script.
 
@@ -76,6 +77,7 @@ def compile_script(
     :param unsafe: allow what changes the processes that are traced.
     :param command: the process of the command that is started to be traced: ``cpid``.
     :param stages: keep the text of each stage of the compiler.
+    :param includes: where the files of C are that it includes.
     :raises CompileError: it makes no sense, or the target cannot do what it asks for.
     """
     chosen = target or Target.host()
@@ -83,7 +85,7 @@ def compile_script(
     import_all(script, os.path.dirname(os.path.abspath(file)) if os.path.exists(file) else os.getcwd())
     expand_macros(script)
     found = _settings(script, settings or {})
-    definitions = read_script_c(script, _MACROS, lambda name: _of_kernel(chosen, name))
+    definitions = read_script_c(script, _MACROS, lambda name: _of_kernel(chosen, name), includes)
     facts = Facts(script, definitions, chosen, found, arguments, named, unsafe, command)
     checked = check_script(facts, Environment(chosen, pid, found.missing_probes))
     shared = _shared(checked, found)
@@ -117,7 +119,7 @@ def _map(facts: MapFacts, settings: Settings, counts: Counts) -> ScriptMap:
 
 def _settings(script: tree.Script, given: Mapping[str, Any]) -> Settings:
     """The settings of the script's ``config`` block, and others where it says nothing."""
-    known = {field.name: field for field in dataclasses.fields(Settings)}
+    known = field_names(Settings)
     found = dict(given)
     for each in script.settings:
         name = each.name.lower()

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from pybpf.bt.c.declarations import Definitions, read_c, read_script_c
+from pybpf.bt.c.includes import Includes
 from pybpf.bt.c.types import BASIC, CArray, CCompound, CEnum, CFunction, CPointer, size_of
 from pybpf.bt.syntax.parse import parse
 from pybpf.errors import CompileError
@@ -159,6 +160,42 @@ def test_conditions() -> None:
     )
     assert found.macros == {"BTF": "1", "BOTH": "12"}
     assert found.notes == []
+
+
+def test_own_files_are_included(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "more").mkdir()
+    (tmp_path / "one.h").write_text('#pragma once\n#include "deep/two.h"\n#define ONE 1\nstruct a { int x; };\n')
+    (tmp_path / "deep" / "two.h").write_text("#ifndef TWO\n#define TWO 2\nenum e { E = WIDTH };\n#endif\n")
+    (tmp_path / "more" / "three.h").write_text("#include <linux/types.h>\nstruct c { struct a in[TWO]; };\n")
+    includes = Includes([str(tmp_path / "more")], [str(tmp_path / "deep" / "two.h")])
+    text = '#define WIDTH 9\n#include "one.h"\n#include "one.h"\n#include <three.h>\nstruct d { struct c in; };\n'
+    with pytest.raises(CompileError, match="'WIDTH'"):  # what the command line names comes before the script
+        read_c(text, str(tmp_path / "x.bt"), includes=includes)
+    found = read_c(text, str(tmp_path / "x.bt"), includes=Includes([str(tmp_path / "more")]))
+    assert size_of(found.types["struct d"]) == 8
+    assert found.enumerators == {"E": 9}
+    assert found.macros == {"WIDTH": "9", "TWO": "2", "ONE": "1"}
+    assert [note.message for note in found.notes] == [
+        "#include <linux/types.h> is left out: types come from the kernel's own information"
+    ]
+
+
+@pytest.mark.parametrize("text, file, line, says", [
+    ("#define A 1\n#include \"wrong.h\"\n", "wrong.h", 2, "there is no type 'wrong'"),
+    ("#include \"absent.h\"\n", "x.bt", 1, "there is no file 'absent.h' here; -I DIRECTORY says where else to look"),
+    ("#include absent.h\n", "x.bt", 1, '#include needs a file, as in #include "mine.h"'),
+    ("\n#include \"self.h\"\n", "self.h", 1, "includes itself, or one of the files that include it"),
+    ("#include \"open.h\"\n#endif\n", "open.h", 1, "this condition has no end"),
+])  # fmt: skip
+def test_errors_of_includes_point_into_the_file(tmp_path: Path, text: str, file: str, line: int, says: str) -> None:
+    (tmp_path / "wrong.h").write_text("// a comment\nwrong x;\n")
+    (tmp_path / "self.h").write_text('#include "self.h"\n')
+    (tmp_path / "open.h").write_text("#if A\n")
+    with pytest.raises(CompileError) as caught:
+        read_c(text, str(tmp_path / "x.bt"))
+    assert (caught.value.file, caught.value.line) == (str(tmp_path / file), line)
+    assert says in caught.value.message
 
 
 def test_includes_and_macros_with_parameters_are_noted() -> None:

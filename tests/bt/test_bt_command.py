@@ -54,7 +54,8 @@ def start(*words: str, **environment: str) -> subprocess.Popen[str]:
         (["-d", "ast,dis", "a.bt"], {"file": "a.bt", "stages": {"ast", "dis"}}),
         (["--unsafe", "--no-warnings", "--dry-run", "--kernel", "5.10", "a.bt"],
          {"unsafe": True, "warnings": False, "dry_run": True, "kernel": "5.10"}),
-        (["-I", "a", "-Ib", "a.bt"], {"file": "a.bt"}),
+        (["-I", "a", "-Ib", "--include", "c.h", "a.bt"],
+         {"file": "a.bt", "directories": ["a", "b"], "includes": ["c.h"]}),
         (["--cmd", "ls -l", "--output=f", "a.bt"], {"command": "ls -l", "output": "f"}),
         (["--usdt-file-activation", "--no-feature", "kprobe_multi", "-b", "a.bt"], {"file": "a.bt"}),
     ],
@@ -81,7 +82,6 @@ def test_words_are_read(words: list[str], wanted: dict[str, object]) -> None:
         (["--kernel", "5.10", "a"], "--kernel describes another kernel: it needs --dry-run or -d"),
         (["--emit-llvm", "f", "a"],
          "there is no LLVM here: -d codegen shows the intermediate code of pybpf's compiler"),
-        (["--include", "c.h", "a"], "--include: files of C are not read; put the definitions into the script"),
         (["-e"], "option -e requires argument"),
     ],
 )  # fmt: skip
@@ -155,6 +155,21 @@ def test_compiled_for_another_kernel() -> None:
     assert "Bytecode of kprobe:f: code\n" in done.stdout
     assert "call bpf_get_current_comm" in done.stdout or "get_current_comm" in done.stdout
     assert bt("--dry-run", "--kernel", "6.1/sparc", "-e", script).returncode == 1
+
+
+def test_files_of_c_are_included(tmp_path: Path) -> None:
+    (tmp_path / "x.h").write_text("#define LIMIT 7\nenum color { RED = 1, GREEN };\nstruct pair { int a; int b; };\n")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "y.h").write_text("#define MORE (LIMIT + 1)\n")
+    script = tmp_path / "s.bt"
+    script.write_text(
+        '#include <linux/sched.h>\n#include "x.h"\n'
+        'BEGIN { printf("%d %d %d %d %d\\n", LIMIT, GREEN, sizeof(struct pair), MORE, AF_INET); exit(); }\n'
+    )
+    done = bt("-I", str(tmp_path / "more"), "--include", "y.h", str(script))
+    assert (done.stdout.split("\n")[0], done.returncode) == ("7 2 8 8 2", 0)
+    done = bt("--include", "y.h", "--dry-run", str(script))
+    assert done.stderr == "pybpf bt: there is no file 'y.h' here; -I DIRECTORY says where else to look\n"
 
 
 def test_files_that_are_not_there() -> None:

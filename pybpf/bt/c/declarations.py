@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
+from pybpf.bt.c.includes import Includes
 from pybpf.bt.c.layout import Declared, lay_out
 from pybpf.bt.c.preprocessor import Note, Preprocessor
 from pybpf.bt.c.types import BASIC, CArray, CBasic, CCompound, CEnum, CFunction, CPointer, CType, align_of, size_of
@@ -15,6 +14,8 @@ from pybpf.bt.syntax import tree
 from pybpf.bt.syntax.cursor import MOST_DEPTH
 from pybpf.bt.syntax.source import Source
 from pybpf.errors import CompileError
+from pybpf.lazy import regex
+from pybpf.record import dataclass, field
 from pybpf.sys.near import did_you_mean
 
 __all__ = ["Definitions", "Lookup", "read_c", "read_script_c"]
@@ -36,7 +37,7 @@ _BASIC_WORDS = frozenset((
     "__int128",
 ))  # fmt: skip
 _STARTS = (*_COMPOUND, "typedef")
-_NOT_LINE_END = re.compile(r"[^\n]")
+_NOT_LINE_END = regex(r"[^\n]")
 _ATTRIBUTES = ("__attribute__", "__attribute")
 
 
@@ -108,20 +109,23 @@ class Definitions:
 
 
 def read_c(
-    text: str, file: str = "<C>", macros: Mapping[str, str] | None = None, lookup: Lookup | None = None
-) -> Definitions:
+    text: str, file: str = "<C>", macros: Mapping[str, str] | None = None, lookup: Lookup | None = None,
+    includes: Includes | None = None,
+) -> Definitions:  # fmt: skip
     """The definitions of C text.
 
     :param macros: defined beforehand.
     :param lookup: asked for types that the text does not define.
+    :param includes: where the files are that it includes.
     :raises CompileError: what is not C, or more of C than this reads.
     """
-    return _read(Source(text, file), text, macros, lookup)
+    return _read(Source(text, file), text, macros, lookup, includes)
 
 
 def read_script_c(
-    script: tree.Script, macros: Mapping[str, str] | None = None, lookup: Lookup | None = None
-) -> Definitions:
+    script: tree.Script, macros: Mapping[str, str] | None = None, lookup: Lookup | None = None,
+    includes: Includes | None = None,
+) -> Definitions:  # fmt: skip
     """The definitions of a script's C text; errors point into the script. Parameters as of :func:`read_c`."""
     parts = []
     position = 0
@@ -131,11 +135,13 @@ def read_script_c(
         # what is between is blank, so that everything stays where it is
         parts += [_NOT_LINE_END.sub(" ", text[position:start]), text[start:end]]
         position = end
-    return _read(script.source, "".join(parts), macros, lookup)
+    return _read(script.source, "".join(parts), macros, lookup, includes)
 
 
-def _read(source: Source, text: str, macros: Mapping[str, str] | None, lookup: Lookup | None) -> Definitions:
-    preprocessor = Preprocessor(source, macros, text)
+def _read(
+    source: Source, text: str, macros: Mapping[str, str] | None, lookup: Lookup | None, includes: Includes | None
+) -> Definitions:
+    preprocessor = Preprocessor(source, macros, text, includes)
     words = preprocessor.run()
     found = Definitions(source, preprocessor)
     _Reader(found, words, lookup).declarations()

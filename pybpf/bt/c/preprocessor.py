@@ -1,24 +1,28 @@
-"""C's preprocessor, as far as scripts use it: object-like macros, conditions; includes are noted and left out."""
+"""C's preprocessor, as far as scripts use it: object-like macros, conditions, includes of own files."""
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
+from pybpf.bt.c.includes import Includes
 from pybpf.bt.c.values import Evaluator
 from pybpf.bt.c.words import CToken, blank_comments, words_of
 from pybpf.bt.syntax.source import Source, Span
-from pybpf.errors import CompileError
+from pybpf.errors import CompileError, NotFoundError
+from pybpf.lazy import regex
+from pybpf.record import NamedTuple
 
 __all__ = ["MOST_WORDS", "Note", "Preprocessor"]
 
 #: To how many words definitions may grow when macros are replaced: a few that double each other would fill the memory.
 MOST_WORDS = 20_000
 
-_DIRECTIVE = re.compile(r"[ \t]*#[ \t]*([A-Za-z_]*)")
-_LINE = re.compile(r"(?:[^\\\n]|\\(?s:.))*")
-_DEFINE = re.compile(r"[ \t]*([A-Za-z_][A-Za-z0-9_]*)(\()?")
+_DIRECTIVE = regex(r"[ \t]*#[ \t]*([A-Za-z_]*)")
+_LINE = regex(r"(?:[^\\\n]|\\(?s:.))*")
+_INCLUDED = regex(r'"([^"]+)"|<([^>]+)>')
+_MOST_INCLUDES = 50  # one in the other
+_DEFINE = regex(r"[ \t]*([A-Za-z_][A-Za-z0-9_]*)(\()?")
 
 
 class Note(NamedTuple):
@@ -40,12 +44,20 @@ class Preprocessor:
     """Reads C text into words.
 
     :param text: of which offsets are ``source``'s, too; without it, ``source``'s own.
+    :param includes: where the files are that it includes.
     :ivar macros: name -> text, of what ``#define`` defined.
     :ivar notes: what was left out.
     """
 
-    def __init__(self, source: Source, macros: Mapping[str, str] | None = None, text: str | None = None) -> None:
+    def __init__(
+        self, source: Source, macros: Mapping[str, str] | None = None, text: str | None = None,
+        includes: Includes | None = None,
+    ) -> None:  # fmt: skip
         self.source = source
+        self._includes = includes or Includes()
+        self._open_files: list[str] = []
+        self._once: set[str] = set()  # real paths of files that are read once only
+        self._found: list[CToken] = []
         self._text = blank_comments(source.text if text is None else text)
         self.macros = dict(macros or {})
         self.notes: list[Note] = []
@@ -56,33 +68,40 @@ class Preprocessor:
 
     def run(self) -> list[CToken]:
         """The words of the text that conditions leave, macros replaced, and an end."""
+        end = len(self._text)
+        for name in self._includes.first:
+            path = self._includes.find(name, True, "")
+            if path is not None:
+                self._include_file(path, (0, 0))
+        self._read(0, end)
+        return [*self._found, CToken("end", "", (end, end))]
+
+    def _read(self, position: int, end: int) -> None:
+        """Read a file: a part of the text."""
         text = self._text
-        found: list[CToken] = []
-        position = start = 0
-        while position < len(text):
+        outside = len(self._conditions)
+        start = position
+        while position < end:
             directive = _DIRECTIVE.match(text, position)
             if directive is None:
-                position = text.find("\n", position) + 1 or len(text)
+                position = text.find("\n", position, end) + 1 or end
                 continue
-            self._add(found, start, position)
-            line = _LINE.match(text, directive.end())
+            self._add(start, position)
+            line = _LINE.match(text, directive.end(), end)
             assert line is not None  # it may be empty
             self._directive(directive[1], line[0], (directive.start(), line.end()))
-            position = start = line.end()
-            if position < len(text):
-                position = start = position + 1
-        self._add(found, start, len(text))
-        if self._conditions:
+            position = start = min(line.end() + 1, end)
+        self._add(start, end)
+        if len(self._conditions) > outside:
             self.source.fail(self._conditions[-1].span, "this condition has no end; write #endif where it ends")
-        return [*found, CToken("end", "", (len(text), len(text)))]
 
     @property
     def _active(self) -> bool:
         return not self._conditions or self._conditions[-1].active
 
-    def _add(self, found: list[CToken], start: int, end: int) -> None:
+    def _add(self, start: int, end: int) -> None:
         if self._active and start < end:
-            found += self.expand(words_of(self.source, self._text, start, end))
+            self._found += self.expand(words_of(self.source, self._text, start, end))
 
     # Macros
 
@@ -147,7 +166,38 @@ class Preprocessor:
         self._calls.discard(rest)
 
     def _include(self, rest: str, span: Span) -> None:
-        self.notes.append(Note(f"#include {rest} is left out: types come from the kernel's own information", span))
+        match = _INCLUDED.match(rest)
+        if match is None:
+            self.source.fail(span, '#include needs a file, as in #include "mine.h"')
+        includer = self._open_files[-1] if self._open_files else self.source.file_of(span[0])
+        try:
+            path = self._includes.find(match[1] or match[2], bool(match[1]), includer)
+        except NotFoundError as error:
+            self.source.fail(span, str(error))
+        if path is None:
+            self.notes.append(Note(f"#include {rest} is left out: types come from the kernel's own information", span))
+        elif os.path.realpath(path) not in self._once:
+            self._include_file(path, span)
+
+    def _include_file(self, path: str, span: Span) -> None:
+        if len(self._open_files) >= _MOST_INCLUDES:
+            self.source.fail(span, f"{path} includes itself, or one of the files that include it")
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read()
+        except OSError as error:
+            self.source.fail(span, f"cannot read {path}: {error.strerror}")
+        base = self.source.include(text, path)
+        self._text = self._text.ljust(base) + blank_comments(text)
+        self._open_files.append(path)
+        self._read(base, base + len(text))
+        self._open_files.pop()
+
+    def _pragma(self, rest: str, span: Span) -> None:
+        if rest == "once" and self._open_files:
+            self._once.add(os.path.realpath(self._open_files[-1]))
+        else:
+            self._ignore(rest, span)
 
     def _ignore(self, rest: str, span: Span) -> None:
         self.notes.append(Note("this directive is left out", span))
@@ -214,7 +264,7 @@ _DIRECTIVES: dict[str, Callable[[Preprocessor, str, Span], None]] = {
     "define": Preprocessor._define,
     "undef": Preprocessor._undefine,
     "include": Preprocessor._include,
-    "pragma": Preprocessor._ignore,
+    "pragma": Preprocessor._pragma,
     "warning": Preprocessor._ignore,
     "line": Preprocessor._ignore,
     "error": Preprocessor._error,

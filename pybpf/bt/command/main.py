@@ -106,9 +106,8 @@ def _output(options: Options, stack: ExitStack) -> TextIO:
 
 
 def _target(kernel: str) -> Target:
-    from dataclasses import replace
-
     from pybpf.compiler.target import Target
+    from pybpf.record import replace
 
     if kernel:
         release, _, arch = kernel.partition("/")
@@ -129,14 +128,16 @@ def _target(kernel: str) -> Target:
 
 def _compile_and_run(options: Options) -> int:
     from pybpf.bt import compile_script
+    from pybpf.bt.c.includes import Includes
     from pybpf.bt.command.environment import settings_of
-    from pybpf.bt.runtime.command import Command
 
     if options.pid is not None and not os.path.exists(f"/proc/{options.pid}"):
         raise NotFoundError(f"there is no process {options.pid}")
     with ExitStack() as stack:
         command = None
         if options.command and not (options.dry_run or options.stages):
+            from pybpf.bt.runtime.command import Command
+
             command = Command(options.command)
             stack.callback(command.close)
         text, file = _script(options)
@@ -144,7 +145,7 @@ def _compile_and_run(options: Options) -> int:
         compiled = compile_script(
             text, file, options.words, target=_target(options.kernel), settings=settings_of(os.environ),
             named=options.named, pid=started or options.pid, unsafe=options.unsafe, command=started,
-            stages=bool(options.stages),
+            stages=bool(options.stages), includes=Includes(options.directories, options.includes),
         )  # fmt: skip
         _warn(options, compiled)
         if options.stages:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from getopt import GetoptError, gnu_getopt
 from types import MappingProxyType
-from typing import NamedTuple
 
 from pybpf.errors import BpfError
+from pybpf.record import NamedTuple, dataclass, field
 from pybpf.sys.near import did_you_mean
 
 __all__ = ["HELP", "STAGES", "Options", "UsageError", "read_options"]
@@ -46,6 +45,8 @@ options:
                        with --dry-run: compile for this kernel, described, as 5.10 or 6.1/aarch64
   -d STAGE[,STAGE]     show how the script is compiled, and do not run it: ast, types, codegen, codegen-opt, dis,
                        verifier, all
+  -I DIRECTORY         look there for files that the script includes
+  --include FILE       read a file of C before the script
   --info               what this kernel can do
   --fmt                print the script in its canonical form
   -h, --help           print this
@@ -87,6 +88,8 @@ class Options:
     dry_run: bool = False
     kernel: str = ""
     stages: set[str] = field(default_factory=set)
+    directories: list[str] = field(default_factory=list)
+    includes: list[str] = field(default_factory=list)
     info: bool = False
     canonical: bool = False
     help: bool = False
@@ -99,6 +102,10 @@ def _set(name: str, value: object = True) -> Callable[[Options, str], None]:
 
 def _text(name: str) -> Callable[[Options, str], None]:
     return lambda options, text: setattr(options, name, text)
+
+
+def _one_more(name: str) -> Callable[[Options, str], None]:
+    return lambda options, text: getattr(options, name).append(text)
 
 
 def _one_of(name: str, what: str, *words: str) -> Callable[[Options, str], None]:
@@ -159,13 +166,14 @@ OPTIONS = (
     Option(("--dry-run",), False, _set("dry_run")),
     Option(("--kernel",), True, _text("kernel")),
     Option(("-d", "--debug"), True, _stages),
+    Option(("-I",), True, _one_more("directories")),
+    Option(("--include",), True, _one_more("includes")),
     Option(("--info",), False, _set("info")),
     Option(("--fmt",), False, _set("canonical")),
     Option(("-h", "--help"), False, _set("help")),
     Option(("-V", "--version"), False, _set("version")),
     # what is so anyway
     Option(("-b", "--btf"), False, _nothing),
-    Option(("-I",), True, _nothing),  # kernel headers are not read: types come from the kernel
     Option(("--usdt-file-activation",), False, _nothing),
     Option(("--no-feature",), True, _nothing),
     Option(("--traceable-functions",), True, _nothing),
@@ -175,7 +183,6 @@ OPTIONS = (
     # what cannot be
     Option(("--emit-llvm",), True, _refused(f"{_NO_LLVM}-d codegen shows the intermediate code of pybpf's compiler")),
     Option(("--emit-elf",), True, _refused("--emit-elf: there are no object files here; -d dis shows the bytecode")),
-    Option(("--include",), True, _refused("--include: files of C are not read; put the definitions into the script")),
     Option(("--aot",), True, _refused("--aot: scripts are compiled in milliseconds, and never ahead of time")),
     Option(("--test",), False, _refused("--test: test probes are not run here")),
     Option(("--bench",), False, _refused("--bench: bench probes are not run here")),
