@@ -75,8 +75,11 @@ def test_imports_point_down(path: str) -> None:
         return
     assert layer in LAYERS, f"{path}: give its layer a place in LAYERS"
     allowed = LAYERS[: LAYERS.index(layer) + 1]
-    for line, module, _ in _imports(path):
+    for line, module, names in _imports(path):
         where = f"{path}:{line}"
+        if layer != "record":  # time until a tracer runs is what these cost
+            assert module != "dataclasses", f"{where}: use pybpf.record"
+            assert module != "typing" or "NamedTuple" not in names, f"{where}: use pybpf.record"
         top, _, rest = module.partition(".")
         if top == "pybpf":
             target = rest.partition(".")[0]

@@ -10,8 +10,8 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from html import escape
-from typing import NamedTuple
 
+from pybpf.record import NamedTuple
 from pybpf.report.heatscript import SCRIPT, STYLE
 from pybpf.report.histogram import Histogram
 from pybpf.report.text import printable

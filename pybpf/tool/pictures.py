@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import re
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from pybpf.lazy import regex
 from pybpf.report import Frame, StackCounts, printable
 from pybpf.tool.files import write_file
 
@@ -22,7 +22,7 @@ __all__ = ["Pictures", "frame_text", "frames_of", "symbols_of"]
 _MISSED = {"user": "[Missed User Stack]", "kernel": "[Missed Kernel Stack]"}
 
 #: functions that take a tracepoint's record, run a program, take a stack
-_TRACING = re.compile(r"bpf_(prog_|trace_|get_stack)|__bpf_trace_|__traceiter_|perf_(trace|syscall)_|trace_call_bpf")
+_TRACING = regex(r"bpf_(prog_|trace_|get_stack)|__bpf_trace_|__traceiter_|perf_(trace|syscall)_|trace_call_bpf")
 
 
 class Pictures:

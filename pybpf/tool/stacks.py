@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pybpf.lang import KernelStack, UserStack, comm, kernel_stack, pid, user_stack
+from pybpf.record import NamedTuple
 from pybpf.tool import arguments
 from pybpf.tool.declare import option
 from pybpf.tool.options import shared
