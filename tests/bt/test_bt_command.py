@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from pybpf.bt.command.environment import settings_of
+from pybpf.bt.command.main import main
 from pybpf.bt.command.options import HELP, OPTIONS, Options, UsageError, read_options
 from pybpf.errors import BpfError
 from tests.attach.targets import Caller
@@ -155,6 +156,56 @@ def test_compiled_for_another_kernel() -> None:
     assert "Bytecode of kprobe:f: code\n" in done.stdout
     assert "call bpf_get_current_comm" in done.stdout or "get_current_comm" in done.stdout
     assert bt("--dry-run", "--kernel", "6.1/sparc", "-e", script).returncode == 1
+
+
+TRIALS = """
+begin { printf("begin\\n"); }
+test:good { @a = 1; }
+test:bad { printf("say %d\\n", 3); return 1; }
+test:error { errorf("no %d\\n", 5); }
+test:exits { exit(2); }
+bench:count { @c = count(); }
+bench:skipped { return 1; }
+"""
+
+
+def test_test_probes_are_run() -> None:
+    done = bt("--test", "-e", TRIALS)
+    lines = re.sub(r"\(\d+ [mu]?n?s\)", "(T)", done.stdout).splitlines()
+    assert (done.returncode, lines) == (1, [
+        "begin",
+        "[==========] Running 4 tests.",
+        "[ RUN      ] test:good", "[       OK ] test:good (T)",
+        "[ RUN      ] test:bad", "say 3", "[  FAILED  ] test:bad (T)",
+        "[ RUN      ] test:error", "stdin:5:14-34: ERROR: no 5", "[  FAILED  ] test:error (T)",
+        "[ RUN      ] test:exits", "[  FAILED  ] test:exits (T)",
+        "[==========] 4 tests ran.", "[  PASSED  ] 1 test.", "[  FAILED  ] 3 tests, listed below:",
+        "[  FAILED  ] test:bad", "[  FAILED  ] test:error", "[  FAILED  ] test:exits",
+    ])  # fmt: skip
+    done = bt("--mode=test", "--probe-filter", "go+d", "-f", "json", "-e", TRIALS)
+    _, result = map(json.loads, done.stdout.splitlines())
+    assert result["type"] == "test_result" and done.returncode == 0
+    assert {**result["data"]["test:good"], "duration": 0} == {"duration": 0, "passed": True, "output": ""}
+
+
+def test_bench_probes_are_measured() -> None:
+    done = bt("--bench", "-e", TRIALS)
+    _, heading, line, *results = done.stdout.splitlines()
+    assert (heading.split(), line, done.returncode) == (["Benchmark", "Time(ns)", "Iterations"], "-" * 66, 0)
+    (name, time_of_one, runs) = results[0].split()
+    assert name == "bench:count" and int(time_of_one) > 0 and int(runs) > 1 and len(results) == 1
+
+
+@pytest.mark.parametrize("words, says", [
+    (["-e", "test:x { }"], "no probes attached; use --test to run test probes"),
+    (["--test", "-e", "bench:x { }"], "the script has no test probes"),
+    (["--test", "--probe-filter", "zz", "-e", "test:x { }"], "the script has no test probes of that name"),
+    (["--test", "--probe-filter", "(", "-e", "test:x { }"], "--probe-filter is no regular expression"),
+    (["--bench", "-e", "bench:x { errorf(\"no\"); }"], "failed: bench:x"),
+])  # fmt: skip
+def test_trials_that_are_not_there(words: list[str], says: str) -> None:
+    with pytest.raises(BpfError, match=re.escape(says)):
+        main(words)
 
 
 def test_files_of_c_are_included(tmp_path: Path) -> None:

@@ -154,6 +154,11 @@ def _compile_and_run(options: Options) -> int:
             for shown in stage_texts(compiled, options.stages):
                 print(shown)
         elif not options.dry_run:
+            from pybpf.bt.command.trials import keep_probes, run_trials
+
+            keep_probes(compiled, options)
+            if options.trial:
+                return run_trials(compiled, options, _output(options, stack))
             from pybpf.bt.command.tracing import trace
 
             return trace(compiled, command, options, _output(options, stack))

@@ -49,6 +49,8 @@ options:
   --include FILE       read a file of C before the script
   --info               what this kernel can do
   --fmt                print the script in its canonical form
+  --test, --bench      run the test or bench probes of a script, and tell what came of them
+  --probe-filter REGEX only those whose names match
   -h, --help           print this
   -V, --version        print the version
 
@@ -67,6 +69,7 @@ class Options:
     :ivar program: the script's text, or None: it is in :attr:`file`.
     :ivar words: the arguments of the script; of ``-l`` what is searched.
     :ivar named: its named arguments.
+    :ivar trial: ``"test"`` or ``"bench"``: such probes are run, and those that :attr:`filter` matches.
     :ivar stages: what ``-d`` asks for, of :data:`STAGES`.
     """
 
@@ -90,6 +93,8 @@ class Options:
     stages: set[str] = field(default_factory=set)
     directories: list[str] = field(default_factory=list)
     includes: list[str] = field(default_factory=list)
+    trial: str = ""
+    filter: str = ""
     info: bool = False
     canonical: bool = False
     help: bool = False
@@ -128,6 +133,15 @@ def _stages(options: Options, text: str) -> None:
         if word not in _STAGE_NAMES:
             raise UsageError(f"-d knows no stage {word!r}; there are {', '.join(_STAGE_NAMES)}")
         options.stages.update(_STAGE_NAMES[word])
+
+
+def _mode(options: Options, text: str) -> None:
+    if text in ("test", "bench"):
+        options.trial = text
+    elif text == "format":
+        options.canonical = True
+    else:
+        raise UsageError(f"--mode is test, bench or format, not {text!r}; -d shows stages of the compiler")
 
 
 def _nothing(options: Options, text: str) -> None:
@@ -172,6 +186,10 @@ OPTIONS = (
     Option(("--fmt",), False, _set("canonical")),
     Option(("-h", "--help"), False, _set("help")),
     Option(("-V", "--version"), False, _set("version")),
+    Option(("--test",), False, _set("trial", "test")),
+    Option(("--bench",), False, _set("trial", "bench")),
+    Option(("--mode",), True, _mode),
+    Option(("--probe-filter",), True, _text("filter")),
     # what is so anyway
     Option(("-b", "--btf"), False, _nothing),
     Option(("--usdt-file-activation",), False, _nothing),
@@ -184,10 +202,6 @@ OPTIONS = (
     Option(("--emit-llvm",), True, _refused(f"{_NO_LLVM}-d codegen shows the intermediate code of pybpf's compiler")),
     Option(("--emit-elf",), True, _refused("--emit-elf: there are no object files here; -d dis shows the bytecode")),
     Option(("--aot",), True, _refused("--aot: scripts are compiled in milliseconds, and never ahead of time")),
-    Option(("--test",), False, _refused("--test: test probes are not run here")),
-    Option(("--bench",), False, _refused("--bench: bench probes are not run here")),
-    Option(("--mode",), True, _refused("--mode: there are --fmt and --dry-run")),
-    Option(("--probe-filter",), True, _refused("--probe-filter is for --test and --bench, which are not here")),
 )
 _BY_NAME: Mapping[str, Option] = MappingProxyType({name: option for option in OPTIONS for name in option.names})
 
@@ -207,6 +221,8 @@ def read_options(words: Sequence[str]) -> Options:
     _positional(options, rest)
     if options.command and options.pid:
         raise UsageError("-p and -c exclude each other: what is traced is either there or to be started")
+    if options.filter and not options.trial:
+        raise UsageError("--probe-filter chooses among test or bench probes: it needs --test or --bench")
     if options.kernel and not (options.dry_run or options.stages):
         raise UsageError("--kernel describes another kernel: it needs --dry-run or -d")
     return options

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pybpf.compiler.target import Target
     from pybpf.maps import Map
 
-__all__ = ["Built", "Live"]
+__all__ = ["Built", "Live", "run_once"]
 
 #: bytes of the context that a raw tracepoint's program is run on: as many arguments as there can be
 _CONTEXT = bytes(8 * 12)
@@ -53,7 +53,7 @@ class Live:
         self._maps: dict[int, Map] = {}  # by the identity of their owners
         self._owned = ExitStack()
         self._attached = ExitStack()
-        self._special: list[tuple[str, Program]] = []
+        self._special: list[tuple[Built, Program]] = []
         self.links: list[AnyLink] = []
         self.iterators: list[IteratorLink] = []
 
@@ -103,7 +103,7 @@ class Live:
                 (self._attached if attach is not None else self._owned).callback(program.close)
             if attach is None:
                 assert program is not None
-                self._special.append((each.checked.place.kind, program))
+                self._special.append((each, program))
             loaded.append((each, program, maps))
         return loaded
 
@@ -130,10 +130,15 @@ class Live:
 
     def run(self, kind: str) -> int:
         """Run the programs of a kind that is not attached: ``begin``, ``end``; returns how many there are."""
-        programs = [program for each, program in self._special if each == kind]
-        for program in programs:
-            program.test_run(ctx=_CONTEXT)
+        programs = self.special(kind)
+        for _, program in programs:
+            run_once(program)
         return len(programs)
+
+    def special(self, kind: str) -> list[tuple[str, Program]]:
+        """The programs of a kind that is not attached, with the names of their probes."""
+        places = ((each.checked.place, program) for each, program in self._special)
+        return [(place.name, program) for place, program in places if place.kind == kind]
 
     def _iterator(self, built: Built, link: IteratorLink) -> None:
         """What goes through the kernel's objects: it is pinned, or read when events are."""
@@ -164,6 +169,11 @@ class Live:
             self._attached.close()
         finally:
             self._owned.close()
+
+
+def run_once(program: Program) -> int:
+    """Run a program that is not attached; gives what it returns."""
+    return program.test_run(ctx=_CONTEXT).retval
 
 
 def _now() -> int:

@@ -16,6 +16,7 @@ from pybpf.errors import ClosedError
 
 if TYPE_CHECKING:
     from pybpf.bt.compile import CompiledScript
+    from pybpf.bt.runtime.trials import Trial
     from pybpf.bt.state.actions import Asked
     from pybpf.bt.syntax.source import Span
 
@@ -127,6 +128,18 @@ class Running:
         Returns how many there are.
         """
         return self._live.run(kind)
+
+    def trials(self, kind: str) -> list[Trial]:
+        """The probes of such a kind, to be run one by one."""
+        from pybpf.bt.runtime.trials import Trial
+
+        return [Trial(self, name, program) for name, program in self._live.special(kind)]
+
+    def waiting(self) -> list[Event]:
+        """The events that are there; an ``exit()`` among them does not end the script."""
+        found = list(self._rest())
+        self.exit_code = None
+        return found
 
     def _act(self, found: Iterable[Asked]) -> Iterator[Event]:
         for asked in found:
