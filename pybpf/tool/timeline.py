@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
 
 from pybpf.errors import BpfError
+from pybpf.record import NamedTuple
 from pybpf.tool.files import cannot_write
 
 if TYPE_CHECKING:
