@@ -7,7 +7,8 @@ from collections.abc import Iterable
 __all__ = ["did_you_mean", "near"]
 
 #: Comparing takes some 20 microseconds each, and the kernel has 100,000 functions: only names of about the same length
-#: that start or end alike, and names that contain the wanted one, are compared.
+#: that start or end alike, and names that contain the wanted one, are compared; of few names all if there is none.
+_FEW = 100
 _ENDS = 3
 _LENGTH = 3
 _MOST = 2000
@@ -16,12 +17,15 @@ _MOST = 2000
 def near(name: str, known: Iterable[str], most: int = 3) -> list[str]:
     """The names of ``known`` that are most like ``name``, best first."""
     first, last = name[:_ENDS], name[-_ENDS:]
+    every = list(known)
     alike = [
         each
-        for each in known
+        for each in every
         if (abs(len(each) - len(name)) <= _LENGTH and (each.startswith(first) or each.endswith(last)))
         or (name and name in each)
     ]
+    if not alike and len(every) <= _FEW:
+        alike = every
     from difflib import get_close_matches  # only here: most runs misspell nothing
 
     alike.sort(key=lambda each: abs(len(each) - len(name)))

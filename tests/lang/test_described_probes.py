@@ -370,7 +370,7 @@ REFUSED = [
     (bare_address, CONNECT, "read_kernel(flags)", "say what is there: read_kernel(address, u32), say"),
     (text_size, CONNECT, "read_user_str(sk, flags)",
      "the size of text is a constant of 1 to 32768 bytes, not an s32"),
-    (unknown_name, CONNECT, "skk", "kprobe:tcp_connect has no parameter 'skk'; its parameters are sk, flags"),
+    (unknown_name, CONNECT, "skk", "kprobe:tcp_connect has no parameter 'skk'; did you mean sk?"),
     (unnamed, CLOSE, "zzz", "kprobe:tcp_close has no parameter 'zzz'; its parameters are sk"),
     (unnamed, Probe("kprobe", "none"), "zzz",
      "the target's types do not know kprobe:none: annotate its parameters, in their order: zzz: u64"),

@@ -43,6 +43,9 @@ def kernel_shape(gen: Gen, name: str, at: ast.AST) -> Shape:
 
 def annotated_shape(gen: Gen, param: Param) -> Shape:
     """What the annotation of a parameter says that it is. :raises CompileError: nothing that a parameter can be."""
+    if param.annotation is int:
+        gen.fail(param.node, "int does not say how many bits of the register count: write "
+                 f"{param.name}: s32 for an int of C, {param.name}: s64 for a long")  # fmt: skip
     return type_of_object(gen, param.annotation, param.node)
 
 

@@ -22,7 +22,7 @@ from pybpf.lang.probes.records import Fields, SharedFields
 from pybpf.lang.values.pointers import Pointer, value_at
 from pybpf.lang.values.reading import KERNEL, USER, Where
 from pybpf.lang.values.shapes import Address, Opaque, Shape
-from pybpf.sys.near import did_you_mean
+from pybpf.sys.near import did_you_mean, near
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
@@ -48,11 +48,12 @@ Read = Callable[["Gen", Argument, "Shape"], "Val"]
 def _by_name(
     gen: Gen, probe: Probe, params: Sequence[Param], known: Prototype | None, read: Read, context: Val | None = None
 ) -> list[Val]:
-    """The parameters: by the names of the prototype, or, annotated, by their positions.
+    """The parameters: by the names of the prototype, or, annotated, all by their positions.
 
     :param read: reads an argument from the context, as a shape.
     """
     by_name = {argument.name: argument for argument in (known.arguments if known else ()) if argument.name}
+    named = any(param.name in by_name for param in params)
     values = []
     for index, param in enumerate(params):
         if param.name in by_name:
@@ -62,6 +63,8 @@ def _by_name(
             values.append(context)
             continue
         elif param.annotation is not None:
+            if known and (named or near(param.name, by_name)):
+                _unknown(gen, probe, param, known)  # misspelt: its position would give another one
             if known and index >= len(known.arguments):
                 gen.fail(param.node, f"{probe.title} has {len(known.arguments)} parameter(s), and this is number "
                          f"{index + 1}")  # fmt: skip
@@ -88,9 +91,9 @@ def _meant(gen: Gen, probe: Probe) -> str:
 
 def _unknown(gen: Gen, probe: Probe, param: Param, known: Prototype | None) -> None:
     if known is None:
-        near = _meant(gen, probe)
-        what = f"the target's types do not know {probe.title}{near or ':'} "
-        gen.fail(param.node, f"{what}{'If not, ' if near else ''}annotate its parameters, in their order: "
+        meant = _meant(gen, probe)
+        what = f"the target's types do not know {probe.title}{meant or ':'} "
+        gen.fail(param.node, f"{what}{'If not, ' if meant else ''}annotate its parameters, in their order: "
                  f"{param.name}: u64")  # fmt: skip
     names = [argument.name for argument in known.arguments if argument.name]
     there = f"its parameters are {', '.join(names)}" if names else "it has no parameters"
@@ -226,8 +229,9 @@ def _result(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
             shape = annotated_shape(gen, param)
         elif known is None:
             why = "the target's types do not know the function" if kernel else "nothing says its type"
-            near = _meant(gen, probe) if kernel else ""
-            gen.fail(param.node, f"annotate 'ret': {why}{near or ';'} {'If not, ' if near else ''}write ret: s32, say")
+            meant = _meant(gen, probe) if kernel else ""
+            gen.fail(param.node, f"annotate 'ret': {why}{meant or ';'} {'If not, ' if meant else ''}"
+                     "write ret: s32, say")  # fmt: skip
         elif known.result is None:
             gen.fail(param.node, f"the function {probe.name} returns nothing: there is no 'ret'")
         else:
