@@ -10,7 +10,7 @@ from pybpf.errors import BpfError
 from pybpf.lazy import regex
 from pybpf.record import NamedTuple
 
-__all__ = ["KALLSYMS", "KernelFunction", "chunks", "functions_named", "kernel_functions"]
+__all__ = ["KALLSYMS", "KernelFunction", "address_of", "chunks", "functions_named", "kernel_functions"]
 
 KALLSYMS = "/proc/kallsyms"
 _CHUNK = 1 << 20
@@ -93,3 +93,16 @@ def chunks(path: str) -> Iterator[bytes]:
             text, newline, rest = (rest + chunk).rpartition(b"\n")
             yield text + newline
         yield rest
+
+
+def address_of(name: str, path: str = KALLSYMS) -> int | None:
+    """The address of a function or datum of the kernel; None: there is none of that name, or it is hidden.
+
+    :raises BpfError: as :func:`kernel_functions`.
+    """
+    line = re.compile(rb"^([0-9a-f]+) \S " + re.escape(name.encode("utf-8", "surrogateescape")) + rb"$", re.MULTILINE)
+    for text in chunks(path):
+        match = line.search(text)
+        if match:
+            return int(match[1], 16) or None
+    return None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pybpf.bt.lower.gen import Gen
     from pybpf.compiler.ir import Operand
 
-__all__ = ["KSYM", "ROWS", "USYM", "function_address"]
+__all__ = ["KSYM", "ROWS", "USYM", "function_address", "probed_address"]
 
 _USER: Any = ElementType(
     "UserAddress", (Struct,), {"__annotations__": {"address": u64, "pid": u32}, "__module__": __name__}
@@ -63,15 +63,21 @@ def user_address(gen: Gen, address: Operand) -> Value:
 
 
 def function_address(gen: Gen, node: tree.Node) -> Value:
-    """The function that is probed: by its address, or where the kernel does not tell that, by the registers."""
-    user = gen.checked.place.kind in _USER_KINDS
+    """The function that is probed, which is printed by its name."""
+    address = probed_address(gen, node)
+    return user_address(gen, address) if gen.checked.place.kind in _USER_KINDS else kernel_address(gen, address)
+
+
+def probed_address(gen: Gen, node: tree.Node) -> Operand:
+    """The address of the probe: the kernel tells it, or before that the registers do, but not at a return."""
+    kind = gen.checked.place.kind
+    if kind in ("uprobe", "usdt"):  # the kernel tells it of uprobes from Linux 6.6 on
+        return _program_counter(gen)
     if gen.target.has_helper(gen.unit.type, "get_func_ip"):
-        address: Operand = gen.b.emit("call", gen.ctx, helper="get_func_ip")
-        if user:  # of uprobes it is there since Linux 5.15 or so, and 0 before
-            address = _program_counter(gen)
-    else:
-        address = _program_counter(gen)
-    return user_address(gen, address) if user else kernel_address(gen, address)
+        return gen.b.emit("call", gen.ctx, helper="get_func_ip")
+    if kind in ("kretprobe", "uretprobe"):
+        gen.fail(node, "this needs bpf_get_func_ip (Linux 5.15) where a function returns")
+    return _program_counter(gen)
 
 
 def _program_counter(gen: Gen) -> Operand:

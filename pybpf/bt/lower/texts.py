@@ -1,4 +1,4 @@
-"""Text in memory of the program: its length, text behind text; in loops that the verifier takes."""
+"""Text in memory of the program: its length, text behind text, text in text; in loops that the verifier takes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pybpf.bt.lower.turns import loop
 from pybpf.bt.lower.values import Known, Own, Scalar, Value
 from pybpf.bt.types import UINT64, String, Type
 from pybpf.lang.values import raw
-from pybpf.lang.values.flow import Choice
+from pybpf.lang.values.flow import Choice, when
 
 if TYPE_CHECKING:
     from pybpf.bt.lower.gen import Gen
     from pybpf.compiler.ir import Block, Operand
 
-__all__ = ["concatenated", "length"]
+__all__ = ["concatenated", "difference", "length", "position"]
 
 
 def length(gen: Gen, value: Value) -> Value:
@@ -65,3 +65,70 @@ def concatenated(gen: Gen, left: Value, right: Value, kind: Type) -> Value:
 
     loop(gen, begin, turn, lambda: at.set(b.emit("add", at.value, 1)))
     return Own(kind, slot, 0)
+
+
+def position(gen: Gen, text: Own, wanted: Own) -> Operand:
+    """Where text is that is wanted in another, -1 where it is not: one loop, which begins again a byte further on."""
+    b = gen.b
+    start, same, found = Choice(b, 0), Choice(b, 0), Choice(b, -1)
+
+    def begin(body: Block, over: Block) -> None:
+        b.branch("ult", start.value, text.type.size, body, over)
+
+    def turn() -> None:
+        byte = _byte(gen, wanted, same.value)
+        more, other, behind, ended = (b.new_block(each) for each in ("more", "other", "behind", "ended"))
+        b.branch("eq", byte, 0, ended, more)
+        gen.land(ended)
+        found.set(start.value)
+        b.jump(gen.loops[-1].leave)
+        gen.land(more)
+        here = _byte(gen, text, b.emit("add", start.value, same.value))
+        b.branch("eq", here, byte, behind, other)
+        gen.land(behind)
+        same.set(b.emit("add", same.value, 1))
+        b.jump(gen.loops[-1].again)
+        gen.land(other)
+        left = b.new_block("left")
+        b.branch("eq", here, 0, gen.loops[-1].leave, left)
+        gen.land(left)
+        start.set(b.emit("add", start.value, 1))
+        same.set(0)
+
+    loop(gen, begin, turn)
+    return found.value
+
+
+def difference(gen: Gen, left: Own, right: Own, most: Operand, text: bool) -> Operand:
+    """The difference of the first bytes, of so many at most, that are not the same; 0: all are.
+
+    :param text: what is behind a NUL does not count.
+    """
+    b = gen.b
+    at, result = Choice(b, 0), Choice(b, 0)
+
+    def begin(body: Block, over: Block) -> None:
+        b.branch("ult", at.value, most, body, over)
+
+    def turn() -> None:
+        one, other = _byte(gen, left, at.value), _byte(gen, right, at.value)
+        result.set(b.emit("sub", one, other))
+        same = b.new_block("same")
+        b.branch("eq", one, other, same, gen.loops[-1].leave)
+        gen.land(same)
+        if text:
+            more = b.new_block("more")
+            b.branch("eq", one, 0, gen.loops[-1].leave, more)
+            gen.land(more)
+
+    loop(gen, begin, turn, lambda: at.set(b.emit("add", at.value, 1)))
+    return result.value
+
+
+def _byte(gen: Gen, text: Own, index: Operand) -> Operand:
+    """A byte of text; 0 behind its end."""
+    b = gen.b
+    found = Choice(b, 0)
+    with when(b, "ult", index, text.type.size, "inside"):
+        found.set(b.emit("load", b.emit("add", text.pointer(gen), index), offset=0, size=1, signed=False))
+    return found.value

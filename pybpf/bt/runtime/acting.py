@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pybpf.bt.runtime.events import Event, Exited, MapShown, Printed, TextShown, ValueShown, Warned
+from pybpf.bt.show.values import safe
 from pybpf.bt.state.actions import Asked
 
 if TYPE_CHECKING:
@@ -65,6 +67,37 @@ def _warning(running: Running, asked: Asked) -> Event:
     return Warned(message, running.place(span))
 
 
+def _formatted(running: Running, asked: Asked) -> str:
+    format = asked.action.options[0]
+    text: str = format.apply(list(zip(asked.action.fields, asked.values)), running.names)
+    return text
+
+
+def _cat(running: Running, asked: Asked) -> Event:
+    path = _formatted(running, asked)
+    try:
+        with open(path, "rb") as file:
+            data = file.read(running.script.settings.max_cat_bytes)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        return Warned(f"cannot read {path}: {why}", running.place(asked.action.options[1]), "ERROR")
+    return TextShown("cat", data.decode("utf-8", "surrogateescape"))
+
+
+def _system(running: Running, asked: Asked) -> Event:
+    command = _formatted(running, asked)
+    try:
+        done = subprocess.run(["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    except (OSError, ValueError) as error:
+        return Warned(f"cannot run {command!r}: {error}", running.place(asked.action.options[1]), "ERROR")
+    return TextShown("syscall", done.stdout.decode("utf-8", "surrogateescape"))
+
+
+def _join(running: Running, asked: Asked) -> Event:
+    (found,) = asked.values
+    return TextShown("join", safe(bytes(found.data[: found.length]).decode("utf-8", "surrogateescape")) + "\n")
+
+
 #: Name of an action -> what carries it out; the event that it makes, or None.
 ACTIONS: Mapping[str, Callable[[Running, Asked], Event | None]] = MappingProxyType({
     "printf": _printf,
@@ -73,6 +106,9 @@ ACTIONS: Mapping[str, Callable[[Running, Asked], Event | None]] = MappingProxyTy
     "print": _print,
     "print_map": _print_map,
     "print_entry": _print_entry,
+    "cat": _cat,
+    "system": _system,
+    "join": _join,
     "clear": _clear,
     "zero": _zero,
     "exit": _exit,

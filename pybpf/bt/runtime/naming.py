@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from pybpf.bt.runtime.words import cgroup_paths, error_text, signal_text, syscall_text, time_text
 from pybpf.bt.show.values import safe
 from pybpf.bt.types import Special
 
@@ -77,6 +78,15 @@ class Naming:
         return known[raw] if raw < len(known) else f"probe {raw}"
 
 
+def _comm_of(naming: Naming, kind: Special, raw: Any) -> str:
+    """The name of a process; ``""`` where it has ended."""
+    try:
+        with open(f"/proc/{raw}/comm", encoding="utf-8", errors="surrogateescape") as file:
+            return safe(file.read().rstrip("\n"))
+    except OSError:
+        return ""
+
+
 def _inet(naming: Naming, kind: Special, raw: Any) -> str:
     packed = bytes(raw.packed)
     if raw.family == socket.AF_INET:
@@ -111,9 +121,15 @@ def _frame(symbol: Symbol, address: int, perf: bool) -> str:
 
 
 _SPECIAL: Mapping[str, Callable[[Naming, Special, Any], str]] = MappingProxyType({
+    "cgroup_path": lambda naming, kind, raw: safe(cgroup_paths(raw, *kind.options)),
+    "comm_of": _comm_of,
     "inet": _inet,
     "kstack": Naming._kernel_stack,
     "macaddr": _macaddr,
+    "signal_name": lambda naming, kind, raw: signal_text(raw),
+    "strerror": lambda naming, kind, raw: error_text(raw),
+    "syscall_name": lambda naming, kind, raw: syscall_text(raw),
+    "timestamp": lambda naming, kind, raw: time_text(kind.options[0], kind.options[1], raw),
     "username": Naming._username,
     "ustack": Naming._user_stack,
     "ksym": Naming._ksym,

@@ -175,7 +175,7 @@ class Running:
         if self._stopped or self._closed:
             return []
         self._live.detach()
-        before = list(self._rest()) if self.exit_code is None else []
+        before = list(self._rest())  # behind exit() there is nothing that counts
         self._stopped = True
         self._live.run("end")
         return before + list(self._rest())

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from pybpf.lang.front.gen import Gen
     from pybpf.lang.values.val import Val
 
-__all__ = ["path"]
+__all__ = ["LONGEST", "MAY_ASK", "Walk", "path"]
 
 #: Functions whose trampolines may call bpf_d_path: btf_allowlist_d_path of kernel/trace/bpf_trace.c.
-_MAY_ASK = frozenset({
+MAY_ASK = frozenset({
     "dentry_open", "filp_close", "security_file_open", "security_file_permission", "security_inode_getattr",
     "vfs_fallocate", "vfs_getattr", "vfs_truncate",
 })  # fmt: skip
 #: PATH_MAX: the longest path with its NUL
-_LONGEST = 4096
+LONGEST = 4096
 #: the longest name of a directory or file
 _NAME_MAX = 255
 #: Directories and mounts that are gone through: where the verifier takes loops, and where they are written out.
@@ -51,7 +51,7 @@ class _Path(Written):
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
         if not (isinstance(kind, type) and issubclass(kind, Array) and kind.element is char):
             self.refuse(gen, at, f"cannot be kept as {name_of(kind)}; its type is char[N]")
-        made = self._asked(gen) if self._may_ask(gen) else _Walk(gen, self.where, self.at).text()
+        made = self._asked(gen) if self._may_ask(gen) else Walk(gen, self.where, self.at).text()
         Text(Where(made), None).store(gen, address, offset, kind, at)
 
     def _may_ask(self, gen: Gen) -> bool:
@@ -61,19 +61,19 @@ class _Path(Written):
             return False
         if probe.kind == "iterator":  # from Linux 5.12 on; this helper is of 5.13
             return gen.target.has_helper(probe.type, "for_each_map_elem")
-        allowed = probe.kind in ("fentry", "fexit", "fmod_ret") and probe.name in _MAY_ASK
+        allowed = probe.kind in ("fentry", "fexit", "fmod_ret") and probe.name in MAY_ASK
         return allowed and gen.target.has_helper(probe.type, "d_path")
 
     def _asked(self, gen: Gen) -> Operand:
         assert self.where.direct is not None
-        slot = gen.b.slot(_LONGEST, "path")
+        slot = gen.b.slot(LONGEST, "path")
         raw.clear(gen, slot, 0, 1)  # where the helper fails
         pointer = raw.pointer(gen, self.where.direct, self.where.offset)
-        gen.b.emit("call", pointer, slot, _LONGEST, helper="d_path")
+        gen.b.emit("call", pointer, slot, LONGEST, helper="d_path")
         return slot
 
 
-class _Walk:
+class Walk:
     """What d_path() of the kernel does: from the file up to the root of the process, over mount points, writing the
     path from its end.
 
@@ -88,8 +88,8 @@ class _Walk:
         self.root = self._address(root, "mnt"), self._address(root, "dentry")
         self.mount = Choice(gen.b, self._address(start, "mnt"))
         self.dentry = Choice(gen.b, self._address(start, "dentry"))
-        self.start = Choice(gen.b, _LONGEST)
-        self.slot = gen.b.slot(_LONGEST + _NAME_MAX + 1 + len(_DELETED) + 1, "path")
+        self.start = Choice(gen.b, LONGEST)
+        self.slot = gen.b.slot(LONGEST + _NAME_MAX + 1 + len(_DELETED) + 1, "path")
 
     def _member(self, value: Val, *names: str) -> Val:
         for name in names:
@@ -105,7 +105,7 @@ class _Walk:
     def text(self) -> Operand:
         """The address of the path."""
         gen, b = self.gen, self.gen.b
-        raw.clear(gen, self.slot, _LONGEST, 1)
+        raw.clear(gen, self.slot, LONGEST, 1)
         self._mark_deleted()
         file, done = self.dentry.value, b.new_block("path")
         self._go_on(("eq", file, 0, done))
@@ -118,7 +118,7 @@ class _Walk:
         b.seal(done)
         b.start(done)
         self._lead(file)
-        return b.emit("add", self.slot, b.emit("and", self.start.value, _LONGEST - 1))
+        return b.emit("add", self.slot, b.emit("and", self.start.value, LONGEST - 1))
 
     def _loop(self, done: Block) -> None:
         b = self.gen.b
@@ -154,7 +154,7 @@ class _Walk:
             ("eq", self._address(file, "d_parent"), self.dentry.value, done),
             ("ne", self._address(file, "d_hash", "pprev"), 0, done),
         )
-        raw.write(gen, self.slot, _LONGEST, _DELETED + b"\0")
+        raw.write(gen, self.slot, LONGEST, _DELETED + b"\0")
         b.jump(done)
         b.seal(done)
         b.start(done)
@@ -207,26 +207,26 @@ class _Walk:
         before = self.start.value
         self._go_on(("ule", before, length, done))
         # the mask changes nothing: it gives the verifier the same bounds after each step, so that its states agree
-        first = b.emit("and", b.emit("sub", b.emit("sub", before, length), 1), 2 * _LONGEST - 1)
+        first = b.emit("and", b.emit("sub", b.emit("sub", before, length), 1), 2 * LONGEST - 1)
         self.start.set(first)
-        place = b.emit("add", self.slot, b.emit("and", first, _LONGEST - 1))
+        place = b.emit("add", self.slot, b.emit("and", first, LONGEST - 1))
         raw.store(gen, place, 0, 1, ord("/"))
         b.emit("call", b.emit("add", place, 1), length, name, helper=probe_read(gen, KERNEL))
 
     def _lead(self, file: Operand) -> None:
         """The root itself has no name: its path is a slash. That of no file is empty."""
-        with when(self.gen.b, "eq", self.start.value, _LONGEST, "nameless"):
-            self.start.set(_LONGEST - 1)
+        with when(self.gen.b, "eq", self.start.value, LONGEST, "nameless"):
+            self.start.set(LONGEST - 1)
             lead = Choice(self.gen.b, ord("/"))
             with when(self.gen.b, "eq", file, 0, "nowhere"):
                 lead.set(0)
-            raw.store(self.gen, self.slot, _LONGEST - 1, 1, lead.value)
+            raw.store(self.gen, self.slot, LONGEST - 1, 1, lead.value)
 
 
 def _path(gen: Gen, at: ast.AST, file: Val, most: Val) -> Val:
     size = Text.DEFAULT if isinstance(most, Const) and most.value is None else gen.const(most)
-    if not isinstance(size, int) or not 0 < size <= _LONGEST:
-        gen.fail(at, f"the size of a path is a constant of 1 to {_LONGEST} bytes, not {most.what}")
+    if not isinstance(size, int) or not 0 < size <= LONGEST:
+        gen.fail(at, f"the size of a path is a constant of 1 to {LONGEST} bytes, not {most.what}")
     if getattr(file, "use", None):
         file = file.use(gen, at)  # type: ignore[attr-defined]
     title = file.shape.title if isinstance(file, (Pointer, Place)) else ""
