@@ -219,16 +219,23 @@ def test_another_thread_closes_in_a_flood(buffer: str) -> None:
             flood.stdout.readline()
             traced = Traced(flood.pid, buffer, pages=4)
             counted: list[int] = []
+            taken = threading.Event()
+
+            def take(event: Any) -> None:
+                traced.take(event)
+                if len(traced.got) > 500:
+                    taken.set()
 
             def end() -> None:
+                taken.wait(60)
                 traced.tracer.detach()
                 counted.append(traced.sent.value)
                 traced.tracer.close()
 
             with traced.tracer:
-                closer = threading.Timer(0.1, end)
+                closer = threading.Thread(target=end)
                 closer.start()
-                traced.tracer.run({traced.calls: traced.take})
+                traced.tracer.run({traced.calls: take})
                 closer.join()
         finally:
             flood.kill()

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -77,38 +78,50 @@ while True:
 """
 
 
+#: how often what is to be seen has happened
+Rounds = Callable[[], int]
+
+
 @pytest.fixture
-def work() -> Iterator[None]:
-    """Does what all of them show, until the test is over."""
-    process = subprocess.Popen([sys.executable, "-c", WORK], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def work(tmp_path: Path) -> Iterator[Rounds]:
+    """Does what all of them show, until the test is over; each round writes a byte."""
+    rounds = tmp_path / "rounds"
+    with rounds.open("wb") as file:
+        process = subprocess.Popen([sys.executable, "-c", WORK], stdout=file, stderr=subprocess.DEVNULL)
     comm = subprocess.Popen(
         [sys.executable, "-c", "open('/proc/self/comm', 'w').write('configurator')\n" + WORK],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    yield
+    yield lambda: rounds.stat().st_size
     for each in (process, comm):
         each.kill()
         each.wait()
 
 
 @pytest.fixture
-def reads(disk: Disk) -> Iterator[None]:
+def reads(disk: Disk) -> Iterator[Rounds]:
     """Reads from a disk until the test is over."""
     over = threading.Event()
+    rounds = 0
 
     def read() -> None:
+        nonlocal rounds
         while not over.is_set():
             disk.read(10)
+            rounds += 1
             time.sleep(0.05)
 
     thread = threading.Thread(target=read)
     thread.start()
-    yield
+    yield lambda: rounds
     over.set()
     thread.join()
 
 
-def shows(line: str, expected: str) -> None:
+def shows(line: str, expected: str, rounds: Rounds) -> None:
+    """Run a command line until it has shown what is expected, or could have; those that report at their end say when
+    they begin.
+    """
     words = shlex.split(line)
     process = subprocess.Popen([sys.executable, "-m", "pybpf", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                text=True)  # fmt: skip
@@ -117,9 +130,13 @@ def shows(line: str, expected: str) -> None:
     reader.start()
     deadline = time.monotonic() + 90
     ends_itself = words[-1] == "10" or "5" in words
+    enough: int | None = None
     while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.5)
-        if not ends_itself and (any(expected in line for line in found) or time.monotonic() > deadline - 60):
+        time.sleep(0.1)
+        if enough is None and any("Hit Ctrl-C to end" in each for each in found):
+            enough = rounds() + 3
+        shown = any(expected in each for each in found) or (enough is not None and rounds() >= enough)
+        if not ends_itself and (shown or time.monotonic() > deadline - 30):
             process.send_signal(signal.SIGINT)
             break
     reader.join(90)
@@ -133,16 +150,16 @@ def shows(line: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("line", ANYWHERE)
-def test_command_lines(line: str, work: object) -> None:
-    shows(line, ANYWHERE[line])
+def test_command_lines(line: str, work: Rounds) -> None:
+    shows(line, ANYWHERE[line], work)
 
 
 @pytest.mark.parametrize("line", OF_DISKS)
-def test_command_lines_of_disks(line: str, reads: object) -> None:
-    shows(line, OF_DISKS[line])
+def test_command_lines_of_disks(line: str, reads: Rounds) -> None:
+    shows(line, OF_DISKS[line], reads)
 
 
 @pytest.mark.needs("kprobe")
 @pytest.mark.parametrize("line", WITH_KPROBES)
-def test_command_lines_for_functions_of_the_kernel(line: str, work: object) -> None:
-    shows(line, WITH_KPROBES[line])
+def test_command_lines_for_functions_of_the_kernel(line: str, work: Rounds) -> None:
+    shows(line, WITH_KPROBES[line], work)
