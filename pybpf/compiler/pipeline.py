@@ -120,8 +120,9 @@ class _Linker:
         deep: dict[Function, int] = {}
         for function in calls.order:  # what is called comes first: then it is known how much stack is left
             below = max((deep[each] for each in calls.callees[function]), default=0)
-            room = (STACK - below) // (1 + calls.above[function]) // 32 * 32
-            parts[function], size = self.function(function, room, calls.callees[function])
+            above = calls.above[function]
+            room = (STACK - below) // (1 + above) // 32 * 32
+            parts[function], size = self.function(function, room, STACK - below - 32 * above, calls.callees[function])
             deep[function] = below + max(32, (size + 31) // 32 * 32)
         items: list[Item] = []
         for function in reversed(calls.order):
@@ -130,8 +131,12 @@ class _Linker:
             items += parts[function]
         return Code(items)
 
-    def function(self, function: Function, room: int, callees: list[Function]) -> tuple[list[Item], int]:
-        """The items of one function, and the size of its frame; slots give way to spills where both are too many."""
+    def function(self, function: Function, room: int, most: int, callees: list[Function]) -> tuple[list[Item], int]:
+        """The items of one function, and the size of its frame; slots give way to spills where both are too many.
+
+        :param room: bytes that it may take: its part of the stack.
+        :param most: what it may take where it cannot do with that; those that call it have the less.
+        """
         scratch = self.scratch
         is_program = scratch.is_program(function)
         prefix = "" if is_program else f"{function.name}."
@@ -147,13 +152,13 @@ class _Linker:
             frame = SpillFrame(plan.size, share_places(made))
             used = set(self.used)
             items = emit(made, colours, frame, lambda name: self.new_label(prefix + name))
-            if frame.size <= room:
+            if frame.size <= (room if plan.size > plan.least else most):
                 if plan.needs_scratch:
                     scratch.needed_by.add(function.name)
                 return items, frame.size
             if plan.size <= plan.least:
                 raise CompileError(
-                    f"function {function.name} needs {frame.size} bytes of stack for values, and has {room}; "
+                    f"function {function.name} needs {frame.size} bytes of stack for values, and has {most}; "
                     "use fewer variables at once, or keep some in a map"
                 )
             self.used = used

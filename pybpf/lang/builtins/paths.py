@@ -35,6 +35,8 @@ LONGEST = 4096
 _NAME_MAX = 255
 #: Directories and mounts that are gone through: where the verifier takes loops, and where they are written out.
 _STEPS, _STEPS_UNROLLED = 128, 24
+#: about how many instructions the verifier follows for each
+_PER_STEP = 400
 _DELETED = b" (deleted)"
 
 
@@ -110,7 +112,7 @@ class Walk:
         file, done = self.dentry.value, b.new_block("path")
         self._go_on(("eq", file, 0, done))
         if gen.target.has("bounded_loop"):
-            self._loop(done)
+            gen.repeat(self.at, _STEPS, _PER_STEP, lambda number, leave: self._step(leave), "path()")
         else:
             for _ in range(_STEPS_UNROLLED):
                 self._step(done)
@@ -119,22 +121,6 @@ class Walk:
         b.start(done)
         self._lead(file)
         return b.emit("add", self.slot, b.emit("and", self.start.value, LONGEST - 1))
-
-    def _loop(self, done: Block) -> None:
-        b = self.gen.b
-        count, head, body = Choice(b, 0), b.new_block("walk"), b.new_block("step")
-        b.jump(head)
-        b.start(head)
-        here = count.value
-        b.branch("ult", here, _STEPS, body, done)
-        b.seal(body)
-        b.start(body)
-        self._step(done)
-        count.set(b.emit("add", here, 1))
-        b.jump(head)
-        b.seal(head)
-        # what follows is not reached: a block of its own, for the caller's jump
-        b.start(b.new_block("unreachable"))
 
     def _go_on(self, *ways: tuple[str, Operand, Operand, Block]) -> None:
         """Leave to a block where a comparison holds, else go on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -228,6 +228,12 @@ class Gen:
     def came_back(self, block: Block) -> list[Env]:
         """The variables on the ways to a block that were compiled since it began."""
         return [edge.env for edge in self._edges.pop(block, [])]
+
+    def repeat(self, at: ast.AST, times: int, size: int, turn: Callable[[Operand, Block], None], what: str) -> None:
+        """Compile what an operation does again and again, see :func:`~pybpf.lang.front.turns.repeat`."""
+        from pybpf.lang.front.turns import repeat
+
+        repeat(self, at, times, size, turn, what)
 
     # variables
 

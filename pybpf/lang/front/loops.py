@@ -12,7 +12,16 @@ from pybpf.lang.front.hiding import forget, hider, stored_names
 from pybpf.lang.front.holding import Held
 from pybpf.lang.front.meeting import Carried, form_of_bindings
 from pybpf.lang.front.ranges import Range, length
-from pybpf.lang.front.turns import MOST_TURNS, CallbackTurns, Numbers, Turns, turns_of
+from pybpf.lang.front.turns import (
+    MOST_TURNS,
+    CallbackTurns,
+    Numbers,
+    Turns,
+    has_long_loops,
+    may_walk,
+    note_turns,
+    turns_of,
+)
 from pybpf.lang.front.variables import Kept, Known, Unset, join_bindings
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import KINDS, Int
@@ -28,11 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["compile_break", "compile_continue", "compile_for", "compile_while"]
 
-#: Instructions up to which the verifier may walk through all iterations of a loop over a constant range, where the
-#: kernel has iterators: it is faster than those.
-_WALKED = 5_000
-#: The same where it has none: the verifier gives up after a million, and follows several ways through an iteration.
-_MOST_WALKED = 250_000
 #: A loop over constants is written out when its body, in nodes of the syntax tree, times the iterations is at most
 #: this, and the instructions that it becomes are at most so many.
 _UNROLL, _UNROLLED = 400, 2_000
@@ -135,10 +139,7 @@ def _loop(
     gen.go(top)
     _check_steady(gen, node, before, gen.came_back(top), carried.forms.keys())
     gen.b.seal(top)
-    walked = times * (gen.b.written - begun)
-    if type(turns) is not Turns:
-        walked += _WALKED  # the verifier follows it until it learns nothing new: what is around it is no walk
-    gen.b.written = begun + walked
+    walked = note_turns(gen, turns, times, begun)
     for block, rest in ((done, node.orelse), (leave, [])):
         gen.land(block)
         if gen.b.reachable:
@@ -208,7 +209,7 @@ def compile_for(gen: Gen, node: ast.For) -> None:
         else:
             _unrolled(gen, node, elements, times)
         return
-    known, long = over.constant, any(map(gen.target.has, ("iter_num", "helper_loop")))
+    known, long = over.constant, has_long_loops(gen)
     if known is None:
         if long:
             _long(gen, node, over)
@@ -226,10 +227,9 @@ def compile_for(gen: Gen, node: ast.For) -> None:
         elif size > _UNROLLED and loops:
             gen.facts.heavy[place] = WRITTEN_OUT
         return
-    most = _WALKED if long else _MOST_WALKED
-    if heavy < WALKED and times * gen.frame.times() <= most:
-        walked = _for_range(gen, node, over, Turns(gen, node), times) * gen.frame.times()
-        if walked > most:
+    if heavy < WALKED and may_walk(gen, times):
+        walked = _for_range(gen, node, over, Turns(gen, node), times)
+        if not may_walk(gen, walked):
             gen.facts.heavy[place] = WALKED
     elif long:
         _long(gen, node, over)

@@ -1,13 +1,19 @@
-"""What lets a loop take one more turn: the verifier, which walks through it, a callback's caller, or an iterator."""
+"""What lets a loop take one more turn: the verifier, which walks through it, a callback's caller, or an iterator.
+
+Both take their choice here: loops of the source, and what an operation does again and again (:func:`repeat`).
+"""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pybpf.compiler.ops import NONE, PTR
 from pybpf.compiler.ranges import unsigned_range
 from pybpf.lang.front.conditions import choose
+from pybpf.lang.front.frame import Loop
+from pybpf.lang.values.flow import Choice
 from pybpf.lang.values.ints import Int, Test
 from pybpf.types import u64
 
@@ -15,11 +21,19 @@ if TYPE_CHECKING:
     from pybpf.compiler.ir import Block, Instr, Operand
     from pybpf.lang.front.gen import Gen
 
-__all__ = ["MOST_TURNS", "CallbackTurns", "Chunks", "Numbers", "Turns", "turns_of"]
+__all__ = [
+    "MOST_TURNS", "CallbackTurns", "Chunks", "Numbers", "Turns", "has_long_loops", "may_walk", "note_turns", "repeat",
+    "turns_of",
+]  # fmt: skip
 
 #: Turns of one iterator of the kernel, or of one call of bpf_loop: BPF_MAX_LOOPS.
 MOST_TURNS = 1 << 23
 _CHUNK_BITS = 23
+#: Instructions up to which the verifier may walk through all turns of a loop, and of the loops around it, where the
+#: kernel has iterators or callbacks: it is faster than those.
+_WALKED = 5_000
+#: The same where it has neither: the verifier gives up after a million, and follows several ways through a turn.
+_MOST_WALKED = 250_000
 
 
 class Turns:
@@ -136,3 +150,83 @@ def _least(gen: Gen, count: Operand, at: ast.AST) -> Operand:
 def turns_of(gen: Gen, at: ast.AST, count: Operand) -> Numbers:
     """An iterator of so many turns: chunks where one may be too short."""
     return (Numbers if unsigned_range(count)[1] <= MOST_TURNS else Chunks)(gen, at, count)
+
+
+def has_long_loops(gen: Gen) -> bool:
+    """Whether the kernel has loops that the verifier need not walk through turn by turn."""
+    return any(map(gen.target.has, ("iter_num", "helper_loop")))
+
+
+def may_walk(gen: Gen, instructions: int) -> bool:
+    """Whether the verifier may walk through so many instructions as often as the loops around this place make it."""
+    return instructions * gen.frame.times() <= (_WALKED if has_long_loops(gen) else _MOST_WALKED)
+
+
+def note_turns(gen: Gen, turns: Turns, times: int, begun: int) -> int:
+    """Note how much the verifier walks through in a loop that has been compiled.
+
+    :param times: how often it walks through the body.
+    :param begun: what the builder had written before the loop.
+    :returns: about how many instructions.
+    """
+    walked = times * (gen.b.written - begun)
+    if type(turns) is not Turns:
+        walked += _WALKED  # the verifier follows it until it learns nothing new: what is around it is no walk
+    gen.b.written = begun + walked
+    return walked
+
+
+def repeat(gen: Gen, at: ast.AST, times: int, size: int, turn: Callable[[Operand, Block], None], what: str) -> None:
+    """Compile what an operation does for each number from 0 to below a constant.
+
+    :param size: about how many instructions a turn is, for the verifier, which follows every way through it.
+    :param turn: compiles one; it may leave to the block that it is given.
+    :param what: what the operation is, for the error where the kernel cannot: ``"searching a char[256]"``.
+    """
+    b = gen.b
+    top, body, over, leave = (b.new_block(name) for name in ("repeat", "turn", "over", "stop"))
+    turns, walked = _turns_for(gen, at, times, size, what)
+    counted = None if isinstance(turns, Numbers) else Choice(b, 0)
+    begun = b.written
+    gen.go(top)
+    gen.land_open(top)
+    env = gen.frame.env
+    gen.frame.loops.append(Loop(leave, top, turns.end, walked))
+    gen.rolled += 1
+    turns.begin(top, over)
+    number = turns.index() if isinstance(turns, Numbers) else counted.value if counted else 0
+    b.branch("ult", number, times, body, leave)  # by which the verifier knows how large it is
+    b.seal(body)
+    b.start(body)
+    turn(number, leave)
+    if counted:
+        counted.set(b.emit("add", number, 1))
+    gen.go(top)
+    gen.came_back(top)
+    b.seal(top)
+    gen.rolled -= 1
+    gen.frame.loops.pop()
+    gen.land(over)
+    b.jump(leave)
+    b.seal(leave)
+    b.start(leave)
+    gen.frame.env = env
+    note_turns(gen, turns, walked, begun)
+    turns.end()
+
+
+def _turns_for(gen: Gen, at: ast.AST, times: int, size: int, what: str) -> tuple[Turns, int]:
+    """What lets an operation take its turns, and how often the verifier walks through one."""
+    target = gen.target
+    if may_walk(gen, times * size) and target.has("bounded_loop"):
+        return Turns(gen, at), times
+    if target.has("iter_num"):
+        return Numbers(gen, at, times), 1
+    if target.has("helper_loop"):
+        return CallbackTurns(gen, at, times), 1
+    if gen.frame.times() > 1:
+        where, advice = " in a loop", "use it outside of the loop, or make the loop shorter"
+    else:
+        where, advice = "", "take less, such as a slice, x[:64]"
+    gen.fail(at, f"{what}{where} takes more turns than the verifier of this kernel walks through (Linux 5.17 has "
+             f"bpf_loop): {advice}")  # fmt: skip

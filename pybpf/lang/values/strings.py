@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pybpf.lang.values import raw
 from pybpf.lang.values.arrays import Elements
 from pybpf.lang.values.constants import Const
-from pybpf.lang.values.flow import Choice
+from pybpf.lang.values.flow import Choice, when
 from pybpf.lang.values.ints import Int, Test, any_of
 from pybpf.lang.values.memory import OWN, RECORD, Ref, differ, place, read
+from pybpf.lang.values.reading import KERNEL, probe_read
 from pybpf.lang.values.val import Val
 from pybpf.types import array_of, bool_, char, sizeof, u8, u32
 
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Chars"]
 
-#: bytes of text that are compared at most
-_LONGEST = 1024
+#: bytes of text that are compared without a loop, and those that a turn of one compares
+_COMPARED, _PER_TURN = 512, 64
 #: positions that are looked at one after the other rather than in a loop
 _MOST_UNROLLED = 32
+#: Positions that a turn of a loop looks at; and about how many instructions the verifier follows for each, beside those
+#: for the bytes.
+_AT_ONCE, _PER_POSITION = 16, 30
 
 
 class Chars(Ref):
@@ -86,15 +90,13 @@ class Chars(Ref):
         if left.size > right.size:
             left, right = right, left
         size = left.size
-        if size > _LONGEST:
-            gen.fail(at, f"{self.what} is too long to be compared (at most {_LONGEST} bytes): compare a slice, x[:64]")
         if right.size > size:
             if not self.is_text:
                 return Const(False)
             # the longer one has its end where the shorter one ends at the latest
             size += 1
             left = left.widened(gen)
-        return Test("eq", differ(gen, left, right, size), 0)
+        return _same(gen, left, right, size, at)
 
     def widened(self, gen: Gen) -> Chars:
         """A copy with a NUL behind it."""
@@ -103,29 +105,41 @@ class Chars(Ref):
         raw.copy(gen, slot, 0, self.address, self.offset, self.size, self.align)
         return Chars(slot, 0, array_of(char, self.size + 1), self.space)
 
-    def startswith(self, gen: Gen, data: bytes, at: ast.AST) -> Val:
+    def starts(self, gen: Gen, data: bytes, at: ast.AST) -> Val:
         """Whether the text starts with a constant."""
         return _all(self.equals_at(gen, 0, data)) if len(data) <= self.size else Const(False)
 
-    def endswith(self, gen: Gen, data: bytes, at: ast.AST) -> Val:
-        """Whether the text ends with a constant: it is followed by a NUL, or stands at the very end."""
-        if not data or len(data) > self.size:
-            return Const(not data)
-        text = self.cleaned(gen)
-        found = Choice(gen.b, 0)
-        done = gen.b.new_block("ended")
+    def startswith(self, gen: Gen, choices: Sequence[bytes], at: ast.AST) -> Val:
+        """Whether it starts with one of some constants."""
+        return _one_of(gen, [self.starts(gen, each, at) for each in choices], at)
 
-        def look(here: Chars) -> None:
-            here.leave_if(gen, data + b"\0", found, done, at)
-
-        if text.is_text:
-            each_position(gen, text, self.size - len(data), look, at)
-        last = Chars(text.address, text.offset + self.size - len(data), text.kind, text.space, text.align)
-        last.leave_if(gen, data, found, done, at)
+    def endswith(self, gen: Gen, choices: Sequence[bytes], at: ast.AST) -> Val:
+        """Whether the text ends with one of some constants."""
+        possible = [each for each in choices if 0 < len(each) <= self.size]
+        if len(possible) < len(choices) and b"" in choices:
+            return Const(True)
+        if not possible:
+            return Const(False)
+        if not self.is_text:
+            ends = [_all(self.equals_at(gen, self.size - len(each), each)) for each in possible]
+            return _one_of(gen, ends, at)
+        length = self.length(gen, at).scalar(gen, at)
+        found, done = Choice(gen.b, 0), gen.b.new_block("ended")
+        for each in possible:
+            self._leave_if_ends(gen, length, each, found, done)
         gen.b.jump(done)
         gen.b.seal(done)
         gen.b.start(done)
         return Int(found.value, bool_)
+
+    def _leave_if_ends(self, gen: Gen, length: Operand, data: bytes, found: Choice, done: Block) -> None:
+        """Go to ``done`` with ``found`` true if text of a known length ends with these bytes."""
+        b, size = gen.b, len(data)
+        with when(b, "uge", length, size, "long"):
+            end = Chars(b.slot(size, "end"), 0, array_of(u8, size), OWN)
+            start = b.emit("add", self.pointer(gen), b.emit("sub", length, size))
+            b.emit("call", end.address, size, start, helper=probe_read(gen, KERNEL))
+            end.leave_if(gen, data, found, done)
 
     def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
         if not isinstance(item, Const):
@@ -134,27 +148,52 @@ class Chars(Ref):
         if not data or len(data) > self.size:
             return Const(not data)
         text = self.cleaned(gen)
-        found = Choice(gen.b, 0)
-        done = gen.b.new_block("searched")
-        each_position(gen, text, self.size - len(data) + 1, lambda here: here.leave_if(gen, data, found, done, at), at)
-        gen.b.jump(done)
-        gen.b.seal(done)
-        gen.b.start(done)
+        found, done = Choice(gen.b, 0), gen.b.new_block("searched")
+        count = text.size - len(data) + 1
+        few = count if count <= _MOST_UNROLLED else count % _AT_ONCE
+        for position in range(few):
+            text.moved(position).leave_if(gen, data, found, done)
+
+        def turn(number: Operand, leave: Block) -> None:
+            here = b.emit("add", text.address, b.emit("mul", number, _AT_ONCE))
+            rest = Chars(here, text.offset + few, text.kind, text.space, min(text.align, 8))
+            if text.is_text:  # nothing but zeros follows
+                rest.leave_if(gen, b"\0", found, leave, result=0)
+            for position in range(_AT_ONCE):
+                rest.moved(position).leave_if(gen, data, found, leave)
+
+        b = gen.b
+        if few < count:
+            gen.repeat(at, count // _AT_ONCE, _AT_ONCE * (len(data) + _PER_POSITION), turn, f"searching {self.what}")
+        b.jump(done)
+        b.seal(done)
+        b.start(done)
         return Int(found.value, bool_)
 
-    def leave_if(self, gen: Gen, data: bytes, found: Choice, done: Block, at: ast.AST) -> None:
-        """Go to ``done`` with ``found`` true if these bytes are here."""
+    def moved(self, distance: int) -> Chars:
+        """The text some bytes further on."""
+        return Chars(self.address, self.offset + distance, self.kind, self.space, self.align)
+
+    def leave_if(self, gen: Gen, data: bytes, found: Choice, done: Block, result: int = 1) -> None:
+        """Go to ``done`` with ``found`` set if these bytes are here: the first is looked at first, then the others.
+
+        Of two branches the verifier keeps one in mind, for each position that it walks through; of one for each word
+        it would keep too many.
+        """
         b = gen.b
-        yes, no = b.new_block("match"), b.new_block("differs")
-        for _, left, right in self.equals_at(gen, 0, data):
+        no = b.new_block("differs")
+        for offset, part in enumerate((data[:1], data[1:])):
             more = b.new_block("more")
-            b.branch("eq", left, right, more, no)
+            words = [(left, right) for _, left, right in self.equals_at(gen, offset, part)]
+            if len(words) == 1:
+                b.branch("eq", *words[0], more, no)
+            elif words:
+                b.branch("eq", raw.differs(gen, words), 0, more, no)
+            else:
+                b.jump(more)
             b.seal(more)
             b.start(more)
-        b.jump(yes)
-        b.seal(yes)
-        b.start(yes)
-        found.set(1)
+        found.set(result)
         b.jump(done)
         b.seal(no)
         b.start(no)
@@ -165,28 +204,37 @@ class Chars(Ref):
             return self
         made = Chars(gen.b.slot(self.size, "text"), 0, self.kind, OWN)
         raw.clear(gen, made.address, 0, self.size)
-        helper = next(
-            name for name in ("probe_read_kernel_str", "probe_read_str") if gen.target.has_helper(gen.unit.type, name)
-        )
-        gen.b.emit("call", made.address, self.size, self.pointer(gen), helper=helper)
+        self._measure(gen, made.address)
         return made
 
+    def _measure(self, gen: Gen, to: Operand) -> Operand:
+        """Copy the text up to its NUL; gives how many bytes that is, at most its size: the last one becomes a NUL."""
+        return gen.b.emit("call", to, self.size, self.pointer(gen), helper=probe_read(gen, KERNEL, "_str"))
+
     def length(self, gen: Gen, at: ast.AST) -> Val:
-        """``len(text)``: bytes up to the first NUL; of ``u8[N]`` N."""
+        """``len(text)``: bytes up to the first NUL; of ``u8[N]`` N.
+
+        The kernel counts those of long text, while it copies them to where nobody looks.
+        """
         if not self.is_text:
             return Const(self.size)
         b = gen.b
         count, done = Choice(b, 0), b.new_block("length")
-
-        def look(here: Chars) -> None:
-            byte = b.emit("load", here.address, offset=here.offset, size=1, signed=False)
-            more = b.new_block("longer")
-            b.branch("eq", byte, 0, done, more)
-            b.seal(more)
-            b.start(more)
-            count.set(b.emit("add", count.value, 1))
-
-        each_position(gen, self, self.size, look, at)
+        if self.size <= _MOST_UNROLLED:
+            for position in range(self.size):
+                byte = b.emit("load", self.address, offset=self.offset + position, size=1, signed=False)
+                more = b.new_block("longer")
+                b.branch("eq", byte, 0, done, more)
+                b.seal(more)
+                b.start(more)
+                count.set(position + 1)
+        else:
+            got = self._measure(gen, b.slot(self.size, "copy"))
+            last = b.emit("load", self.address, offset=self.offset + self.size - 1, size=1, signed=False)
+            with when(b, "sgt", got, 0, "read"):
+                count.set(b.emit("sub", got, 1))
+                with when(b, "eq", got, self.size, "full"), when(b, "ne", last, 0, "whole"):
+                    count.set(got)
         b.jump(done)
         b.seal(done)
         b.start(done)
@@ -257,35 +305,41 @@ class Chars(Ref):
         raw.clear(gen, address, offset + size, sizeof(kind) - size)
 
 
-def each_position(gen: Gen, text: Chars, count: int, look: Callable[[Chars], None], at: ast.AST) -> None:
-    """Call ``look`` with the rest of the text from position 0 on, 1, and so on: in a loop, or one after the other."""
-    b = gen.b
-    if count <= _MOST_UNROLLED:
-        for position in range(count):
-            look(Chars(text.address, text.offset + position, text.kind, text.space, text.align))
-        return
-    if not gen.target.has("bounded_loop"):
-        gen.fail(at, f"{text.what} is too long to be searched on this kernel, which has no loops: search a slice, "
-                 f"x[:{_MOST_UNROLLED}]")  # fmt: skip
-    current = Choice(b, 0)
-    head, body, done = (b.new_block(name) for name in ("position", "look", "end"))
-    b.jump(head)
-    b.start(head)
-    here = current.value
-    b.branch("ult", here, count, body, done)
-    b.seal(body)
-    b.start(body)
-    look(Chars(b.emit("add", text.address, here), text.offset, text.kind, text.space, 1))
-    current.set(b.emit("add", here, 1))
-    b.jump(head)
-    b.seal(head)
-    b.seal(done)
-    b.start(done)
-
-
 def _all(tests: Iterable[tuple[str, Operand, Operand]]) -> Val:
     parts = list(tests)
     return Test(*parts[0], *parts[1:]) if parts else Const(True)
+
+
+def _same(gen: Gen, one: Chars, other: Chars, size: int, at: ast.AST) -> Val:
+    """Whether so many bytes at two places are the same."""
+    if size <= _COMPARED:
+        return Test("eq", differ(gen, one, other, size), 0)
+    b = gen.b
+    bits = Choice(b, 0)
+
+    def turn(number: Operand, leave: Block) -> None:
+        distance = b.emit("mul", number, _PER_TURN)
+        left, right = (
+            Chars(b.emit("add", each.address, distance), each.offset, each.kind, each.space, each.align)
+            for each in (one, other)
+        )
+        bits.set(differ(gen, left, right, _PER_TURN))
+        more = b.new_block("same")
+        b.branch("eq", bits.value, 0, more, leave)
+        b.seal(more)
+        b.start(more)
+
+    whole = size // _PER_TURN
+    gen.repeat(at, whole, _PER_TURN, turn, f"comparing {one.what}")
+    rest = size - whole * _PER_TURN
+    if rest:
+        last = differ(gen, one.moved(whole * _PER_TURN), other.moved(whole * _PER_TURN), rest)
+        return Test("eq", b.emit("or", bits.value, last), 0)
+    return Test("eq", bits.value, 0)
+
+
+def _one_of(gen: Gen, tests: Sequence[Val], at: ast.AST) -> Val:
+    return tests[0] if len(tests) == 1 else any_of(gen, tests, at)
 
 
 def _negated(test: Val) -> Val:
@@ -308,10 +362,9 @@ class TextMethod(Val):
             gen.fail(at, f"{self.name}() takes one constant text, or a tuple of them")
         value = args[0].value
         choices = value if isinstance(value, tuple) else (value,)
-        tests = [_METHODS[self.name](self.text, gen, self.text._bytes(gen, each, at), at) for each in choices]
-        return tests[0] if len(tests) == 1 else any_of(gen, tests, at)
+        return _METHODS[self.name](self.text, gen, [self.text._bytes(gen, each, at) for each in choices], at)
 
 
-_METHODS: Mapping[str, Callable[[Chars, Gen, bytes, ast.AST], Val]] = MappingProxyType(
+_METHODS: Mapping[str, Callable[[Chars, Gen, Sequence[bytes], ast.AST], Val]] = MappingProxyType(
     {"startswith": Chars.startswith, "endswith": Chars.endswith}
 )
