@@ -105,7 +105,7 @@ class Live:
             loaded = []
             for each in built:
                 maps = {name: self._map_for(each, name, spec) for name, spec in each.compiled.maps.items()}
-                with in_python():
+                with in_python(target):
                     program = each.declared.attach.load(each.compiled.spec, maps)
                 if program is not None:
                     self._attached.callback(program.close)
@@ -115,7 +115,7 @@ class Live:
             for number, (each, program, maps) in enumerate(loaded, 1):
                 if progress is not None:
                     progress(number, len(loaded))
-                with in_python():
+                with in_python(target):
                     link = each.declared.attach.attach(program, each.compiled.spec, maps)
                 self._attached.callback(link.close)
                 self.links.setdefault(each.declared.function, []).append(link)

@@ -6,13 +6,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from pybpf.errors import VerifierError
 
+if TYPE_CHECKING:
+    from pybpf.compiler.target import Target
+
 __all__ = ["advice_in_python", "in_python"]
 
+#: What stands for advice that depends on the loops that the kernel has.
+ENDLESS, MANY_WAYS = "endless", "many ways"
+#: The same -> (feature, advice): the first feature that the kernel has decides.
+_BY_FEATURE: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType({
+    ENDLESS: (
+        ("helper_loop", "for all the verifier knows the loop never ends: write 'for i in range(n):', and 'break' where "
+                        "it may end early"),
+        ("", "for all the verifier of this kernel knows the loop never ends: give it an end, as in 'for i in range(n & "
+             "63):', and 'break' where it may end early"),
+    ),
+    MANY_WAYS: (
+        ("helper_loop", "the verifier follows every way through the 'if's of the probe and of its loops, and gave up: "
+                        "ask less in the loop that this line is in, or count there and decide behind it, or split the "
+                        "probe into two"),
+        ("", "the verifier of this kernel follows every turn of every loop and every way through its 'if's, and gave "
+             "up: bound the loop, as in 'for i in range(n & 63):', and take 'in' and path() out of it"),
+    ),
+})  # fmt: skip
 #: First match wins. Reasons that are not here keep the advice that they have.
 _ADVICE: tuple[tuple[str, str], ...] = (
     (
@@ -37,16 +60,8 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         r"back-edge",
         "this kernel takes no loops (Linux 5.3 does): write 'for' over a short constant range, which is unrolled",
     ),
-    (
-        r"infinite loop",
-        "for all the verifier knows the loop never ends: write 'for i in range(n):', and 'break' where it may end "
-        "early",
-    ),
-    (
-        r"program is too large|jumps is too complex|too complex|too many states",
-        "the verifier follows every turn of a 'while' loop and every way through its 'if's, and gave up: write "
-        "'for i in range(n):', and 'break' where it may end early",
-    ),
+    (r"infinite loop", ENDLESS),
+    (r"program is too large|jumps is too complex|too complex|too many states", MANY_WAYS),
     (
         r"combined stack size|stack depth|off=-(?:51[3-9]|5[2-9]\d|[6-9]\d\d|\d{4,})\b",
         "the functions that call each other here have more than 512 bytes of variables: keep large ones in a map",
@@ -76,19 +91,25 @@ _ADVICE: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 
 
-def advice_in_python(reason: str) -> str:
-    """What to do about a verifier's reason in a probe, or ``""`` where nothing else can be said than of any program."""
-    return next((advice for pattern, advice in _ADVICE if re.search(pattern, reason)), "")
+def advice_in_python(reason: str, target: Target) -> str:
+    """What to do about a verifier's reason in a probe, or ``""`` where nothing else can be said than of any program.
+
+    :param target: the kernel that gave it.
+    """
+    found = next((advice for pattern, advice in _ADVICE if re.search(pattern, reason)), "")
+    ways = _BY_FEATURE.get(found)
+    return found if ways is None else next(advice for feature, advice in ways if not feature or target.has(feature))
 
 
 @contextmanager
-def in_python() -> Iterator[None]:
+def in_python(target: Target) -> Iterator[None]:
     """Errors of the verifier that leave it say what to do in Python.
 
+    :param target: the kernel that the program was compiled for.
     :raises VerifierError: with that advice.
     """
     try:
         yield
     except VerifierError as error:
-        error.advice = advice_in_python(error.cause) or error.advice
+        error.advice = advice_in_python(error.cause, target) or error.advice
         raise
