@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import pytest
 from tests.programs.cases import Running
 
 __all__ = [
-    "ADDRESSES", "NAME_SERVER", "TOTAL_RETRANS", "Host", "deaf", "hears", "inside", "talk", "wait_until_attached",
-    "wire",
+    "ADDRESSES", "NAME_SERVER", "ROUTED", "TOTAL_RETRANS", "Host", "Routed", "deaf", "hears", "inside", "talk",
+    "wait_until_attached", "wire",
 ]  # fmt: skip
 
 # Runs the Python that comes as JSON strings, a line each; `result` is sent back.
@@ -75,6 +75,10 @@ names = socket.socket(AF_INET, socket.SOCK_DGRAM)
 names.bind(("127.0.0.1", 53))
 threading.Thread(target=serve, args=(names,), daemon=True).start()
 """
+
+
+#: bytes that go through a router without room
+ROUTED = 300_000
 
 
 class Host:
@@ -187,3 +191,44 @@ def inside(host: Host, *command: str) -> str:
     """Run a command in a host's network namespace; what it prints."""
     words = ["nsenter", "-t", str(host.pid), "-n", *command]
     return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+class Routed:
+    """A sender, a receiver, and a router between them that has room for one packet: a fast sender loses many, which are
+    sent again at once.
+
+    :ivar out: the router's device towards the receiver.
+    :ivar ends: the addresses of sender and receiver.
+    """
+
+    out = "to_d"
+    ends = ("10.7.1.1", "10.7.2.2")
+
+    def __enter__(self) -> Routed:
+        with ExitStack() as stack:
+            self.sender, self.router, self.receiver = (stack.enter_context(Host()) for _ in range(3))
+            wire(self.sender, self.router, "10.7.1", ("to_b", "to_a"))
+            wire(self.router, self.receiver, "10.7.2", (self.out, "to_c"))
+            self.router.do("open('/proc/sys/net/ipv4/ip_forward', 'w').write('1')")
+            # what IPv6 says of itself, some seconds after a device is up, may be dropped as well
+            self.router.do(f"open('/proc/sys/net/ipv6/conf/{self.out}/disable_ipv6', 'w').write('1')")
+            inside(self.sender, "ip", "link", "set", "dev", "to_b", "gso_max_segs", "1")  # a packet is one segment
+            inside(self.sender, "ip", "route", "add", "10.7.2.0/24", "via", "10.7.1.2")
+            inside(self.receiver, "ip", "route", "add", "10.7.1.0/24", "via", "10.7.2.1")
+            bucket = ["tbf", "rate", "5mbit", "burst", "3k", "limit", "6k"]
+            inside(self.router, "tc", "qdisc", "add", "dev", self.out, "root", *bucket)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def send(self) -> int:
+        """Send ``ROUTED`` bytes, until they have arrived; the sender's port."""
+        self.receiver.listen(self.ends[1], 5000)
+        port = self.sender.connect(self.ends[1], 5000)
+        self.receiver.accept()
+        self.sender.do(f"import threading; t = threading.Thread(target=c.sendall, args=(b'x' * {ROUTED},)); t.start()")
+        self.receiver.do(f"n = 0\nwhile n < {ROUTED}: n += len(s.recv(65536))")
+        self.sender.do("t.join()")
+        return port

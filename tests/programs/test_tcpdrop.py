@@ -14,7 +14,7 @@ import pytest
 from programs.tcpdrop import DROP
 from pybpf.tool.places import lack
 from tests.programs.cases import Running
-from tests.programs.network import TOTAL_RETRANS, Host, deaf, hears, inside, talk, wait_until_attached, wire
+from tests.programs.network import TOTAL_RETRANS, Host, Routed, deaf, hears, inside, talk, wait_until_attached
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("tp_btf")]
 
@@ -103,30 +103,16 @@ def test_only_of_a_process(server: Host, client: Host) -> None:
 @pytest.mark.skipif(shutil.which("tc") is None, reason="no iproute2")
 def test_a_router_that_has_no_room() -> None:
     """Packets of others: there is no socket, and the namespace is that of the device."""
-    with Host() as sender, Host() as router, Host() as receiver:
-        wire(sender, router, "10.7.1", ("to_b", "to_a"))
-        wire(router, receiver, "10.7.2", ("to_d", "to_c"))
-        router.do("open('/proc/sys/net/ipv4/ip_forward', 'w').write('1')")
-        # what IPv6 says of itself, some seconds after a device is up, may be dropped as well
-        router.do("open('/proc/sys/net/ipv6/conf/to_d/disable_ipv6', 'w').write('1')")
-        inside(sender, "ip", "link", "set", "dev", "to_b", "gso_max_segs", "1")  # a packet is one segment
-        inside(sender, "ip", "route", "add", "10.7.2.0/24", "via", "10.7.1.2")
-        inside(receiver, "ip", "route", "add", "10.7.1.0/24", "via", "10.7.2.1")
-        bucket = ["tbf", "rate", "5mbit", "burst", "3k", "limit", "6k"]
-        inside(router, "tc", "qdisc", "add", "dev", "to_d", "root", *bucket)
-        tool = Running("tcpdrop", "--csv", "--netns", str(router.pid))
+    with Routed() as path:
+        tool = Running("tcpdrop", "--csv", "--netns", str(path.router.pid))
         titles = tool.ready("time").strip().split(",")
-        receiver.listen("10.7.2.2", 5000)
-        port = sender.connect("10.7.2.2", 5000)
-        receiver.accept()
-        sender.do("import threading; t = threading.Thread(target=c.sendall, args=(b'x' * 300_000,)); t.start()")
-        receiver.do("n = 0\nwhile n < 300_000: n += len(s.recv(65536))")
-        sender.do("t.join()")
-        shown = inside(router, "tc", "-s", "-j", "qdisc", "show", "dev", "to_d")
+        port = path.send()
+        shown = inside(path.router, "tc", "-s", "-j", "qdisc", "show", "dev", path.out)
         dropped = json.loads(shown)[0]["drops"]
         rows = list(csv.DictReader(tool.stop(), titles))
+    sender, receiver = path.ends
     assert Counter((row["saddr"], int(row["sport"]), row["daddr"]) for row in rows) == {
-        ("10.7.1.1", port, "10.7.2.2"): dropped
+        (sender, port, receiver): dropped
     }
     assert {row["reason"] for row in rows} <= {"QDISC_DROP", "QDISC_OVERLIMIT"} and dropped > 0
     assert {row["state"] for row in rows} == {""}

@@ -11,7 +11,7 @@ import pytest
 
 from pybpf.sys import features
 from tests.programs.cases import Running, run
-from tests.programs.network import TOTAL_RETRANS, Host, deaf, hears, inside, talk, wait_until_attached, wire
+from tests.programs.network import TOTAL_RETRANS, Host, Routed, deaf, hears, talk, wait_until_attached
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("tp_btf")]
 
@@ -103,28 +103,15 @@ def test_loss_probes(server: Host, client: Host) -> None:
 
 @pytest.mark.skipif(shutil.which("tc") is None, reason="no iproute2")
 def test_a_cable_that_loses_packets() -> None:
-    """A router between the ends has room for one packet: a fast sender loses many, which are sent again at once."""
-    with Host() as sender, Host() as router, Host() as receiver:
-        wire(sender, router, "10.7.1", ("to_b", "to_a"))
-        wire(router, receiver, "10.7.2", ("to_d", "to_c"))
-        router.do("open('/proc/sys/net/ipv4/ip_forward', 'w').write('1')")
-        inside(sender, "ip", "link", "set", "dev", "to_b", "gso_max_segs", "1")  # a packet is one segment
-        inside(sender, "ip", "route", "add", "10.7.2.0/24", "via", "10.7.1.2")
-        inside(receiver, "ip", "route", "add", "10.7.1.0/24", "via", "10.7.2.1")
-        bucket = ["tbf", "rate", "5mbit", "burst", "3k", "limit", "6k"]
-        inside(router, "tc", "qdisc", "add", "dev", "to_d", "root", *bucket)
-        tool = Running("tcpretrans", "--csv", "--netns", str(sender.pid))
+    with Routed() as path:
+        tool = Running("tcpretrans", "--csv", "--netns", str(path.sender.pid))
         titles = tool.ready("time").strip().split(",")
-        receiver.listen("10.7.2.2", 5000)
-        port = sender.connect("10.7.2.2", 5000)
-        receiver.accept()
-        sender.do("import threading; t = threading.Thread(target=c.sendall, args=(b'x' * 300_000,)); t.start()")
-        receiver.do("n = 0\nwhile n < 300_000: n += len(s.recv(65536))")
-        count = sender.do(f"t.join(); time.sleep(0.5); result = {TOTAL_RETRANS}")
+        port = path.send()
+        count = path.sender.do(f"time.sleep(0.5); result = {TOTAL_RETRANS}")
         rows = list(csv.DictReader(tool.stop(), titles))
     assert len(rows) == count > 5
     assert {(row["laddr"], row["raddr"], int(row["lport"]), int(row["pid"])) for row in rows} == {
-        ("10.7.1.1", "10.7.2.2", port, sender.pid)
+        (*path.ends, port, path.sender.pid)
     }
 
 
