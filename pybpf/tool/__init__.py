@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from pybpf.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from pybpf.tool.allocators import THREAD_ENDS, Allocators
     from pybpf.tool.c.bodies import Body
     from pybpf.tool.c.formats import Format, parse_format
     from pybpf.tool.c.specs import Place, Spec, balanced, split
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pybpf.tool.options import shared
     from pybpf.tool.output import Output, clean, width
     from pybpf.tool.patterns import Glob
-    from pybpf.tool.pictures import Pictures, frame_text, frames_of
+    from pybpf.tool.pictures import Pictures, frame_text, frames_of, symbols_of
     from pybpf.tool.places import FirstOf
     from pybpf.tool.run import Run, require
     from pybpf.tool.scheduling import undisturbed
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 __all__ = [
     "SECONDS",
     "STACK_OPTIONS",
+    "THREAD_ENDS",
     "TOPICS",
+    "Allocators",
     "Body",
     "Clock",
     "Column",
@@ -74,6 +77,7 @@ __all__ = [
     "split",
     "stack_title",
     "struct",
+    "symbols_of",
     "undisturbed",
     "width",
 ]
@@ -81,6 +85,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
+        "allocators": "THREAD_ENDS Allocators",
         "c.bodies": "Body",
         "c.formats": "Format parse_format",
         "c.specs": "Place Spec balanced split",
@@ -93,7 +98,7 @@ __getattr__ = lazy_names(
         "options": "shared",
         "output": "Output clean width",
         "patterns": "Glob",
-        "pictures": "Pictures frame_text frames_of",
+        "pictures": "Pictures frame_text frames_of symbols_of",
         "places": "FirstOf",
         "run": "Run require",
         "scheduling": "undisturbed",

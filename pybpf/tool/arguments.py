@@ -15,6 +15,7 @@ __all__ = [
     "error_number",
     "netns",
     "new_file",
+    "not_negative",
     "pid",
     "pids",
     "ports",
@@ -46,6 +47,14 @@ def bits(text: str) -> int:
     number = int(text, 0)
     if not 0 <= number < 1 << 32:
         raise argparse.ArgumentTypeError(f"{text} is no mask of 32 bits")
+    return number
+
+
+def not_negative(text: str) -> int:
+    """A whole number, zero or above."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below zero")
     return number
 
 

@@ -120,8 +120,9 @@ def _clash(options: argparse.Namespace) -> str:
         return f"--{min(command)} takes a command, and neither --pid nor --tid with it"
     if "follow" in has and not (command or "pid" in has):
         return "--follow needs a process: --pid, or a command"
-    if {"json", "csv"} <= has:
-        return "--json and --csv exclude each other"
+    forms = [form for form in ("json", "csv", "folded") if form in has]
+    if len(forms) > 1:
+        return f"--{forms[0]} and --{forms[1]} exclude each other"
     if {"cgroup", "container"} <= has:
         return "--cgroup and --container exclude each other"
     return ""

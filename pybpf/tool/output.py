@@ -25,7 +25,7 @@ class Output:
     Lines are kept until :meth:`flush`, which writes them by one system call: whoever reads them in a pipe sees them
     when the tool next waits.
 
-    :param form: ``"text"``, ``"json"`` or ``"csv"``.
+    :param form: ``"text"``, ``"json"``, ``"csv"``, or ``"folded"``: lines, which only programs read.
     :ivar terminal: whether people look at it.
     :ivar colour: whether it shows styles.
     """

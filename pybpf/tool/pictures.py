@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pybpf.lazy import regex
@@ -56,9 +56,13 @@ class Pictures:
         self._started = time.time()
 
     def add(
-        self, value: int, user: UserStack | None = None, kernel: KernelStack | None = None, of: Iterable[str] = ()
+        self,
+        value: int,
+        user: UserStack | Sequence[Symbol] | None = None,
+        kernel: KernelStack | Sequence[Symbol] | None = None,
+        of: Iterable[str] = (),
     ) -> None:
-        """Add to a stack. Its names are looked up now.
+        """Add to a stack. Its names are looked up now; or they were, and are given, innermost first.
 
         :param value: what is not above zero is left out.
         :param user: below, the part that is the process.
@@ -114,14 +118,19 @@ class Pictures:
             yield pprof(self._all, title, self._started, time.time() - self._started)
 
 
-def frames_of(stack: KernelStack | UserStack, kind: str) -> list[Frame]:
+def frames_of(stack: KernelStack | UserStack | Sequence[Symbol], kind: str) -> list[Frame]:
     """The frames of a stack, innermost first; one that says so where there was a stack that could not be kept.
 
     :param kind: ``"user"`` or ``"kernel"``.
     """
-    if stack.id < 0 and stack.id != -errno.EFAULT:
+    symbols: Sequence[Symbol]
+    if isinstance(stack, Sequence):
+        symbols = stack
+    elif stack.id < 0 and stack.id != -errno.EFAULT:
         return [Frame(_MISSED[kind], kind)]
-    return [Frame(symbol.demangled, kind, symbol.path or symbol.module) for symbol in symbols_of(stack)]
+    else:
+        symbols = symbols_of(stack)
+    return [Frame(symbol.demangled, kind, symbol.path or symbol.module) for symbol in symbols]
 
 
 def symbols_of(stack: KernelStack | UserStack) -> list[Symbol]:
@@ -140,5 +149,5 @@ def frame_text(symbol: Symbol, offset: bool = True, module: bool = True) -> str:
     """
     name = printable(symbol.demangled)
     name += f"+{symbol.offset:#x}" if offset and symbol.known else ""
-    file = symbol.module or ("kernel" if symbol.known else "")
-    return f"{name} [{printable(file)}]" if module and file else name
+    file = printable(symbol.module).strip("[]") or ("kernel" if symbol.known else "")  # [vdso], [stack]
+    return f"{name} [{file}]" if module and file else name

@@ -78,7 +78,7 @@ class Run:
     def __init__(self, tool: Tool, options: argparse.Namespace) -> None:
         self.tool = tool
         self.options = options
-        form = next((form for form in ("json", "csv") if getattr(options, form, False)), "text")
+        form = next((form for form in ("json", "csv", "folded") if getattr(options, form, False)), "text")
         self.output = Output(form)
         self.clock = Clock()
         self.child = Child(getattr(options, "exec", None) or getattr(options, "command", None))
@@ -189,7 +189,7 @@ class Run:
             print(f"{self.tool.name}: attached to {each.probe.chosen(target).title}", file=sys.stderr)
 
     def say(self, text: str) -> None:
-        """A line for people, such as ``"Tracing ... Hit Ctrl-C to end."``; JSON and CSV do not have it."""
+        """A line for people, such as ``"Tracing ... Hit Ctrl-C to end."``; other forms do not have it."""
         self.output.say(text)
 
     @property

@@ -17,6 +17,7 @@ import pytest
 from pybpf import BpfError, ClosedError, CompileError, Struct, Tracer, char, u32, u64
 from pybpf.compiler.target import Target
 from pybpf.lang import comm, pid, tid
+from pybpf.sys.bpf import MapFlags
 from tests.attach.targets import Caller
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("uprobe")]
@@ -74,6 +75,21 @@ def test_maps_are_read_while_tracing_and_after_it_until_close(child: Caller) -> 
         assert list(counts.values()) == [3]
     with pytest.raises(ClosedError):
         list(counts.items())
+
+
+def test_a_large_table_takes_memory_when_it_is_used(child: Caller) -> None:
+    tracer = Tracer(pid=child.pid)
+    calls = tracer.hash(u32, u64, 1_000_000, preallocate=False)
+
+    @tracer.uprobe(LIBC, "getppid")
+    def on_call() -> None:
+        calls[pid()] += 1
+
+    with tracer:
+        child.call(3)
+        assert dict(calls.items()) == {child.pid: 3}
+        flags = calls.map.info().flags
+    assert flags & MapFlags.NO_PREALLOC
 
 
 def test_a_decorated_function_stays_what_it_was() -> None:

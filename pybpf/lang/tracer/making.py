@@ -23,6 +23,8 @@ from pybpf.lang.state.maps import (
 )
 from pybpf.lang.state.output import PAGES, Events
 from pybpf.lang.tracer.counting import MakesAggregates
+from pybpf.maps.spec import NO_FLAGS
+from pybpf.sys.bpf import MapFlags
 
 if TYPE_CHECKING:
     from pybpf.maps import EventReader, MapSpec
@@ -47,9 +49,16 @@ class Makes(MakesAggregates):
         self.parts.append(made)
         return made
 
-    def hash(self, key: Any, value: Any, max_entries: int = ENTRIES, *, name: str = "") -> Hash:
-        """A hash table; what finds it full is counted by its ``dropped``."""
-        return self._part(Hash(key, value, max_entries, self.counts, name))
+    def hash(
+        self, key: Any, value: Any, max_entries: int = ENTRIES, *, preallocate: bool = True, name: str = ""
+    ) -> Hash:
+        """A hash table; what finds it full is counted by its ``dropped``.
+
+        :param preallocate: all its memory at once. Without, each entry takes its own when it is made: for large tables
+            that stay empty mostly, and not for probes inside of the kernel's allocators or of interrupts.
+        """
+        flags = NO_FLAGS if preallocate else MapFlags.NO_PREALLOC
+        return self._part(Hash(key, value, max_entries, self.counts, name, flags))
 
     def lru_hash(self, key: Any, value: Any, max_entries: int = ENTRIES, *, name: str = "") -> LruHash:
         """A hash table that drops what was not used for long when it is full."""
