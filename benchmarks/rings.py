@@ -2,16 +2,21 @@
 
 Fills a ring by running a program in the kernel, then times how long the reader takes to hand everything over;
 prints a table. Only reading is timed, as processor time of the thread. Sizes: 64 bytes, and 17 to 80 bytes mixed.
+Where BCC is installed (see benchmarks/peers) its callbacks get the same 64 bytes. With ``--growth``: how the time for
+an event changes from a thousand of them to three million.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import json
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from benchmarks.peers import bcc, has_bcc
 from pybpf.maps.perfbuf import PerfBufferReader
 from pybpf.maps.ringbuf import RingBufferReader
 from pybpf.types import Struct, s32, u32, u64
@@ -89,8 +94,8 @@ CASES = [
 ]
 
 
-def measure(case: Case, seconds: float) -> float:
-    """Nanoseconds for an event, the best of the rounds that fit into ``seconds``."""
+def measure(case: Case, seconds: float, events: int = SIZE // 96) -> float:
+    """Nanoseconds for an event, the best of the rounds of so many that fit into ``seconds``."""
     readers: dict[str, Any] = {
         "output": lambda emitter: RingBufferReader(emitter, case.kind),
         "perf": lambda emitter: PerfBufferReader(emitter, case.kind, size=SIZE),
@@ -98,26 +103,53 @@ def measure(case: Case, seconds: float) -> float:
     best = float("inf")
     with Emitter(case.how, SIZE, **case.emitter) as emitter, readers[case.how](emitter) as reader:
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            emitter.send(SIZE // 96, cpu=0)
-            gc.collect()
-            start = time.thread_time()
-            count = case.read(reader)
-            best = min(best, (time.thread_time() - start) / count * 1e9)
-            if count != SIZE // 96:
-                raise SystemExit(f"{case}: {count} events arrived, {SIZE // 96} were sent")
+        while best == float("inf") or time.monotonic() < end:
+            took, left = 0.0, events
+            while left:
+                part = min(left, SIZE // 96)
+                emitter.send(part, cpu=0)
+                gc.collect()
+                start = time.thread_time()
+                count = case.read(reader)
+                took += time.thread_time() - start
+                if count != part:
+                    raise SystemExit(f"{case}: {count} events arrived, {part} were sent")
+                left -= part
+            best = min(best, took / events * 1e9)
     return best
+
+
+def _rows(seconds: float) -> Iterator[tuple[str, str, str, float]]:
+    for case in CASES:
+        yield case.ring, case.sizes, case.form, measure(case, seconds)
+    if has_bcc():
+        for ring, kind in (("ring buffer", "ring"), ("perf buffer", "perf")):
+            took, lost = bcc("bcc_events.py", kind, 7)
+            if lost:
+                print(f"BCC: {lost:.0f} events of the {ring} were lost", file=sys.stderr)
+            yield ring, "64", "BCC, callback", took
+
+
+def _growth(seconds: float) -> Iterator[tuple[str, str, str, float]]:
+    case = next(case for case in CASES if case.form == "Struct, callback")
+    for events in (1_000, 10_000, 100_000, 1_000_000, 3_000_000):
+        yield case.ring, "64", f"{events} {case.form}", measure(case, seconds, events)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=2.0, help="for each row (2)")
+    parser.add_argument("--growth", action="store_true", help="one case, with more and more events")
+    parser.add_argument("--json", action="store_true", help="print a list of rows as JSON")
     options = parser.parse_args()
-    print(f"{'ring':<13}{'bytes':<8}{'events as':<18}{'ns/event':>9}{'million/s':>11}")
-    for case in CASES:
-        took = measure(case, options.seconds)
-        print(f"{case.ring:<13}{case.sizes:<8}{case.form:<18}{took:>9.0f}{1e3 / took:>11.2f}", flush=True)
+    rows = (_growth if options.growth else _rows)(options.seconds)
+    if options.json:
+        print(json.dumps(list(rows)))
+        return
+    print(f"{'ring':<13}{'bytes':<8}{'events as':<26}{'ns/event':>9}{'million/s':>11}")
+    for ring, sizes, form, took in rows:
+        print(f"{ring:<13}{sizes:<8}{form:<26}{took:>9.0f}{1e3 / took:>11.2f}", flush=True)
 
 
 if __name__ == "__main__":

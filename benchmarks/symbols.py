@@ -12,6 +12,7 @@ import argparse
 import ctypes
 import gc
 import glob
+import json
 import os
 import random
 import time
@@ -84,6 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stacks", type=int, default=10_000, help="how many (10000)")
     parser.add_argument("--depth", type=int, default=20, help="frames of each (20)")
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     options = parser.parse_args()
     large = max(glob.glob(_LARGE), key=os.path.getsize, default=None)
     if large is not None:
@@ -105,6 +107,9 @@ def main() -> None:
     if any(address > 1 for address in functions):
         stacks = _stacks(functions, options.stacks, options.depth)
         rows.append(Row("kernel", stacks, of_kernel, lambda: kernel[-1].nbytes))
+    if options.json:
+        print(json.dumps({row.what: measure(row) for row in rows}))
+        return
     print(f"{options.stacks} stacks of {options.depth} frames; large library: {large or 'none'}")
     print(f"{'of':<8}{'first s':>9}{'again s':>9}{'us/stack':>10}{'MB':>7}")
     for row in rows:
