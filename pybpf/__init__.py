@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         BpfError,
         ClosedError,
         CompileError,
+        DeclarationError,
         KernelError,
         NotFoundError,
         PackError,
@@ -27,6 +28,7 @@ __all__ = [
     "BpfError",
     "ClosedError",
     "CompileError",
+    "DeclarationError",
     "KernelError",
     "NotFoundError",
     "PackError",
@@ -53,8 +55,8 @@ __getattr__ = lazy_names(
     __name__,
     {
         "errors": (
-            "BpfError ClosedError CompileError KernelError NotFoundError PackError PermissionDenied UnsupportedError "
-            "VerifierError"
+            "BpfError ClosedError CompileError DeclarationError KernelError NotFoundError PackError PermissionDenied "
+            "UnsupportedError VerifierError"
         ),
         "lang": "Tracer",
         "types": "Struct bool_ char s8 s16 s32 s64 u8 u16 u32 u64",

@@ -11,6 +11,7 @@ __all__ = [
     "BtfError",
     "ClosedError",
     "CompileError",
+    "DeclarationError",
     "KernelError",
     "NotFoundError",
     "PackError",
@@ -158,6 +159,10 @@ class BtfError(BpfError, ValueError):
 
 class PackError(BpfError, ValueError):
     """A Python value that does not fit the declared type of a key, a value or a field."""
+
+
+class DeclarationError(BpfError, TypeError):
+    """What keys, values, fields or events are declared as is no type of pybpf, or not one that can be there."""
 
 
 class NotFoundError(BpfError, LookupError):

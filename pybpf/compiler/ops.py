@@ -50,6 +50,7 @@ OPS: dict[str, Op] = _table(
     Op("lshr", "ii", INT),
     Op("ashr", "ii", INT),
     Op("neg", "i", INT),
+    Op("number", "a", INT, text="the same 64 bits: of an address that the verifier watches over, a number"),
     Op("zext", "i", INT, ("bits",), text="the low 8, 16 or 32 bits, zero-extended"),
     Op("sext", "i", INT, ("bits",), text="the low 8, 16 or 32 bits, sign-extended"),
     Op("bswap", "i", INT, ("bits",), text="the low 16, 32 or 64 bits, bytes reversed, zero-extended"),

@@ -230,6 +230,13 @@ class _Selector(Operands):
     def arithmetic(self, instr: Instr) -> None:
         self.compute(instr, self.result(instr), half=False)
 
+    def number(self, instr: Instr) -> None:
+        """Negated twice: what the verifier takes for a number, and a move or an addition it does not."""
+        dst = self.result(instr)
+        self.copies([(dst, self.source(instr.args[0]))])
+        self.put(MInsn(_ALU64 | _NEG, dst))
+        self.put(MInsn(_ALU64 | _NEG, dst))
+
     def compute(self, instr: Instr, dst: int, half: bool) -> None:
         """Arithmetic with two operands, or ``neg``, on all 64 bits or on the lower half."""
         op = instr.op
@@ -489,6 +496,7 @@ _ENDS: dict[str, Callable[[_Selector, Block, MBlock], None]] = {
 }
 _EMITTERS: dict[str, Callable[[_Selector, Instr], None]] = {
     **dict.fromkeys((*_IN_PLACE, "neg"), _Selector.arithmetic),
+    "number": _Selector.number,
     "zext": _Selector.zext,
     "sext": _Selector.sext,
     "bswap": _Selector.bswap,

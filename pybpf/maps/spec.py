@@ -56,10 +56,10 @@ class MapSpec:
     numa_node: int | None = None
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise PackError(f"map name {self.name!r}: a name has only letters, digits, '_' and '.'")
-        if not 0 <= self.max_entries < 1 << 32:
-            raise PackError(f"{self}: max_entries is 0 to {(1 << 32) - 1}, not {self.max_entries}")
+        if not isinstance(self.max_entries, int) or not 0 <= self.max_entries < 1 << 32:
+            raise PackError(f"{self}: max_entries is 0 to {(1 << 32) - 1}, not {self.max_entries!r}")
         object.__setattr__(self, "flags", MapFlags(self.flags) | _NEEDED_FLAGS.get(self.type, NO_FLAGS))
         for kind in (self.key, self.value):
             if kind is not None:

@@ -111,7 +111,7 @@ def _sections(lines: list[str]) -> dict[str, str]:
 _ADVICE = [
     (r"GPL", "this helper is for GPL-compatible programs only: load with license='GPL' or 'Dual MIT/GPL'"),
     (
-        r"_or_null'|possibly null pointer|pointer arithmetic on \w+_or_null",
+        r"_or_null_?'|possibly null pointer|pointer arithmetic on \w+_or_null",
         "the pointer may be null: compare it with 0 and branch before it is used",
     ),
     (

@@ -9,7 +9,7 @@ from functools import cached_property
 from operator import index
 from typing import Any, Generic, TypeVar
 
-from pybpf.errors import PackError
+from pybpf.errors import DeclarationError, PackError
 
 __all__ = ["BoolLayout", "BytesLayout", "CharsLayout", "IntLayout", "Layout", "TupleLayout", "layout", "sizeof"]
 
@@ -199,10 +199,12 @@ class TupleLayout(Layout["tuple[Any, ...]"]):
 
 
 def layout(kind: Any) -> Layout[Any]:
-    """The layout of a type of this package. :raises TypeError: ``kind`` is not one."""
+    """The layout of a type of this package. :raises DeclarationError: ``kind`` is not one."""
     found = getattr(kind, "__layout__", None) if isinstance(kind, type) else None
     if not isinstance(found, Layout):
-        raise TypeError(f"{kind!r} is not a pybpf type (u8 .. u64, s8 .. s64, bool_, char[N], T[N], a Struct class)")
+        raise DeclarationError(
+            f"{kind!r} is not a pybpf type (u8 .. u64, s8 .. s64, bool_, char[N], T[N], a Struct class)"
+        )
     return found
 
 

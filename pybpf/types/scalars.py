@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, ClassVar
 
+from pybpf.errors import DeclarationError
 from pybpf.types.layout import BoolLayout, BytesLayout, CharsLayout, IntLayout, Layout, TupleLayout, layout
 
 __all__ = [
@@ -35,10 +36,10 @@ class Array(metaclass=ElementType):
 def array_of(element: type, length: int) -> type[Array]:
     """The type of C's ``element name[length]``; what ``T[N]`` calls. The same arguments give the same class.
 
-    :raises TypeError: ``length`` is not a positive integer or ``element`` is not a type of this package.
+    :raises DeclarationError: ``length`` is not a positive integer or ``element`` is not a type of this package.
     """
     if not isinstance(length, int) or isinstance(length, bool) or length < 1:
-        raise TypeError(f"an array's length is a positive integer, not {length!r}")
+        raise DeclarationError(f"an array's length is a positive integer, not {length!r}")
     made: Layout[Any]
     if element is char:
         made = CharsLayout(length)

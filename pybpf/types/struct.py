@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from pybpf.errors import PackError
+from pybpf.errors import DeclarationError, PackError
 from pybpf.record import NamedTuple
 from pybpf.types.layout import IntLayout, Layout, layout
-from pybpf.types.scalars import Array, ElementType
+from pybpf.types.scalars import Array, ElementType, bool_
 
 __all__ = ["Field", "Struct", "StructLayout"]
 
@@ -105,7 +105,7 @@ class Struct(_Items, metaclass=ElementType):
     an array. Inside, an instance is the tuple of raw items that :mod:`struct` yields; text is decoded when read.
 
     :raises PackError: (from the constructor) unknown fields, or values that do not fit.
-    :raises TypeError: (from the class statement) what is said of a field is no type.
+    :raises DeclarationError: (from the class statement) what is said of a field is no type.
     """
 
     __slots__ = ()
@@ -205,17 +205,19 @@ def _fields(cls: type, names: dict[str, Any]) -> list[tuple[str, Any]]:
     for name, kind in _annotations(cls).items():
         try:
             if name.startswith("_"):
-                raise TypeError("a field's name cannot start with an underscore")
+                raise DeclarationError("a field's name cannot start with an underscore")
             found[name] = _said(cls.__dict__[name]) if name in cls.__dict__ else _annotated(cls, kind, names)
         except (NameError, TypeError) as error:
-            raise TypeError(f"{cls.__name__}.{name}: {error}") from None
+            raise DeclarationError(f"{cls.__name__}.{name}: {error}") from None
     return list(found.items())
 
 
 def _said(kind: Any) -> Any:
     """The type of a field, as ``comm: str = char[16]`` says it."""
     if not (isinstance(kind, type) and issubclass(kind, Array)):
-        raise TypeError(f"{kind!r} cannot be its value: fields have no defaults, only an array's type may stand there")
+        raise DeclarationError(
+            f"{kind!r} cannot be its value: fields have no defaults, only an array's type may stand there"
+        )
     return kind
 
 
@@ -226,5 +228,7 @@ def _annotated(cls: type, kind: Any, names: dict[str, Any]) -> Any:
     for each in getattr(kind, "__metadata__", ()):
         if isinstance(each, type) and hasattr(each, "__layout__"):
             return each
+    if kind is bool:
+        return bool_
     layout(kind)
     return kind

@@ -272,6 +272,9 @@ class _Frame:
     def _neg(self, instr: Instr, args: list[int]) -> int:
         return -args[0]
 
+    def _number(self, instr: Instr, args: list[int]) -> int:
+        return args[0]
+
     def _zext(self, instr: Instr, args: list[int]) -> int:
         return args[0] & ((1 << instr.attrs["bits"]) - 1)
 

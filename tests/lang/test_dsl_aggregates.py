@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
@@ -127,6 +128,24 @@ def test_changes_are_what_was_added_in_between() -> None:
         stats_by.clear()
         run(1, 8)
         assert stats_by.changes() == {1: Stats(1, 8, 8, 8)}
+
+
+@pytest.mark.root
+def test_json() -> None:
+    def probe(value: s64) -> None:
+        total.add(value)
+        by_name["nginx", 2].add()
+        stats_by[3].add(value)
+
+    with shared.load(probe, total, by_name, stats_by) as run:
+        run(7)
+        assert repr(next(iter(dict(by_name.items())))) == "('nginx', 2)"
+        parts = {"total": total.to_json(), "by_name": by_name.to_json(), "stats_by": stats_by.to_json()}
+    assert json.loads(json.dumps(parts)) == {
+        "total": 7,
+        "by_name": [{"key": ["nginx", 2], "value": 1}],
+        "stats_by": [{"key": 3, "value": Stats(1, 7, 7, 7).to_dict()}],
+    }
 
 
 def test_changes_that_nobody_knows() -> None:

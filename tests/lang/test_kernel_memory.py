@@ -227,6 +227,11 @@ def by_address(task):
     return read_kernel(address, s32)
 
 
+def computed_with(task):
+    address = u64(task.real_parent)
+    return (address >> 3) * 8 + (address & 7) == address and address % 8 == 0 and address ^ 5 != 0
+
+
 def other_type(task):
     parent = cast("struct task_struct", u64(task.real_parent))
     return read_kernel(parent).tgid
@@ -261,6 +266,7 @@ CASES: dict[Callable[..., Any], Callable[[], Any]] = {
     null_pointer: lambda: 5,
     copied: os.getpid,
     by_address: os.getpid,
+    computed_with: lambda: 1,
     other_type: os.getpid,
     by_two_names: os.getpid,
     walk: lambda: 107,

@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from pybpf import CompileError, Struct, Tracer, u8, u32
+from pybpf import CompileError, Struct, Tracer, char, u8, u32, u64
 from pybpf.compiler.target import Target
-from pybpf.lang import comm, kernel_stack, pid, user_stack
+from pybpf.lang import comm, current_task, kernel_stack, pid, user_stack
+from pybpf.lang.builtins.printing import Prints
+from pybpf.lang.builtins.stacks import Stacks
+from pybpf.lang.state.counts import Counts
+from pybpf.types import layout
 from tests.attach.targets import Caller
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("uprobe")]
@@ -50,6 +54,25 @@ def test_bytes_are_printed_as_python_does(child: Caller) -> None:
 
     assert printed(child, probe) == "raw b'\\x1b[\\x9b\\x00'\nb'\\x1b[\\x9b\\x00'\n"
 
+
+
+def test_text_is_escaped_once() -> None:
+    """By Python where the format asks for that, else for the terminal."""
+    prints = Prints(Counts(), Stacks())
+    number = prints.number("{0} {1!r} {2!s}", (char[8],) * 3)
+    record = prints.lines[number].record(number, *["a\n\x1b"] * 3)
+    assert prints.read(layout(type(record)).pack(record)) == "a\\n\\x1b 'a\\n\\x1b' a\\n\\x1b"
+
+
+def test_addresses_are_hexadecimal(child: Caller) -> None:
+    def probe() -> None:
+        task = current_task()
+        print(task, f"{task:d}", (task,), u64(task))
+
+    shown, decimal, several, number = printed(child, probe).split()
+    assert decimal == number
+    assert shown == hex(int(number))
+    assert several == f"({shown},)"
 
 
 def name_of(child: Caller) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import pybpf
-from pybpf import BpfError, ClosedError, NotFoundError, Struct, Tracer, u32, u64
+from pybpf import BpfError, ClosedError, DeclarationError, NotFoundError, PackError, Struct, Tracer, u32, u64
 from pybpf.attach.kinds.kprobe import kernel_place, not_found
 from pybpf.lang import pid
 
@@ -34,6 +34,7 @@ def before(use: Callable[[Tracer, Any, Any], Any]) -> Callable[[], Any]:
     return lambda: use(tracer, counts, events)
 
 
+NO_TYPE = "is not a pybpf type (u8 .. u64, s8 .. s64, bool_, char[N], T[N], a Struct class)"
 ROWS: list[tuple[Callable[[], Any], type[BpfError], str]] = [
     (before(lambda tracer, counts, events: counts[1]), BpfError,
      "the map 'counts' is not in the kernel yet: use it inside 'with tracer:'"),
@@ -64,6 +65,17 @@ ROWS: list[tuple[Callable[[], Any], type[BpfError], str]] = [
      "@tracer.tracepoint: 3 names nothing to trace: give its name, a pattern, or a list of names"),
     (lambda: Tracer().tracepoint("a:b")(3), BpfError,  # type: ignore[type-var]
      "cannot make a probe of 3: @tracer.tracepoint(...) decorates a function"),
+    (lambda: Tracer().hash(int, u32), DeclarationError, f"<class 'int'> {NO_TYPE}"),
+    (lambda: Tracer().histogram(key=5), DeclarationError, f"5 {NO_TYPE}"),  # type: ignore[arg-type]
+    (lambda: Tracer().variable("x"), DeclarationError, f"'x' {NO_TYPE}"),  # type: ignore[arg-type]
+    (lambda: Tracer().events(u32), DeclarationError,
+     "events are of a Struct class, not <class 'pybpf.types.scalars.u32'>: class Event(Struct): pid: u32"),
+    (lambda: Tracer().hash(u32, u32, max_entries="a"), PackError,  # type: ignore[arg-type]
+     "hash map: max_entries is 0 to 4294967295, not 'a'"),
+    (lambda: Tracer().count(name=5), PackError,  # type: ignore[arg-type]
+     "map name 5: a name has only letters, digits, '_' and '.'"),
+    (lambda: Tracer(comm=5), PackError,  # type: ignore[arg-type]
+     "cannot trace comm=5 only: a thread's name has 1 to 15 bytes"),
 ]
 
 

@@ -12,7 +12,10 @@ from typing import Annotated, Any
 import pytest
 
 import pybpf.lang
-from pybpf.types import Struct, char, u8, u16, u32
+from pybpf.compiler.pipeline import compile_unit
+from pybpf.compiler.target import Target
+from pybpf.lang.front.compile import compile_probe
+from pybpf.types import Struct, bool_, char, u8, u16, u32
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/library.md", "docs/language.md")
@@ -24,7 +27,7 @@ from typing import Annotated, Any
 
 from pybpf import Struct, Tracer, char, u8, u32, u64
 from pybpf.lang import *
-from pybpf.lang import enum, random, signal
+from pybpf.lang import enum, random, signal, user_ptr
 
 
 class Inner(Struct):
@@ -34,6 +37,7 @@ class Inner(Struct):
 
 class Open(Struct):
     pid: u32
+    failed: bool
     comm: str = char[16]
     path: Annotated[str, char[256]]
     numbers: tuple[int, ...] = u32[4]
@@ -59,7 +63,15 @@ def on_open(args: Any) -> None:
     opens.emit(pid=pid(), comm=name if args.flags else "none", path=read_user_str(args.filename))
 
 
+@tracer.uprobe("libc.so.6", "getenv")
+def on_getenv(name: Annotated[Any, user_ptr(char)], size: u64) -> None:
+    total: Annotated[int, u64] = 0
+    total += size
+    opens.emit(pid=pid(), failed=total == 0, path=read_user_str(name))
+
+
 def show(event: Open) -> str:
+    assert event.failed is True
     total: int = event.pid + event.inner.count + event.numbers[0] + event.more[0].index + event.raw[0]
     return event.comm.upper() + event.path[:3] + str(total)
 '''
@@ -89,6 +101,21 @@ def test_programs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_program_that_passes_compiles() -> None:
+    """So that what type checkers take is also what the compiler does."""
+    space: dict[str, Any] = {"__name__": __name__}
+    exec(USER, space)
+    target = Target.described("6.1")
+    for declared in space["tracer"].declared[1:]:
+        unit = compile_probe(declared.function, declared.probe, target, source=_text_of(USER, "on_getenv"))
+        assert compile_unit(unit, target).spec.code.slots > 10
+
+
+def _text_of(text: str, name: str) -> str:
+    start = text.index("def " + name)
+    return text[start : text.index("\n\n\n", start)]
+
+
 def test_stars_import_no_name_of_python() -> None:
     standard = getattr(sys, "stdlib_module_names", ())  # from Python 3.10 on
     assert not {*pybpf.lang.__all__} & {*standard, *dir(builtins)}
@@ -105,12 +132,14 @@ def test_ways_to_say_a_type() -> None:
         numbers: tuple[int, ...] = u16[3]
         raw: bytes = u8[2]
 
+        good: bool
+
     fields = Said.__layout__.fields
-    kinds = [char[8], char[8], char[8], u16[3], u8[2]]
+    kinds = [char[8], char[8], char[8], u16[3], u8[2], bool_]
     assert [field.kind for field in fields.values()] == kinds
-    made = Said("a", "b", "c", (1, 2, 3), b"de")
-    assert (made.text, made.same, made.again, made.numbers, made.raw) == ("a", "b", "c", (1, 2, 3), b"de")
-    assert Said.__layout__.size == 32
+    made = Said("a", "b", "c", (1, 2, 3), b"de", True)
+    assert tuple(made) == ("a", "b", "c", (1, 2, 3), b"de", True)
+    assert Said.__layout__.size == 34
 
 
 @pytest.mark.parametrize("value", [5, "char[16]", u32, None])

@@ -41,6 +41,9 @@ def signal_thread(number: int) -> s64:
 
 
 def _override(gen: Gen, at: ast.AST, value: Val) -> Val:
+    if gen.probe.row.name != "kprobe":
+        gen.fail(at, "override_return() is for kprobes, at the entry of functions of the kernel that allow it, not for "
+                 f"{gen.probe.title}")  # fmt: skip
     result = call_helper(gen, at, "override_return()", "override_return", gen.ctx, value.scalar(gen, at))
     return Int(result, s64)
 

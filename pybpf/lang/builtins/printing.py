@@ -16,6 +16,7 @@ from pybpf.lang.state.emitting import EmitVal
 from pybpf.lang.state.output import Events
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.memory import LARGEST
+from pybpf.lang.values.pointers import Pointer
 from pybpf.lang.values.val import Val
 from pybpf.record import NamedTuple
 from pybpf.report import printable
@@ -75,6 +76,8 @@ def _piece(gen: Gen, val: Val, conversion: str, spec: str, at: ast.AST) -> str |
             return f"{{{conversion}:{spec}}}".format(val.value)
         except (TypeError, ValueError) as error:
             gen.fail(at, f"Python cannot format this: {error}")
+    if isinstance(val, Pointer) and not spec:
+        return Piece(val, "", "#x")  # an address, as everyone writes them
     return Piece(val, conversion, spec)
 
 
@@ -83,17 +86,22 @@ class Line(NamedTuple):
 
     template: str  #: for ``str.format``
     record: type[Struct]  #: the number of the line, then the values
+    escaped: frozenset[int]  #: the values that a conversion of the template escapes, ``!r`` or ``!a``
 
     def text(self, record: Struct) -> str:
-        """What the program printed."""
-        return self.template.format(*(_shown(value) for value in list(record)[1:]))
+        """What the program printed; text of it cannot drive a terminal."""
+        values = enumerate(list(record)[1:])
+        return self.template.format(
+            *(printable(value) if isinstance(value, str) and index not in self.escaped else value
+              for index, value in values)
+        )  # fmt: skip
 
 
-def _shown(value: Any) -> Any:
-    """A value that cannot drive a terminal."""
-    if isinstance(value, str):
-        return printable(value)
-    return value
+def _escaped_by(template: str) -> frozenset[int]:
+    from string import Formatter  # only here: most tracers print nothing
+
+    parts = Formatter().parse(template)
+    return frozenset(int(name) for _, name, _, conversion in parts if name and conversion in ("r", "a"))
 
 
 class Prints:
@@ -121,7 +129,7 @@ class Prints:
             fields = {"line": u32, **{f"value{index}": kind for index, kind in enumerate(kinds)}}
             record = ElementType("Print", (Struct,), {"__annotations__": fields, "__module__": __name__})
             self._numbers[key] = len(self.lines)
-            self.lines.append(Line(template, bound(record, self._stacks)))
+            self.lines.append(Line(template, bound(record, self._stacks), _escaped_by(template)))
         return self._numbers[key]
 
     def read(self, data: bytes) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from pybpf.compiler.ops import INT
 from pybpf.lang.front.aliases import Aliases
@@ -346,6 +346,10 @@ class Gen:
         for each in ast.walk(node):
             if isinstance(each, ast.Name) and each.id in self.frame.locals:
                 self.fail(each, f"{each.id!r} is a variable of the function: types are made of constants")
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple) and len(node.slice.elts) > 1:
+            outer = self.value(node.value)
+            if isinstance(outer, Const) and outer.value is Annotated:  # what type checkers take, and what is meant
+                return self.annotation(node.slice.elts[1])
         found = self.value(node)
         kind = found.value if isinstance(found, Const) else None
         if kind is None and not (isinstance(node, ast.Constant) and node.value is None):

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Union
 
-from pybpf.lang.builtins.stacks import key_with_stacks
+from pybpf.errors import DeclarationError
+from pybpf.lang.builtins.stacks import KernelStack, UserStack, key_with_stacks
 from pybpf.lang.state.counts import Counts
 from pybpf.lang.state.maps import ENTRIES, TracerMap, key_type
 from pybpf.maps import MapSpec
@@ -58,16 +59,16 @@ class Aggregate(TracerMap):
 
     @property
     def value(self) -> Any:
-        """What has been aggregated, without keys. :raises TypeError: it has keys."""
+        """What has been aggregated, without keys. :raises DeclarationError: it has keys."""
         if self.key is not None:
-            raise TypeError(f"{self._what} has keys: read x[key] or x.items()")
+            raise DeclarationError(f"{self._what} has keys: read x[key] or x.items()")
         return self._whole()
 
     def _whole(self) -> Any:
         raise NotImplementedError
 
     def items(self) -> Iterator[tuple[Any, Any]]:
-        """Pairs of key and what has been aggregated under it. :raises TypeError: it has no keys."""
+        """Pairs of key and what has been aggregated under it. :raises DeclarationError: it has no keys."""
         raise NotImplementedError
 
     def __getitem__(self, key: Any) -> Any:
@@ -76,7 +77,7 @@ class Aggregate(TracerMap):
 
     def _check_keyed(self) -> None:
         if self.key is None:
-            raise TypeError(f"{self._what} has no keys: read x.value")
+            raise DeclarationError(f"{self._what} has no keys: read x.value")
 
     def get(self, key: Any, default: Any = None) -> Any:
         """What has been aggregated under a key, or ``default``."""
@@ -109,10 +110,10 @@ class Aggregate(TracerMap):
 
         Nothing is cleared: so every value that is added is in exactly one of the results.
 
-        :raises TypeError: of averages and extremes nobody knows that: take ``stats``.
+        :raises DeclarationError: of averages and extremes nobody knows that: take ``stats``.
         """
         if self.way in ("avg", "min", "max"):
-            raise TypeError(f"what was added to an {self.way} is not known: make {self._what} by tracer.stats()")
+            raise DeclarationError(f"what was added to an {self.way} is not known: make {self._what} by tracer.stats()")
         before, keyed = self._before, self.key is not None
         self._before = now = dict(self.items()) if keyed else self.value
         if before is None:
@@ -125,7 +126,7 @@ class Aggregate(TracerMap):
     def forget(self, key: Any) -> None:
         """Make room for other keys. What was added under this one since the last :meth:`changes` is lost.
 
-        Does nothing where there is no such key. :raises TypeError: it has no keys.
+        Does nothing where there is no such key. :raises DeclarationError: it has no keys.
         """
         self._check_keyed()
         self._delete(key)
@@ -138,11 +139,20 @@ class Aggregate(TracerMap):
     def to_dict(self) -> Any:
         """All of it as plain numbers, lists and dicts: what is under each key, or the one value.
 
-        Of histograms see :meth:`pybpf.report.Histogram.to_dict`. Ready for JSON where the keys are text or integers.
+        Of histograms see :meth:`pybpf.report.Histogram.to_dict`. The keys are as elsewhere: for JSON see
+        :meth:`to_json`.
         """
         if self.key is None:
             return _plain(self.value)
         return {key: _plain(value) for key, value in self.items()}
+
+    def to_json(self) -> Any:
+        """What :func:`json.dumps` takes: of the one value what :meth:`to_dict` gives, else a list of ``{"key": ...,
+        "value": ...}``. Of a key of several parts, or a struct, ``"key"`` is a list; of a stack a list of its frames.
+        """
+        if self.key is None:
+            return _plain(self.value)
+        return [{"key": _json(key), "value": _plain(value)} for key, value in self.items()]
 
     def text(self, style: str = "bpftrace", unit: str = "value") -> str:
         """All of it as bpftrace (or ``"bcc"``) prints it, see :func:`pybpf.report.keyed`."""
@@ -157,6 +167,16 @@ class Aggregate(TracerMap):
 
 def _plain(value: Any) -> Any:
     return value.to_dict() if hasattr(value, "to_dict") else value
+
+
+def _json(key: Any) -> Any:
+    if isinstance(key, (KernelStack, UserStack)):
+        return [str(frame) for frame in key.frames]
+    if isinstance(key, Struct) and type(key).__str__ is not Struct.__str__:
+        return str(key)  # an address, as text
+    if isinstance(key, bytes):
+        return list(key)
+    return [_json(each) for each in key] if isinstance(key, tuple) else key
 
 
 def _sum_of(values: Sequence[Any]) -> int:
@@ -211,7 +231,7 @@ class Tally(Aggregate):
         if way not in _WAYS:
             raise ValueError(f"a way to aggregate is {', '.join(_WAYS)}, not {way!r}")
         if not (isinstance(kind, type) and issubclass(kind, Int) and sizeof(kind) == 8):
-            raise TypeError(f"values are kept as u64 or s64, not {kind!r}")
+            raise DeclarationError(f"values are kept as u64 or s64, not {kind!r}")
         number = u64 if way == "count" else kind
         fields, self._combine = _WAYS[way]
         value = _struct(way.capitalize(), count=u64, **dict.fromkeys(fields, number)) if fields else number
@@ -260,7 +280,7 @@ class HistogramMap(Aggregate):
     def percentile(self, p: float) -> float:
         """The value that ``p`` per cent of all values do not exceed, see :meth:`pybpf.report.Histogram.percentile`.
 
-        :raises TypeError: it has keys: ask ``x[key].percentile(p)``.
+        :raises DeclarationError: it has keys: ask ``x[key].percentile(p)``.
         """
         found: float = self.value.percentile(p)
         return found

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pybpf.errors import BpfError, ClosedError
+from pybpf.errors import BpfError, ClosedError, DeclarationError
 from pybpf.lang.state.counts import Counter, Counts
 from pybpf.maps import MapSpec
 from pybpf.maps.spec import NO_FLAGS
@@ -33,7 +33,7 @@ ENTRIES = 10240
 
 
 def value_type(kind: Any) -> Any:
-    """A type as maps take it: Python's ``int`` and ``bool`` have one, too. :raises TypeError: it is none."""
+    """A type as maps take it: Python's ``int`` and ``bool`` have one, too. :raises DeclarationError: it is none."""
     kind = bool_ if kind is bool else kind
     layout(kind)
     return kind
@@ -48,10 +48,14 @@ def key_type(kind: Any) -> Any:
     if not isinstance(kind, tuple):
         return value_type(kind)
     if not kind:
-        raise TypeError("a key of several parts has at least one: key=(char[16], u16)")
+        raise DeclarationError("a key of several parts has at least one: key=(char[16], u16)")
     fields = {f"part{number}": value_type(part) for number, part in enumerate(kind)}
     # __annotations__ are what Struct makes its fields of
-    return ElementType("Key", (Struct,), {"__annotations__": fields, "__module__": __name__})
+    return ElementType("Key", (Struct,), {"__annotations__": fields, "__module__": __name__, "__repr__": _as_tuple})
+
+
+def _as_tuple(key: Struct) -> str:
+    return repr(tuple(key))
 
 
 class TracerMap:

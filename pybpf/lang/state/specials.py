@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pybpf.attach.events import find_event
-from pybpf.errors import BpfError
+from pybpf.errors import BpfError, DeclarationError
 from pybpf.lang.state.counts import Counts
 from pybpf.lang.state.maps import ENTRIES, TracerMap, key_type, value_type
 from pybpf.maps import MapSpec
@@ -121,7 +121,7 @@ class ArrayOfMaps(_OfMaps):
 def _shape(inner: TracerMap | MapSpec) -> MapSpec:
     spec = inner if isinstance(inner, MapSpec) else inner.spec
     if spec.key is None:
-        raise TypeError(f"a map of maps holds hash tables or arrays, not a {spec}")
+        raise DeclarationError(f"a map of maps holds hash tables or arrays, not a {spec}")
     return spec
 
 

@@ -52,7 +52,7 @@ class Filters:
             numbers = value if name in _SEVERAL and isinstance(value, tuple) and value else (value,)
             if value is not None and not all(isinstance(each, int) and 0 <= each < limit for each in numbers):
                 raise PackError(f"cannot trace {name}={value!r} only: it is a number from 0 to {limit - 1}")
-        if self.comm is not None and not 0 < len(os.fsencode(self.comm)) < _COMM_SIZE:
+        if self.comm is not None and not (isinstance(self.comm, str) and 0 < len(os.fsencode(self.comm)) < _COMM_SIZE):
             raise PackError(f"cannot trace comm={self.comm!r} only: a thread's name has 1 to {_COMM_SIZE - 1} bytes")
 
     @property

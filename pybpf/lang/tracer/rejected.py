@@ -39,7 +39,7 @@ _BY_FEATURE: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType({
 #: First match wins. Reasons that are not here keep the advice that they have.
 _ADVICE: tuple[tuple[str, str], ...] = (
     (
-        r"_or_null'|possibly null pointer|pointer arithmetic on \w+_or_null",
+        r"_or_null_?'|possibly null pointer|pointer arithmetic on \w+_or_null",
         "the value may be missing on one of the ways that lead here: write 'if x is None: return' before it is used",
     ),
     (

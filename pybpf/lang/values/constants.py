@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinFunctionType, MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pybpf.errors import PackError
+from pybpf.errors import BpfError, PackError
 from pybpf.lang.front.refused import instead_of
 from pybpf.lang.values import raw
 from pybpf.lang.values.val import Val
@@ -75,7 +75,8 @@ class Const(Val):
         except RecursionError:
             raise
         except Exception as error:
-            gen.fail(at, f"Python cannot compute this: {type(error).__name__}: {error}")
+            name = "" if isinstance(error, BpfError) else f"{type(error).__name__}: "
+            gen.fail(at, f"Python cannot compute this: {name}{error}")
         if isinstance(result, int) and result.bit_length() > MAX_BITS:
             gen.fail(at, f"this integer has more than {MAX_BITS} bits")
         return gen.wrap(result)

@@ -183,7 +183,8 @@ class Pointer(_Foreign):
         return self.where.number(gen)
 
     def number(self, gen: Gen, at: ast.AST) -> Int:
-        return Int(self.where.number(gen), u64)
+        address = self.where.number(gen)
+        return Int(gen.b.emit("number", address) if self.where.typed else address, u64)
 
     def binary(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
         self.refuse(gen, at, f"does not support {op!r}: write pointer[n] for what is n elements on, or u64(pointer) "
