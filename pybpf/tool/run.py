@@ -192,6 +192,10 @@ class Run:
         """A line for people, such as ``"Tracing ... Hit Ctrl-C to end."``; other forms do not have it."""
         self.output.say(text)
 
+    def warn(self, text: str) -> None:
+        """A line on stderr, of what went wrong while it ran."""
+        print(f"{self.tool.name}: {text}", file=sys.stderr, flush=True)
+
     @property
     def over(self) -> bool:
         """Whether the run has ended."""

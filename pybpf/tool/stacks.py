@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -172,10 +171,8 @@ class StackReport:
         if self._missed:
             full = any(self._missed.values())
             why = "all places were taken" if full else "the place of each was taken by another"
-            says = (
-                f"{len(self._missed)} stacks could not be kept, for {why}; --stack-storage-size sets how many there are"
-            )
-            print(f"{self._run.tool.name}: {says}", file=sys.stderr, flush=True)
+            says = f"{len(self._missed)} stacks could not be kept, for {why}"
+            self._run.warn(f"{says}; --stack-storage-size sets how many there are")
         self._pictures.save()
 
     def _frames(self, stack: KernelStack | UserStack, kernel: bool) -> list[str]:

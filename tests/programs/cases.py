@@ -23,6 +23,7 @@ from pybpf.tool.run import Run
 ARGUMENTS: dict[str, Sequence[str]] = {
     "argdist": ["-C", "p:c:getpgid(int pid):int:pid"],
     "funccount": ["c:getppid"],
+    "funclatency": ["c:getppid"],
     "stackcount": ["c:getppid"],
     "trace": ['c:getpgid "%d", arg1'],
 }
