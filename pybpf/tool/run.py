@@ -171,14 +171,15 @@ class Run:
         :raises BpfError: as :meth:`pybpf.Tracer.attach`; the command cannot be executed.
         """
         self._stack.callback(tracer.close)
+        followed = getattr(self.options, "follow", False)
+        pid = self.child.pid or (None if followed else getattr(self.options, "pid", None))
+        self._ending.start(pid=pid)  # one that ends from now on ends the run as any does
         tracer.attach(_Progress(self.tool.name))
         self._tracer = tracer
         self.losses = Losses(self.tool.name, tracer)
         if getattr(self.options, "verbose", False):
             self._tell(tracer)
-        pid, duration = getattr(self.options, "pid", None), getattr(self.options, "duration", None)
-        followed = getattr(self.options, "follow", False)
-        self._ending.start(duration, self.child.pid or (None if followed else pid))
+        self._ending.start(getattr(self.options, "duration", None))
         self.child.start()
 
     def _tell(self, tracer: Tracer) -> None:
