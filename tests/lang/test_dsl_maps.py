@@ -22,7 +22,7 @@ from tests.compiler.interp import ENOENT, Machine
 from tests.lang import harness
 from tests.lang.sharing import Shared
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 
 shared = Shared()
 counts = shared.counts

@@ -7,7 +7,7 @@ import pytest
 from pybpf.errors import CompileError
 from tests.lang.bodies import results, rows
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 
 #: an entry of that key, so that what was freed is used again
 REUSED = "points[90] = Point(1, 77)\n"

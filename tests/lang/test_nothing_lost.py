@@ -21,7 +21,7 @@ from pybpf.lang import pid
 from pybpf.lang.state.output import Events
 from tests.attach.targets import Caller
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("uprobe")]
+pytestmark = [pytest.mark.root, pytest.mark.generic, pytest.mark.needs("uprobe")]
 LIBC = "libc.so.6"
 
 

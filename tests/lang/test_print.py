@@ -20,7 +20,7 @@ from pybpf.lang.state.counts import Counts
 from pybpf.types import layout
 from tests.attach.targets import Caller
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("uprobe")]
+pytestmark = [pytest.mark.root, pytest.mark.generic, pytest.mark.needs("uprobe")]
 LIBC = "libc.so.6"
 WIDTH = 9
 

@@ -12,7 +12,7 @@ from pybpf.maps import Array
 from pybpf.sys.bpf import Cmd, MapFlags
 from pybpf.types import Struct, s32, u8, u16, u32, u64
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 
 
 class Pair(Struct):

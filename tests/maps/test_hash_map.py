@@ -20,7 +20,7 @@ from pybpf.maps import HashMap, LruHash, MapSpec, Queue
 from pybpf.sys.bpf import Cmd, MapFlags, MapType
 from pybpf.types import Struct, char, s8, s64, u8, u16, u32, u64
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 
 BATCHES = (
     Cmd.MAP_LOOKUP_BATCH, Cmd.MAP_LOOKUP_AND_DELETE_BATCH, Cmd.MAP_UPDATE_BATCH, Cmd.MAP_DELETE_BATCH,

@@ -13,7 +13,7 @@ from pybpf.maps import Array, ArrayOfMaps, HashMap, Ipv4Prefix, LpmTrie, MapSpec
 from pybpf.sys.bpf import Attr, Cmd, MapType
 from pybpf.types import u32
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:

@@ -50,7 +50,7 @@ from pybpf.sys.fd import Fd
 from pybpf.sys.features import has
 from pybpf.types import Struct, char, s64, u8, u16, u32, u64
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 
 PAGE = os.sysconf("SC_PAGESIZE")
 INNER = MapSpec(MapType.ARRAY, u32, u64, 4)

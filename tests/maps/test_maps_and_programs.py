@@ -34,7 +34,7 @@ from pybpf.sys.bpf import MapFlags, MapType, ProgType
 from pybpf.sys.cpus import num_possible_cpus, online_cpus
 from pybpf.types import Struct, u32, u64
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 
 KEY_3 = """
     *(u32 *)(r10 -4) = 3

@@ -16,7 +16,7 @@ from pybpf.sys.bpf import Cmd
 from pybpf.sys.cpus import num_possible_cpus
 from pybpf.types import Struct, char, layout, u8, u32, u64
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 
 CPUS = num_possible_cpus()
 

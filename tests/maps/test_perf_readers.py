@@ -23,7 +23,7 @@ from pybpf.sys.perf import Ioctl, perf_ioctl
 from tests.maps.emitter import Emitter, Event, Sent, create_map
 from tests.maps.readers import LONG, PAGE, numbers
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 
 
 def test_perf_watermarks_and_sizes() -> None:

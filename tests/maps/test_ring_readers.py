@@ -27,7 +27,7 @@ from pybpf.types import Struct, u32, u64
 from tests.maps.emitter import Emitter, Event, Sent, create_map
 from tests.maps.readers import LONG, PAGE, READERS, counted, numbers
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 
 
 class Short(Struct):

@@ -13,7 +13,7 @@ from pybpf.tool import places
 from tests.programs.cases import Running, run, while_it_runs
 from tests.programs.disks import Disk
 
-pytestmark = [pytest.mark.root]
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 
 READY = "Tracing block device I/O... Hit Ctrl-C to end."
 ROW = re.compile(r" +(\d+) -> (\d+) +: (\d+) +\|(.{40})\|")

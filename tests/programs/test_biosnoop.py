@@ -13,7 +13,7 @@ from pybpf.tool import places
 from tests.programs.cases import Running, run, while_it_runs
 from tests.programs.disks import BLOCK, Disk
 
-pytestmark = [pytest.mark.root]
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 
 HEADER = "TIME(s)     COMM           PID     DISK      T SECTOR     BYTES   P QUE(ms) LAT(ms)"
 

@@ -14,7 +14,7 @@ import pytest
 from tests.programs.cases import Running, run
 from tests.programs.network import Host, wait_until_attached
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("uprobe")]
+pytestmark = [pytest.mark.root, pytest.mark.generic, pytest.mark.needs("uprobe")]
 
 LOOK_UP = """
 import ctypes

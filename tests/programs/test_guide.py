@@ -21,7 +21,7 @@ from tests.programs.cases import complaints
 from tests.programs.disks import Disk
 
 pytestmark = [
-    pytest.mark.root,
+    pytest.mark.root, pytest.mark.generic,
     pytest.mark.skipif(not os.environ.get("PYBPF_VM_KERNEL"), reason="traces the whole host"),
 ]
 

@@ -10,7 +10,7 @@ import pytest
 from tests.programs.cases import Running, run
 from tests.programs.network import Host
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("tp_btf")]
+pytestmark = [pytest.mark.root, pytest.mark.generic, pytest.mark.needs("tp_btf")]
 
 
 def test_rows_and_columns_are_those_of_bcc(server: Host, client: Host) -> None:

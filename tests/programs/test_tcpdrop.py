@@ -16,7 +16,7 @@ from pybpf.tool.places import lack
 from tests.programs.cases import Running
 from tests.programs.network import TOTAL_RETRANS, Host, Routed, deaf, hears, inside, talk, wait_until_attached
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("tp_btf")]
+pytestmark = [pytest.mark.root, pytest.mark.generic, pytest.mark.needs("tp_btf")]
 
 
 @pytest.fixture(autouse=True)

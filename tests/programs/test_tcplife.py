@@ -13,7 +13,7 @@ import pytest
 from tests.programs.cases import Running, run
 from tests.programs.network import Host, talk, wait_until_attached
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("tp_btf")]
+pytestmark = [pytest.mark.root, pytest.mark.generic, pytest.mark.needs("tp_btf")]
 
 
 def rows(tool: Running) -> list[Any]:

@@ -13,7 +13,7 @@ from pybpf.sys import features
 from tests.programs.cases import Running, run
 from tests.programs.network import TOTAL_RETRANS, Host, Routed, deaf, hears, talk, wait_until_attached
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("tp_btf")]
+pytestmark = [pytest.mark.root, pytest.mark.generic, pytest.mark.needs("tp_btf")]
 
 #: where the next byte is that the socket sends
 SEQUENCE = """

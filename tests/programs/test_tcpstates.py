@@ -11,7 +11,7 @@ import pytest
 from tests.programs.cases import Running, run
 from tests.programs.network import Host, talk, wait_until_attached
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("tp_btf")]
+pytestmark = [pytest.mark.root, pytest.mark.generic, pytest.mark.needs("tp_btf")]
 
 #: of the end that closes first, and of the other one
 CONNECTS = [("CLOSE", "SYN_SENT"), ("SYN_SENT", "ESTABLISHED")]

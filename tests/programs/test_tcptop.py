@@ -14,7 +14,7 @@ from tests.programs.cases import Running, run
 from tests.programs.network import Host, talk, wait_until_attached
 
 pytestmark = [
-    pytest.mark.root, pytest.mark.needs("tp_btf"),
+    pytest.mark.root, pytest.mark.generic, pytest.mark.needs("tp_btf"),
     pytest.mark.skipif(bool(lack("tracepoint:sock:sock_send_length") and lack("kprobe:tcp_sendmsg")),
                        reason="neither tracepoints of lengths nor kprobes"),
 ]  # fmt: skip

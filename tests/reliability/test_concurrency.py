@@ -24,7 +24,7 @@ AT_ONCE = 20
 #: how many calls each tracer sees
 CALLS = 3
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 
 
 class Call(Struct):

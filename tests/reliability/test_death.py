@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent.parent
 #: seconds within which the kernel frees what nobody holds any more
 GRACE = 30.0
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 
 
 class Call(Struct):

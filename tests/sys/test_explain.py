@@ -22,7 +22,7 @@ from pybpf.sys.features import Support, has, probe
 from pybpf.sys.perf import PerfType, perf_event_open
 from tests.sys.child import NOBODY, refuse_by_seccomp, run
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 _MAP = "bpf(Cmd.MAP_CREATE, map_type=2, key_size=4, value_size=4, max_entries=1)"
 _CODE = 'b"\\xb7" + bytes(7) + b"\\x95" + bytes(7)'
 _PROGRAM = "bpf(Cmd.PROG_LOAD, prog_type={}, insns=" + _CODE + ', insn_cnt=2, license=b"GPL\\0")'

@@ -24,7 +24,7 @@ from pybpf.sys.probes import NEWTASK, QUIET, kernel_type, program
 from pybpf.sys.tracefs import tracefs
 from pybpf.sys.vmlinux import FUNC, TYPEDEF
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 
 
 def _map(**fields: object) -> Fd:

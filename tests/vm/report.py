@@ -31,6 +31,8 @@ def lines(outcome: Outcome, *, slowest: bool = False) -> Iterator[str]:
     wrong = outcome.wrong_skips
     for reason, count in outcome.skipped.most_common():
         yield f"  skipped {count}: {reason}" + ("   <- WRONG: this kernel has it" if reason in wrong else "")
+    if outcome.left_out:
+        yield f"  left out, as the same on every architecture (marked generic): {', '.join(outcome.left_out)}"
     said = [(f"FAILED {test}", message) for test, message in outcome.failed.items()]
     said += [(f"UNSTEADY {test}: failed once, passed alone", how) for test, how in outcome.unsteady.items()]
     for title, message in said:

@@ -27,11 +27,15 @@ SOURCE = Path(__file__).parent.parent.parent
 TIMEOUT = 2700.0
 MARGIN = 60
 PYTEST = (
-    "python3", "-m", "pytest", "-v", "--color=no", "-m", "not vm and not pure and not native", "-p", "no:cacheprovider",
-    "--again", "--durations=20", "--junitxml=/tmp/out/junit.xml",
+    "python3", "-m", "pytest", "-v", "--color=no", "-p", "no:cacheprovider", "--again", "--durations=20",
+    "--junitxml=/tmp/out/junit.xml",
 )  # fmt: skip
-#: how a file says that none of its tests runs in guests
-_LEFT_OUT = re.compile(r"^pytestmark = .*\bpytest\.mark\.(pure|native)\b", re.MULTILINE)
+#: markers of tests that run in no guest
+_IN_NONE = ("vm", "pure", "native")
+#: of tests that guests of one architecture run for all, and which one
+_IN_ONE, _ARCH = "generic", "x86_64"
+#: how a file says that all of its tests have markers
+_MARKS = re.compile(r"^pytestmark = (\[[^\]]*\]|.*)", re.MULTILINE)
 #: the environment variable that names the kernel to the tests inside it
 GUEST = "PYBPF_VM_KERNEL"
 #: how tests/conftest.py words a skip for a feature
@@ -50,6 +54,7 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)  #: test -> its message
     unsteady: dict[str, str] = field(default_factory=dict)  #: tests that failed once, and passed alone -> how
     skipped: Counter[str] = field(default_factory=Counter)  #: reason -> tests
+    left_out: list[str] = field(default_factory=list)  #: files that guests of another architecture run for this one
     boot: float = 0.0  #: seconds until the guest could run a command
     seconds: float = 0.0  #: in all
     cpu: float = 0.0  #: seconds of the host's processors
@@ -73,10 +78,21 @@ class Outcome:
         return bool(self.passed) and not (self.failed or self.problem or self.unavailable or self.wrong_skips)
 
 
-def left_out() -> list[str]:
-    """The files and folders, below :data:`SOURCE`, that guests need not even read: they take 13 times longer to."""
-    files = sorted((SOURCE / "tests").rglob("test_*.py"))
-    return [str(path.relative_to(SOURCE)) for path in files if _LEFT_OUT.search(path.read_text(encoding="utf-8"))]
+def markers_left_out(arch: str) -> tuple[str, ...]:
+    """The markers of tests that guests of an architecture do not run."""
+    return _IN_NONE if arch == _ARCH else (*_IN_NONE, _IN_ONE)
+
+
+def left_out(*markers: str) -> list[str]:
+    """The files, below :data:`SOURCE`, whose tests all have one of the markers: guests need not even read them, which
+    takes them 13 times longer.
+    """
+    mark = re.compile(rf"\bpytest\.mark\.({'|'.join(markers)})\b")
+    return [
+        str(path.relative_to(SOURCE))
+        for path in sorted((SOURCE / "tests").rglob("test_*.py"))
+        if any(mark.search(each[1]) for each in _MARKS.finditer(path.read_text(encoding="utf-8")))
+    ]
 
 
 def prepare(kernel: Kernel) -> tuple[Files, Root]:
@@ -101,8 +117,11 @@ def run(
     outcome = Outcome(kernel, version=files.version)
     # An interrupted pytest still says what it was doing and writes its results.
     limit = ["timeout", "-s", "INT", str(max(1, int(timeout) - MARGIN))]
-    ignored = [f"--ignore={path}" for path in left_out()]
-    command = ["env", f"{GUEST}={kernel.name}", *limit, *PYTEST, *ignored, *arguments]
+    markers = markers_left_out(kernel.arch)
+    chosen = ["-m", " and ".join(f"not {each}" for each in markers)]
+    ignored = [f"--ignore={path}" for path in left_out(*markers)]
+    outcome.left_out = left_out(_IN_ONE) if _IN_ONE in markers else []
+    command = ["env", f"{GUEST}={kernel.name}", *limit, *PYTEST, *chosen, *ignored, *arguments]
     with tempfile.TemporaryDirectory(prefix="pybpf-vm-") as directory:
         out = Path(directory)
         try:

@@ -90,11 +90,17 @@ def test_an_unsteady_test_is_told_and_fails_nothing(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out() -> None:
-    left_out = suite.left_out()
+    markers = suite.markers_left_out("x86_64")
+    assert set(suite.markers_left_out("aarch64")) - set(markers) == {"generic"}
+    left_out = suite.left_out(*markers)
     assert {"tests/examples/test_examples.py", "tests/asm/test_table.py"} <= set(left_out)
     assert not {"tests/asm/test_execute.py", "tests/vm/test_vm.py"} & set(left_out)
     # pytest takes an --ignore of nothing without a word
     assert [path for path in left_out if not (suite.SOURCE / path).exists()] == []
+    generic = suite.left_out("generic")
+    assert "tests/maps/test_ring_readers.py" in generic and not set(generic) & set(left_out)
+    said = list(report.lines(Outcome(KERNELS[0], passed=1, left_out=generic)))
+    assert said[1].endswith(f"(marked generic): {', '.join(generic)}")
 
 
 def test_an_empty_run_is_not_good() -> None:
