@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pybpf.lazy import regex
@@ -58,8 +58,8 @@ class Pictures:
     def add(
         self,
         value: int,
-        user: UserStack | Sequence[Symbol] | None = None,
-        kernel: KernelStack | Sequence[Symbol] | None = None,
+        user: UserStack | list[Symbol] | None = None,
+        kernel: KernelStack | list[Symbol] | None = None,
         of: Iterable[str] = (),
     ) -> None:
         """Add to a stack. Its names are looked up now; or they were, and are given, innermost first.
@@ -118,13 +118,12 @@ class Pictures:
             yield pprof(self._all, title, self._started, time.time() - self._started)
 
 
-def frames_of(stack: KernelStack | UserStack | Sequence[Symbol], kind: str) -> list[Frame]:
+def frames_of(stack: KernelStack | UserStack | list[Symbol], kind: str) -> list[Frame]:
     """The frames of a stack, innermost first; one that says so where there was a stack that could not be kept.
 
     :param kind: ``"user"`` or ``"kernel"``.
     """
-    symbols: Sequence[Symbol]
-    if isinstance(stack, Sequence):
+    if isinstance(stack, list):
         symbols = stack
     elif stack.id < 0 and stack.id != -errno.EFAULT:
         return [Frame(_MISSED[kind], kind)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs.allocations import compiled
 from tests.programs.disks import Disk
 from tests.programs.network import Host
 
@@ -34,3 +35,9 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     made = Disk(tmp_path / "image")
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In C, with frame pointers; what it allocates is in :mod:`tests.programs.allocations`."""
+    return compiled(tmp_path_factory.mktemp("program"))
