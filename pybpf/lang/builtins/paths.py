@@ -158,9 +158,7 @@ class Walk:
         b.seal(checked)
         b.start(checked)
         parent = self._address(file, "d_parent")
-        self._go_on(("eq", dentry, self._address(tree, "mnt_root"), top), ("ne", dentry, parent, named))
-        self._prepend(file, done)  # the root of something that is mounted nowhere, such as a pipe: its name
-        b.jump(done)
+        b.branch("eq", dentry, self._address(tree, "mnt_root"), top, named)
         b.seal(top)
         b.start(top)
         holder = tree.where.moved(-self._offset_of_mnt())
@@ -176,7 +174,7 @@ class Walk:
         b.start(named)
         self._prepend(file, done)
         self.dentry.set(parent)
-        b.jump(next_one)
+        b.branch("eq", dentry, parent, done, next_one)  # the root of what is mounted nowhere, such as a pipe
         b.seal(next_one)
         b.start(next_one)
 
