@@ -39,6 +39,7 @@ class Losses:
             "events lost, because they came faster than they were read": self._tracer.lost,
             "values not kept, because a map was full": self._tracer.dropped,
             "hits missed, because the probe was running already": missed,
+            "loops cut, because they took more turns than the kernel grants": self._tracer.cut,
         }
 
     def last(self) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from pybpf import Tracer
 from pybpf.compiler.ir import Unit
 from pybpf.compiler.pipeline import compile_unit
 from pybpf.compiler.target import Target
@@ -268,6 +271,29 @@ def test_a_while_loop_ends_after_its_most_turns(without: tuple[str, ...]) -> Non
 
     with load(endless, without=without) as program:
         assert (program(5), program(4)) == (0, 1 << 23)
+
+
+@pytest.mark.root
+@pytest.mark.native
+def test_a_while_loop_that_is_cut_is_counted() -> None:
+    tracer = Tracer(pid=os.getpid())
+    turns = tracer.variable(u64)
+
+    @tracer.tracepoint("syscalls:sys_enter_kill")
+    def on_kill(args):
+        n = 0
+        while args.sig == 0:
+            n += 1
+        while n < args.sig:
+            n += 1
+        turns.value = n
+
+    with tracer:
+        os.kill(os.getpid(), 0)
+        assert (turns.value, tracer.cut) == (1 << 23, 1)
+        os.kill(os.getpid(), signal.SIGCHLD)
+        assert (turns.value, tracer.cut) == (signal.SIGCHLD, 1)
+    assert tracer.cut == 1
 
 
 def least_and(i):

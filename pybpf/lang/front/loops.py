@@ -45,14 +45,17 @@ _PLAIN = (ast.Name, ast.Constant, ast.Attribute, ast.UnaryOp, ast.Compare, ast.e
 
 
 def compile_break(gen: Gen, node: ast.Break) -> None:
+    """``break``: behind the innermost loop, past its ``else``."""
     gen.go(gen.frame.loops[-1].leave)
 
 
 def compile_continue(gen: Gen, node: ast.Continue) -> None:
+    """``continue``: to what comes between two turns of the innermost loop."""
     gen.go(gen.frame.loops[-1].again)
 
 
 def compile_while(gen: Gen, node: ast.While) -> None:
+    """``while``: as many turns as the kernel grants at once; one that needs more is cut, and counted."""
     if _is_false(gen, node.test):
         gen.statements(node.orelse)
         return
@@ -102,16 +105,9 @@ def _loop(
     if not gen.target.has("bounded_loop"):
         gen.fail(node, "this kernel takes no loops (Linux 5.3 does): iterate over a short constant range, which is "
                  "unrolled")  # fmt: skip
-    top, again, done, leave, after = (gen.b.new_block(name) for name in ("loop", "next", "done", "leave", "endloop"))
+    top, again, over, done, leave = (gen.b.new_block(name) for name in ("loop", "next", "over", "done", "leave"))
     stored = stored_names(node)
-    if isinstance(turns, Numbers):
-        forget(gen, stored)
-    carried = Carried(gen, node)
-    if isinstance(turns, CallbackTurns):
-        lost = next((name for name, form in carried.forms.items() if form.may_be_null), None)
-        if lost is not None:  # the verifier takes the null that a callback finds for any number
-            gen.fail(node, f"{lost!r} stands for a place or for None, depending on the turn, which this kernel's loops "
-                     "cannot keep (Linux 6.4 can): keep its key, and look it up behind the loop")  # fmt: skip
+    carried = _carried(gen, node, turns, stored)
     carried.enter()
     gen.go(top)
     gen.land_open(top)
@@ -120,14 +116,13 @@ def _loop(
     hide()
     gen.frame.loops.append(Loop(leave, again, turns.end, times))  # also the condition may end the function
     gen.rolled += 1
-    turns.begin(top, done if isinstance(node, ast.For) else leave)
-    given = len(leave.predecessors)
+    turns.begin(top, over)
     begin(done)
     entered = gen.b.reachable
     gen.statements(node.body)
     gen.rolled -= 1
     gen.frame.loops.pop()
-    no_way_out = len(leave.predecessors) == given and not done.predecessors
+    no_way_out = not leave.predecessors and not done.predecessors
     if entered and isinstance(node, ast.While) and _endless(node, no_way_out):
         gen.fail(node, "this loop never ends: the kernel takes loops that end after a known number of turns, such as "
                  "'for i in range(100):', with 'break' or 'return' to leave it")  # fmt: skip
@@ -140,6 +135,39 @@ def _loop(
     _check_steady(gen, node, before, gen.came_back(top), carried.forms.keys())
     gen.b.seal(top)
     walked = note_turns(gen, turns, times, begun)
+    _behind(gen, node, turns, over, done, leave)
+    return walked
+
+
+def _carried(gen: Gen, node: ast.While | ast.For, turns: Turns, stored: frozenset[str]) -> Carried:
+    """The variables that turns leave to each other, before the first one."""
+    if isinstance(turns, Numbers):
+        forget(gen, stored)
+    carried = Carried(gen, node)
+    if isinstance(turns, CallbackTurns):
+        lost = next((name for name, form in carried.forms.items() if form.may_be_null), None)
+        if lost is not None:  # the verifier takes the null that a callback finds for any number
+            gen.fail(node, f"{lost!r} stands for a place or for None, depending on the turn, which this kernel's loops "
+                     "cannot keep (Linux 6.4 can): keep its key, and look it up behind the loop")  # fmt: skip
+    return carried
+
+
+def _behind(gen: Gen, node: ast.While | ast.For, turns: Turns, over: Block, done: Block, leave: Block) -> None:
+    """Compile what comes behind a loop.
+
+    :param over: where there are no more turns: the end of a range, but a ``while`` has been cut, which is counted.
+    :param done: where its condition does not hold any more.
+    :param leave: where ``break`` goes.
+    """
+    gen.land(over)
+    if gen.b.reachable:
+        gen.b.line = gen.frame.where(node)
+    if isinstance(node, ast.While):
+        gen.probe.count_cut(gen)
+        gen.go(leave)
+    else:
+        gen.go(done)
+    after = gen.b.new_block("endloop")
     for block, rest in ((done, node.orelse), (leave, [])):
         gen.land(block)
         if gen.b.reachable:
@@ -148,7 +176,6 @@ def _loop(
             gen.statements(rest)
         gen.go(after)
     gen.land(after)
-    return walked
 
 
 def _endless(node: ast.While, no_way_out: bool) -> bool:
@@ -198,6 +225,11 @@ def _check_steady(gen: Gen, node: ast.AST, before: Env, after: list[Env], carrie
 
 
 def compile_for(gen: Gen, node: ast.For) -> None:
+    """``for``: written out over what is no range or short, walked through where that is cheap, else as the kernel
+    lets long loops be.
+
+    What a pass over the probe tried and found to be too much (:attr:`Facts.heavy`), the next one does not try again.
+    """
     over = gen.value(node.iter)
     if not isinstance(over, Range):
         elements = over.elements(gen, node.iter)

@@ -138,6 +138,9 @@ class Probe:
         """What counts the runs that found no memory for large values."""
         return None
 
+    def count_cut(self, gen: Gen) -> None:
+        """Compile what counts a loop that was cut."""
+
     def places(self) -> Sequence[UsdtPlace]:
         """Where a USDT probe is: the option ``places``, or as found now; what is attached must be the same.
 

@@ -30,6 +30,7 @@ class Counts:
         self._map: Any = None
         self._last: tuple[int, ...] = ()
         self._skipped: Counter | None = None
+        self._cut: Counter | None = None
 
     def counter(self) -> Counter:
         """Another counter."""
@@ -42,6 +43,13 @@ class Counts:
         if self._skipped is None:
             self._skipped = self.counter()
         return self._skipped
+
+    @property
+    def cut(self) -> Counter:
+        """Counts ``while`` loops that ended because the kernel grants no more turns."""
+        if self._cut is None:
+            self._cut = self.counter()
+        return self._cut
 
     @property
     def spec(self) -> MapSpec:

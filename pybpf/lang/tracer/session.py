@@ -59,6 +59,10 @@ class TracedProbe(Probe):
         offset = 8 * counts.skipped.index
         return Counter(gen.map_name(counts), counts.spec, offset)
 
+    def count_cut(self, gen: Gen) -> None:
+        if self.session is not None and gen.b.reachable:
+            self.session.counts.cut.bump(gen)
+
 
 def session_of(gen: Gen, at: ast.AST, what: str) -> Session:
     """The session of what is compiled. :raises CompileError: it is no probe of a tracer."""

@@ -251,6 +251,11 @@ class Tracer(Declares, Makes):
         links = self._loaded("ask what was missed by").links.values()
         return self.counts.skipped.value + sum(link.missed or 0 for each in links for link in each)
 
+    @property
+    def cut(self) -> int:
+        """How many ``while`` loops ended because they had taken 8,388,608 turns, not because of their condition."""
+        return self.counts.cut.value
+
     # --- reading
 
     def run(
