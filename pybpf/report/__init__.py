@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pybpf.report.maps import in_order, key_text, keyed
     from pybpf.report.perfetto import TraceEvents
     from pybpf.report.pprof import pprof
+    from pybpf.report.series import TimeSeries
     from pybpf.report.speedscope import speedscope
     from pybpf.report.stacks import Frame, StackCounts
     from pybpf.report.stats import Stats
@@ -26,6 +27,7 @@ __all__ = [
     "Log2Histogram",
     "StackCounts",
     "Stats",
+    "TimeSeries",
     "TraceEvents",
     "flame_graph",
     "folded",
@@ -48,6 +50,7 @@ __getattr__ = lazy_names(
         "maps": "in_order key_text keyed",
         "perfetto": "TraceEvents",
         "pprof": "pprof",
+        "series": "TimeSeries",
         "speedscope": "speedscope",
         "stacks": "Frame StackCounts",
         "stats": "Stats",

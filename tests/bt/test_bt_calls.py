@@ -159,6 +159,26 @@ def test_symbols_of_the_kernel_and_the_program() -> None:
     assert found["name"] == "strtoul"
 
 
+def test_series_by_time() -> None:
+    script = (
+        "tracepoint:syscalls:sys_enter_getpgid { @n++; @last = tseries(-@n, 1h, 2); @s[1] = tseries(2, 1ms, 10000,"
+        ' "sum"); @mi = tseries(@n, 1s, 60, "min"); @ma = tseries(@n, 1s, 60, "max");'
+        ' @av = tseries(@n, 1h, 2, "avg"); }'
+    )
+    with pybpf.bt.run(script, pid=os.getpid()) as running:
+        for _ in range(9):
+            os.getpgid(0)
+        found = {name: running.maps[name] for name in ("last", "mi", "ma", "av")}
+        known = {name: [each for each in found[name].value.values if each is not None] for name in found}
+        (sums,) = dict(running.maps["s"].items()).values()
+        assert sum(each or 0 for each in sums.values) == 18 and sums.interval == 10**6
+        assert abs(sums.points[-1][0] - time.time_ns()) < 60 * 10**9
+        running.maps["s"].clear()
+        assert not dict(running.maps["s"].items())
+    assert (known["last"][-1], min(known["mi"]), max(known["ma"])) == (-9, 1, 9)
+    assert known["av"] == [5] or len(known["av"]) == 2  # the hour has changed meanwhile
+
+
 #: script -> what is said of it, and which part of it is meant
 REFUSED = {
     "begin { ntop(); }": ("ntop takes arguments as in ntop([family], address); 0 are given", "ntop()"),
@@ -166,6 +186,9 @@ REFUSED = {
     'begin { ntop("x", 1); }': ("an address family must be an integer, not a string[2]", '"x"'),
     'begin { pton("1.2.3"); }': ("'1.2.3' is no address of the internet", '"1.2.3"'),
     "begin { pton(1); }": ("an address must be text that is known when the script is compiled, in quotes", "1"),
+    "begin { @ = tseries(1, 0, 5); }": ("an interval of tseries() lasts at least 1 nanosecond, not 0", "0"),
+    "begin { @ = tseries(1, 1s, pid); }": ("interval and number of tseries() must be known", "pid"),
+    'begin { @ = tseries(1, 1s, 5, "all"); }': ("puts values together by avg, max, min, sum, not 'all'", '"all"'),
     "begin { strstr(1, \"a\"); }": ("strstr() is for text, and this is int8", "1"),
     "begin { strcontains(\"a\"); }": ("strcontains takes arguments as in strcontains(text, part); 1 is given",
                                      'strcontains("a")'),

@@ -308,7 +308,7 @@ def test_many_tracepoints_share_a_program() -> None:
         ("begin { $x = pidd; }", "there is no builtin or constant 'pidd'; did you mean pid?"),
         ("begin { strlenn(1); }", "there is no function 'strlenn'; did you mean strlen?"),
         ("begin { $x = retval; }", "begin has no retval"),
-        ("tracepoint:raw_syscalls:sys_enter { $x = args.idd; }", "has no field 'idd'; it has id, args"),
+        ("tracepoint:raw_syscalls:sys_enter { $x = args.number; }", "has no field 'number'; it has id, args"),
         ("begin { break; }", "'break' is for loops"),
         ("begin { static_assert(sizeof(int32) == 5, \"five\"); }", "five"),
         ("begin { fail(\"%s is no %d\", \"x\", 5); }", "x is no 5"),

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pybpf.bt.functions.function import Arguments, Function
+from pybpf.bt.functions.output import text_of
+from pybpf.bt.functions.process import CLOCKS, default_clock
 from pybpf.bt.lower.maps import delete_entry, has_entry
 from pybpf.bt.lower.values import Scalar, Value
+from pybpf.bt.state.series import WAYS
 from pybpf.bt.syntax import tree
 from pybpf.bt.types import BOOL, Aggregate, Integer, Type
 from pybpf.report.histogram import MOST_BITS, MOST_STEPS
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from pybpf.bt.lower.gen import Gen
 
 __all__ = ["ROWS"]
+
+#: intervals of a series: as many as bpftrace allows
+_MOST_INTERVALS = 1000000
 
 
 def _never(check: Checker, node: tree.Node, arguments: Arguments) -> NoReturn:
@@ -65,6 +71,22 @@ def _lhist(check: Checker, node: tree.Node, arguments: Arguments) -> Aggregate:
     if (high - low) // step > MOST_STEPS:
         check.fail(node, f"lhist() has at most {MOST_STEPS} buckets, not {(high - low) // step}; widen the step")
     return Aggregate("lhist", False, (low, high, step))
+
+
+def _series(check: Checker, node: tree.Node, arguments: Arguments) -> Aggregate:
+    found = check.integer(arguments[0], "what tseries() is given")
+    interval, number = (_literal(check, each, "interval and number of tseries()") for each in arguments[1:3])
+    if interval < 1:
+        check.fail(arguments[1], f"an interval of tseries() lasts at least 1 nanosecond, not {interval}; write 100ms")
+    if not 1 <= number <= _MOST_INTERVALS:
+        check.fail(arguments[2], f"tseries() keeps 1 to {_MOST_INTERVALS} intervals, not {number}")
+    way = text_of(check, arguments[3], "how tseries() puts values together") if len(arguments) > 3 else ""
+    if way not in WAYS:
+        check.fail(arguments[3], f"tseries() puts values together by {', '.join(filter(None, WAYS))}, not {way!r}")
+    target, type_ = check.facts.target, check.place.type
+    clock = "tai" if target.has_helper(type_, CLOCKS["tai"]) else default_clock(target, type_)
+    signed = not isinstance(found, Integer) or (found.signed and not found.flexible)
+    return Aggregate("tseries", signed, (interval, number, way, clock))
 
 
 def aggregate(signature: str, text: str, find: Any) -> Function:
@@ -138,6 +160,8 @@ ROWS = (
     aggregate("stats(n)", "number, average and sum of values", _of_value("stats")),
     aggregate("hist(n, [bits])", "how many values by powers of two, each split into 2**bits", _hist),
     aggregate("lhist(n, min, max, step)", "how many values by steps", _lhist),
+    aggregate("tseries(n, interval, number, [way])", "the last value of each interval of time, or by way their "
+              "avg, max, min or sum", _series),
     Function("delete(map, [key])", "delete an entry; whether it was there", _check_delete, _delete),
     Function("has_key(map, [key])", "whether there is an entry", _check_has, _has),
 )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pybpf.bt.lower.gen import Gen
     from pybpf.compiler.ir import Operand
 
-__all__ = ["read", "update"]
+__all__ = ["entry_changed", "numbered_key", "read", "update"]
 
 _WORD = 8
 
@@ -33,6 +33,11 @@ def update(gen: Gen, node: tree.Map | tree.MapAccess, value: Value) -> None:
         _count(gen, found, node, _bucket(gen, kind, value))
         return
     operand = value.operand(gen)
+    if found.series:
+        from pybpf.bt.lower.series import note
+
+        note(gen, found, node, operand)
+        return
     change = _CHANGE[kind.way]
     if found.key is None:
         address = cell_address(gen, found)
@@ -41,10 +46,11 @@ def update(gen: Gen, node: tree.Map | tree.MapAccess, value: Value) -> None:
         return
     assert isinstance(node, tree.MapAccess)
     key = entry_key(gen, found, node)
-    _entry(gen, found, key, lambda pointer: change(gen, kind, pointer, operand), lambda: _first(gen, kind, operand))
+    first = lambda: _first(gen, kind, operand)  # noqa: E731
+    entry_changed(gen, found, key, lambda pointer: change(gen, kind, pointer, operand), first)
 
 
-def _entry(
+def entry_changed(
     gen: Gen, found: ScriptMap, key: Operand, change: Callable[[Operand], None], first: Callable[[], Operand]
 ) -> None:
     """Change this CPU's value under a key, or store the first one."""
@@ -137,7 +143,13 @@ def _count(gen: Gen, found: ScriptMap, node: tree.Map | tree.MapAccess, bucket: 
         with when(gen.b, "ne", pointer, 0, "bucket"):
             _add(gen, pointer, 0, 1)
         return
-    assert isinstance(node, tree.MapAccess)
+    key = numbered_key(gen, found, node, bucket)
+    entry_changed(gen, found, key, lambda pointer: _add(gen, pointer, 0, 1), lambda: 1)
+
+
+def numbered_key(gen: Gen, found: ScriptMap, node: tree.Map | tree.MapAccess, number: Operand) -> Operand:
+    """The key of one of the numbered entries that a key of the script has: of a bucket, of an interval."""
+    assert isinstance(node, tree.MapAccess) and found.key is not None
     whole = found.spec.key.__layout__
     inner = key_value(gen, node.keys, found.key)
     slot = gen.b.slot(whole.size, "bucket")
@@ -146,9 +158,9 @@ def _count(gen: Gen, found: ScriptMap, node: tree.Map | tree.MapAccess, bucket: 
         raw.clear(gen, slot, 0, start.layout.size)
     inner.store(gen, slot, 0)
     raw.clear(gen, slot, start.layout.size, end.offset - start.layout.size)
-    raw.store(gen, slot, end.offset, sizeof(u32), bucket)
+    raw.store(gen, slot, end.offset, sizeof(u32), number)
     raw.clear(gen, slot, end.offset + sizeof(u32), whole.size - end.offset - sizeof(u32))
-    _entry(gen, found, slot, lambda pointer: _add(gen, pointer, 0, 1), lambda: 1)
+    return slot
 
 
 def read(gen: Gen, node: tree.Node, value: Value) -> Operand:

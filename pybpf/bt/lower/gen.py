@@ -175,6 +175,15 @@ class Gen:
     def abandon(self) -> None:
         """A program of a script holds nothing that it would have to give back."""
 
+    def repeat(self, at: Any, times: int, size: int, turn: Callable[[Operand, Block], None], what: str) -> None:
+        """Compile what an operation that both languages have does again and again.
+
+        :param turn: is given the number of the turn, and the block to go to where it is the last.
+        """
+        from pybpf.bt.lower.turns import counted
+
+        counted(self, 0, times, lambda number: turn(number, self.loops[-1].leave))
+
     # what programs share
 
     def use_map(self, owner: Any) -> str:

@@ -19,7 +19,7 @@ class RunningMap:
 
     Integers are int, text is str, buffers are bytes, tuples are tuples, records and structs dicts, stacks text;
     histograms :class:`pybpf.report.Log2Histogram` and :class:`pybpf.report.LinearHistogram`, stats
-    :class:`pybpf.report.Stats`.
+    :class:`pybpf.report.Stats`, series :class:`pybpf.report.TimeSeries`.
 
     :ivar name: without the ``@``.
     :ivar key: the type of its keys, or None.
@@ -90,7 +90,7 @@ class RunningMap:
                 pairs.sort(key=lambda pair: plain(key, pair[0], self.names) if self._named else pair[0])
             except TypeError:  # structs do not compare
                 pairs.sort(key=lambda pair: repr(pair[0]))
-        if isinstance(self.value_type, (Integer, Aggregate)):
+        if isinstance(self.value_type, (Integer, Aggregate)) and not self.map.series:
             pairs.sort(key=lambda pair: _size(pair[1]))
         return pairs[-top:] if top else pairs
 

@@ -10,7 +10,7 @@ from typing import Any
 from pybpf.bt.runtime.events import Event, Lost, MapShown, Printed, TextShown, ValueShown, Warned
 from pybpf.bt.show.values import Names, plain, text
 from pybpf.bt.types import Tuple, Type
-from pybpf.report import Stats
+from pybpf.report import Stats, TimeSeries
 from pybpf.report.histogram import Histogram
 
 __all__ = ["attached_json", "event_json"]
@@ -51,6 +51,8 @@ def _map(event: MapShown) -> tuple[str, Any]:
     for key, value in event.pairs:
         if isinstance(value, Histogram):
             kind, shown = "hist", value.to_dict()["buckets"]
+        elif isinstance(value, TimeSeries):
+            kind, shown = "tseries", value.to_list()
         elif isinstance(value, Stats):
             kind, shown = "stats", {"count": value.count, "average": value.average, "total": value.total}
         else:

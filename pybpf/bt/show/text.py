@@ -9,7 +9,7 @@ from typing import Any
 from pybpf.bt.runtime.events import Event, Exited, Lost, MapShown, Printed, TextShown, ValueShown, Warned
 from pybpf.bt.show.values import Names, text
 from pybpf.bt.types import Tuple, Type
-from pybpf.report import Stats
+from pybpf.report import Stats, TimeSeries
 from pybpf.report.histogram import Histogram
 
 __all__ = ["event_errors", "event_text", "map_text"]
@@ -48,7 +48,7 @@ def map_text(event: MapShown) -> str:
 def _entry(name: str, key_type: Type | None, key: Any, kind: Type, value: Any, event: MapShown) -> str:
     names = event.map.names
     head = f"@{name}" if key_type is None else f"@{name}[{_key(key_type, key, names)}]"
-    if isinstance(value, Histogram):
+    if isinstance(value, (Histogram, TimeSeries)):
         return f"{head}:\n{value.text()}\n\n"
     return f"{head}: {text(kind, _divided(value, event.divisor), names)}\n"
 

@@ -20,7 +20,7 @@ from pybpf.bt.types import (
     Tuple,
     Type,
 )
-from pybpf.report import Stats
+from pybpf.report import Stats, TimeSeries
 from pybpf.report.histogram import Histogram
 from pybpf.types import layout
 
@@ -163,7 +163,7 @@ def _special(kind: Any, raw: Any, names: Names) -> str:
 def _aggregate(kind: Any, raw: Any, names: Names) -> str:
     if isinstance(raw, Stats):
         return _fields([("count", str(raw.count)), ("average", str(raw.average)), ("total", str(raw.total))])
-    return raw.text() if isinstance(raw, Histogram) else str(int(raw))
+    return raw.text() if isinstance(raw, (Histogram, TimeSeries)) else str(int(raw))
 
 
 _TEXT: Mapping[type[Type], Callable[[Any, Any, Names], str]] = MappingProxyType({

@@ -7,6 +7,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+from pybpf.bt.state.series import all_series
 from pybpf.bt.syntax.source import Span
 from pybpf.bt.types import Aggregate, Type
 from pybpf.errors import BpfError
@@ -27,6 +28,7 @@ KINDS: Mapping[str, MapType] = MappingProxyType({
     "percpulruhash": MapType.LRU_PERCPU_HASH,
 })  # fmt: skip
 _HISTOGRAMS = ("hist", "lhist")
+_SERIES = "tseries"
 _PER_CPU = (MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH)
 
 
@@ -85,6 +87,11 @@ class ScriptMap:
         return isinstance(self.value, Aggregate) and self.value.way in _HISTOGRAMS
 
     @property
+    def series(self) -> bool:
+        """Whether its values are series by time: an entry for each interval."""
+        return isinstance(self.value, Aggregate) and self.value.way == _SERIES
+
+    @property
     def per_cpu(self) -> bool:
         """Whether each CPU keeps its own values."""
         return isinstance(self.value, Aggregate) or KINDS.get(self.declared) in _PER_CPU
@@ -99,9 +106,11 @@ class ScriptMap:
             if self.histogram:
                 assert isinstance(self.value, Aggregate)
                 return MapSpec(kind, u32, u64, 1 + histogram_of(self.value).bucket_of((1 << 64) - 1), name)
+            if self.series:
+                return MapSpec(kind, u32, self.value.kind, self.value.options[1], name)  # type: ignore[attr-defined]
             return MapSpec(kind, u32, _cell(self.value.kind), 1, name)
         kind = KINDS.get(self.declared, MapType.PERCPU_HASH if self.per_cpu else MapType.HASH)
-        key = _bucket(self.key.kind) if self.histogram else self.key.kind
+        key = _bucket(self.key.kind) if self.histogram or self.series else self.key.kind
         return MapSpec(kind, key, u64 if self.histogram else self.value.kind, self.entries, name)
 
     def bind(self, loaded: Any) -> None:
@@ -121,6 +130,9 @@ class ScriptMap:
         """Pairs of key (None without keys) and value, raw: as the types' ``kind`` has them; aggregates put together."""
         if self.histogram:
             return list(self._histograms())
+        if self.series:
+            assert isinstance(self.value, Aggregate)
+            return all_series(self.value, self.map.items(), self.key is not None)
         if self.key is None:
             return self._only()
         if isinstance(self.value, Aggregate):
@@ -159,7 +171,7 @@ class ScriptMap:
 
     def nothing(self) -> list[tuple[Any, Any]]:
         """What a map without keys is taken for that has no value yet: zero; of histograms there is none."""
-        if self.key is not None or self.histogram:
+        if self.key is not None or self.histogram or self.series:
             return []
         if isinstance(self.value, Aggregate):
             return [(None, _NOTHING_YET[self.value.way])]
@@ -176,6 +188,9 @@ class ScriptMap:
     def zero(self) -> None:
         """Set all values to zero; keys stay."""
         if self.key is None:
+            if self.histogram or self.series:
+                self.map.clear()
+                return
             self._zeroed = self._zeroed or bool(self._only())
             if self.per_cpu:
                 self.map.clear()

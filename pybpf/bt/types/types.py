@@ -302,7 +302,8 @@ class Aggregate(Type):
     :ivar way: ``"count"``, ``"sum"``, ``"min"``, ``"max"``, ``"avg"``, ``"stats"``, ``"hist"``, ``"lhist"``,
         ``"tseries"``.
     :ivar signed: of ``sum``, ``min``, ``max``, ``avg`` and ``stats``: whether values may be negative.
-    :ivar options: bits of ``hist``; minimum, maximum and step of ``lhist``.
+    :ivar options: bits of ``hist``; minimum, maximum and step of ``lhist``; interval, number, way and clock of
+        ``tseries``.
     """
 
     way: str
@@ -315,7 +316,7 @@ class Aggregate(Type):
         fields, number = _KEPT[self.way], s64 if self.signed else u64
         if not fields:
             return u64 if self.way in ("count", "hist", "lhist") else number
-        return _struct(tuple((name, u64 if name in ("count", "seen") else number) for name in fields))
+        return _struct(tuple((name, number if name in ("value", "total") else u64) for name in fields))
 
     @property
     def name(self) -> str:
@@ -326,6 +327,7 @@ class Aggregate(Type):
 _KEPT: Mapping[str, tuple[str, ...]] = {
     "count": (), "sum": (), "hist": (), "lhist": (), "min": ("value", "seen"), "max": ("value", "seen"),
     "avg": ("total", "count"), "stats": ("total", "count"),
+    "tseries": ("value", "count", "epoch", "time"),
 }  # fmt: skip
 
 
