@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from types import FunctionType
 from typing import Any
@@ -209,6 +210,22 @@ def test_source_that_is_not_to_be_found() -> None:
         "into a file, or pass its text as source=..."
     )
     compiled(names["probe"], TARGET, source="def probe(x): return x")
+
+
+def test_the_source_of_a_command_is_its_argument() -> None:
+    """``python -c`` keeps its text nowhere before 3.13."""
+    program = """
+from pybpf.lang.front.source import source_of
+
+def probe(x):
+    return x.missing
+
+found = source_of(probe)
+print(found.node.lineno, found.text(6).strip())
+"""
+    for options in (["-c", program], ["-X", "dev", "-Bc", program, "argument"]):
+        done = subprocess.run([sys.executable, *options], capture_output=True, text=True, check=True)
+        assert done.stdout == "5 return x.missing\n", done
 
 
 def test_source_that_was_changed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+import re
 from functools import cached_property, lru_cache
 from types import CodeType, FunctionType, MethodType
 from typing import Any, Union
@@ -13,6 +14,9 @@ from pybpf.errors import CompileError
 from pybpf.record import dataclass
 
 __all__ = ["FunctionNode", "Source", "identifier", "source_of"]
+
+#: the option of Python that the text of a program follows, by itself or as the last of several
+_COMMAND = re.compile("-[bBdEhiIOPqsSuvVx]*c")
 
 FunctionNode = Union[ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda]
 
@@ -111,12 +115,22 @@ def source_of(function: Any, text: str | None = None, file: str = "") -> Source:
         return _found(function, bound, file or f"<source of {function.__name__}>", text, text)
     linecache.checkcache(code.co_filename)
     lines = linecache.getlines(code.co_filename, function.__globals__)
+    if not lines and code.co_filename == "<string>" and function.__module__ == "__main__":
+        lines = _program_of_command().splitlines(keepends=True)
     if not lines:
         raise CompileError(
             f"the source of {function.__name__}() is not to be found: it was made in {code.co_filename!r}, not in a "
             "file that can be read; put it into a file, or pass its text as source=..."
         )
     return _found(function, bound, code.co_filename, "".join(lines))
+
+
+def _program_of_command() -> str:
+    """The text of ``python -c``, which Python keeps for tracebacks from 3.13 on; empty where it runs something else."""
+    with open("/proc/self/cmdline", encoding="utf-8", errors="surrogateescape") as file:
+        words = file.read().split("\0")
+    option = next((index for index, word in enumerate(words) if _COMMAND.fullmatch(word)), len(words))
+    return "".join(words[option + 1 : option + 2])
 
 
 def _found(function: FunctionType, bound: tuple[Any, ...], file: str, text: str, given: str | None = None) -> Source:
