@@ -32,7 +32,7 @@ def work(caller: Caller, place: Path) -> None:
     number = next(
         int(each.name) for each in Path(f"/proc/{caller.pid}/fd").iterdir() if each.resolve() == place / "file"
     )
-    caller.call(f"write,{number},'x,1*10 pwrite,{number},'y,1,0*30 fsync,{number}*2 fdatasync,{number}")
+    caller.call(f"write,{number},'x,1*10 pwrite,{number},'y,1,0*30 fsync,{number}*3")
     caller.call(f"mknod,{regular},{S_IFREG | 0o600},0 mknod,{fifo},{S_IFIFO | 0o600},0")
     caller.call(f"mkdir,{directory},448 mkdir,{place}/x,448".replace(f"mkdir,{place}", f"mkdir,'{place}"))
     caller.call(f"unlink,{regular} unlinkat,{AT_FDCWD},{fifo},0 unlink,'/nowhere")
