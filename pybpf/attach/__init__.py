@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from pybpf.attach.kinds.usdt import usdt
     from pybpf.attach.kinds.watchpoint import watchpoint
     from pybpf.attach.link import Link, MultiLink
+    from pybpf.attach.listing import Probe, list_probes
 
 __all__ = [
     "IteratorLink",
     "Link",
     "MultiLink",
     "PerfEvent",
+    "Probe",
     "btf_tracepoint",
     "fentry",
     "fexit",
@@ -43,6 +45,7 @@ __all__ = [
     "kprobe",
     "kprobes",
     "kretprobe",
+    "list_probes",
     "perf_event",
     "raw_tracepoint",
     "tracepoint",
@@ -71,5 +74,6 @@ __getattr__ = lazy_names(
         "kinds.usdt": "usdt",
         "kinds.watchpoint": "watchpoint",
         "link": "Link MultiLink",
+        "listing": "Probe list_probes",
     },
 )

@@ -30,7 +30,9 @@ from tests.programs.cases import ARGUMENTS, TOOLS, Running, command, complaints,
 
 every_tool = pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
 #: tools that can be told to trace one process only
-of_a_process = pytest.mark.parametrize("tool", [t for t in TOOLS.values() if has(t, "pid")], ids=lambda tool: tool.name)
+of_a_process = pytest.mark.parametrize(
+    "tool", [t for t in TOOLS.values() if has(t, "pid") and t.needs], ids=lambda tool: tool.name
+)
 ABSENT = "999999999"
 
 
