@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import pwd
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.databases import POSTGRES, postgres
+
 # the symbols of large programs take an emulated processor minutes
 pytestmark = [pytest.mark.root, pytest.mark.native]
 
 ROOT = Path(__file__).parent.parent.parent
-POSTGRES = max(glob.glob("/usr/lib/postgresql/*/bin"), default=None)
 
 SYSCALLS = """
 import ctypes, sys
@@ -126,21 +123,8 @@ def test_malloc_stacks() -> None:
 @pytest.fixture
 def server() -> Iterator[Path]:
     """A PostgreSQL server of our own, reached by a socket in a directory."""
-    if POSTGRES is None or not shutil.which("psql"):
-        pytest.skip("PostgreSQL is not installed")
-    user = pwd.getpwnam("postgres")
-    with tempfile.TemporaryDirectory() as directory:
-        os.chown(directory, user.pw_uid, user.pw_gid)
-        quiet = {"user": user.pw_uid, "group": user.pw_gid, "cwd": directory, "stdout": subprocess.DEVNULL}
-        data = f"{directory}/data"
-        subprocess.run([f"{POSTGRES}/initdb", "-A", "trust", "-N", "-D", data], check=True, **quiet)  # type: ignore
-        options = f"-k {directory} -h '' -F"
-        control = [f"{POSTGRES}/pg_ctl", "-D", data, "-w", "-l", f"{directory}/log"]
-        subprocess.run([*control, "-o", options, "start"], check=True, **quiet)  # type: ignore
-        try:
-            yield Path(directory)
-        finally:
-            subprocess.run([*control, "-m", "immediate", "stop"], check=True, **quiet)  # type: ignore
+    with postgres() as directory:
+        yield directory
 
 
 @pytest.mark.needs("uprobe")

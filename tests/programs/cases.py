@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +20,24 @@ from pybpf.lang import Tracer
 from pybpf.tool.command import options_of
 from pybpf.tool.declare import Tool
 from pybpf.tool.run import Run
+from tests.symbols.elfmaker import BASE, CODE, Elf, usdt_note
+
+_FILES = tempfile.TemporaryDirectory()
+
+
+def a_server() -> str:
+    """A file that has the USDT probes of a PostgreSQL server; nobody runs it."""
+    text = {"x86_64": "8@%rdi", "aarch64": "8@x0"}[os.uname().machine]
+    notes = usdt_note("postgresql:query__start", BASE + CODE + 4, text)
+    notes += usdt_note("postgresql:query__done", BASE + CODE + 8)
+    return Elf(notes=notes).write(Path(_FILES.name) / "postgres")
+
 
 #: Tools that need arguments -> those with which the tests run them. They trace a process of the test's, which is
 #: given as ``--pid``; a tool that cannot be limited to one is run in virtual machines only.
 ARGUMENTS: dict[str, Sequence[str]] = {
     "argdist": ["-C", "p:c:getpgid(int pid):int:pid"],
+    "dbslower": ["postgres", "-x", a_server()],
     "funccount": ["c:getppid"],
     "funclatency": ["c:getppid"],
     "stackcount": ["c:getppid"],

@@ -1,0 +1,70 @@
+"""dbslower: queries of servers of the test's own, of a known number and known times."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.databases import MARIADB, POSTGRES, mariadb, postgres, postgres_client
+from tests.programs.cases import Running, run
+
+pytestmark = [pytest.mark.root, pytest.mark.native, pytest.mark.needs("uprobe")]
+
+HEADER = "TIME(s)        PID           MS QUERY\n"
+
+
+def test_postgresql(tmp_path: Path) -> None:
+    with postgres() as directory, postgres_client(directory) as client:
+        pid = client.ask("select pg_backend_pid();")
+        slow = Running("dbslower", "postgres", "-p", pid, "-m", "40", "--perfetto", str(tmp_path / "line.json"))
+        every = Running("dbslower", "postgres", "-x", f"{POSTGRES}/postgres", "-p", pid, "-m", "0", "--json")
+        other = Running("dbslower", "postgres", "-p", str(os.getpid()), "-x", f"{POSTGRES}/postgres", "-m", "0")
+        assert slow.ready("TIME(s)") == HEADER and other.ready("TIME(s)") == HEADER
+        every.attached()
+        long = "select 1, '" + "x" * 300 + "';"
+        assert client.ask("select pg_sleep(0.05), 'first';") == "|first"
+        assert client.ask("select 'quick\t\x1b[31m';") and client.ask(long)
+        rows = [line.split(maxsplit=3) for line in slow.stop()]
+        assert [(row[1], row[3]) for row in rows] == [(pid, "select pg_sleep(0.05), 'first';")]
+        assert 50 <= float(rows[0][2]) < 60_000
+        found = [json.loads(line) for line in every.stop()]
+        assert [row["query"] for row in found] == [
+            "select pg_sleep(0.05), 'first';", "select 'quick\t\x1b[31m';", long[:255],
+        ]  # fmt: skip
+        assert {(row["pid"], row["comm"]) for row in found} == {(int(pid), "postgres")}
+        assert other.stop() == []
+    begin, end = (
+        each for each in json.loads((tmp_path / "line.json").read_text())["traceEvents"] if each["ph"] in "be"
+    )
+    assert begin["name"] == rows[0][3] and end["ts"] - begin["ts"] == pytest.approx(float(rows[0][2]) * 1000, abs=1)
+
+
+def test_mariadb() -> None:
+    """Which has no USDT probes: by its function."""
+    with mariadb() as (pid, client):
+        assert client.ask("select 'up';") == "up"
+        slow = Running("dbslower", "mysql", "-p", str(pid), "-m", "40")
+        every = Running("dbslower", "mysql", "-x", str(MARIADB), "-p", str(pid), "-m", "0", "--json")
+        assert slow.ready("TIME(s)") == HEADER
+        every.attached()
+        assert client.ask("select sleep(0.05), 'first';") == "0\tfirst"
+        assert client.ask("select 'second';") == "second"
+        rows = [line.split(maxsplit=3) for line in slow.stop()]
+        assert [(row[1], row[3]) for row in rows] == [(str(pid), "select sleep(0.05), 'first'")]
+        assert 50 <= float(rows[0][2]) < 60_000
+        found = [json.loads(line) for line in every.stop()]
+        assert [row["query"] for row in found] == ["select sleep(0.05), 'first'", "select 'second'"]
+        assert all(0 < row["duration_ms"] < 60_000 for row in found)
+
+
+def test_what_is_no_server() -> None:
+    found = run("dbslower", "postgres", "-x", "/bin/true")
+    assert found.returncode == 1 and "has no USDT probe postgresql:query__start" in found.stderr
+    found = run("dbslower", "mysql", "-p", str(os.getpid()))
+    assert found.returncode == 1 and "no function that is known to carry out queries" in found.stderr
+    for wrong in (["oracle"], ["mysql", "-m", "-1"], ["mysql", "-m", "nan"]):
+        found = run("dbslower", *wrong)
+        assert found.returncode == 2 and "Traceback" not in found.stderr
