@@ -95,15 +95,15 @@ def count_others(tracer: Any, counts: Any) -> None:
         begun[tid()] = RMDIR
 
     @OTHERS.enter(tracer, "unlinkat")
-    def unlinkat_begins(dfd: s32, path: u64, flags: u32) -> None:
-        begun[tid()] = RMDIR if flags & AT_REMOVEDIR else UNLINK
+    def unlinkat_begins(dfd: s32, pathname: u64, flag: u32) -> None:
+        begun[tid()] = RMDIR if flag & AT_REMOVEDIR else UNLINK
 
     @OTHERS.enter(tracer, "mknod")
-    def mknod_begins(path: u64, mode: u32) -> None:
+    def mknod_begins(filename: u64, mode: u32) -> None:
         makes(mode)
 
     @OTHERS.enter(tracer, "mknodat")
-    def mknodat_begins(dfd: s32, path: u64, mode: u32) -> None:
+    def mknodat_begins(dfd: s32, filename: u64, mode: u32) -> None:
         makes(mode)
 
     def makes(mode: int) -> None:
