@@ -63,7 +63,8 @@ def _by_name(
             values.append(context)
             continue
         elif param.annotation is not None:
-            if known and (named or near(param.name, by_name)):
+            alike = near(param.name, by_name, 1)
+            if known and (named or alike) and not _is_at(known, index, alike):
                 _unknown(gen, probe, param, known)  # misspelt: its position would give another one
             if known and index >= len(known.arguments):
                 gen.fail(param.node, f"{probe.title} has {len(known.arguments)} parameter(s), and this is number "
@@ -76,6 +77,11 @@ def _by_name(
             gen.fail(param.node, f"{param.name!r} is a {argument.shape.title}: a probe cannot read that")
         values.append(read(gen, argument, shape))
     return values
+
+
+def _is_at(known: Prototype, index: int, names: Sequence[str]) -> bool:
+    """Whether an argument has one of the names: kernels name theirs differently, ``rq`` and ``req``."""
+    return index < len(known.arguments) and known.arguments[index].name in names
 
 
 def _meant(gen: Gen, probe: Probe) -> str:
