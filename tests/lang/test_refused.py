@@ -221,11 +221,11 @@ def probe(x):
     return x.missing
 
 found = source_of(probe)
-print(found.node.lineno, found.text(6).strip())
+print(found.node.lineno, found.text(5).strip())
 """
     for options in (["-c", program], ["-X", "dev", "-Bc", program, "argument"]):
         done = subprocess.run([sys.executable, *options], capture_output=True, text=True, check=True)
-        assert done.stdout == "5 return x.missing\n", done
+        assert done.stdout == "4 return x.missing\n", done
 
 
 def test_source_that_was_changed() -> None:
