@@ -112,7 +112,7 @@ OPENAT = {X86: "__x64_sys_openat", ARM: "__arm64_sys_openat"}
 SHAPES = [
     ("kprobe", "tcp_connect", member, "4.18", [(112, 8)], [(0, 8)], [("kernel", 4, 2)]),
     ("kprobe", "tcp_connect", flags, "5.10", [(104, 4)], [(8, 4)], []),
-    ("kprobe", "tcp_connect", renamed, "5.10", [(104, 4)], [(8, 4)], []),
+    ("kprobe", "tcp_connect", renamed, "5.10", [(112, 8), (104, 4)], [(0, 8), (8, 4)], []),
     ("kprobe", "tcp_connect", through, "5.10", [(112, 8)], [(0, 8)],
      [("kernel", 24, 8), ("kernel", 24, 8), ("kernel", 24, 8), ("kernel", 16, 4)]),
     ("kprobe", "tcp_connect", annotated, "5.10", [(112, 8)], [(0, 8)], [("kernel", 16, 4)]),
