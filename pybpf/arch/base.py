@@ -36,7 +36,7 @@ class Arch:
     #: call as 32-bit programs make them
     compat_flag: int
     syscall_prefix: str  #: prefix of syscall functions in the kernel's symbol table
-    elf_machine: str  #: pyelftools' name, such as ``"EM_X86_64"``
+    elf_machine: str  #: as elf.h calls it, such as ``"EM_X86_64"``
     perf_sample_period: int  #: offset of sample_period in bpf_perf_event_data
     ld_cache_flags: int  #: flags of this architecture's libraries in glibc's /etc/ld.so.cache (FLAG_ELF_LIBC6 | ...)
     operand_registers: Mapping[str, int]  #: register names in assembler operands, any width -> offset in pt_regs

@@ -5,13 +5,14 @@ Everything in a file may be damaged or hostile: whatever pyelftools raises becom
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pybpf.errors import BpfError, NotFoundError
+from pybpf.errors import BpfError, NotFoundError, UnsupportedError
 from pybpf.record import NamedTuple
 from pybpf.symbols.debugfile import debug_file
 from pybpf.symbols.elf import ElfFile
@@ -120,10 +121,16 @@ class DebugInfo:
     :param path: the program or library; the information may be in a file of its own.
     :raises NotFoundError: there is none.
     :raises BpfError: it is damaged.
+    :raises UnsupportedError: pyelftools is not installed.
     """
 
     def __init__(self, path: str) -> None:
-        from elftools.elf.elffile import ELFFile
+        try:
+            from elftools.elf.elffile import ELFFile
+        except ImportError:
+            advice = "pip install pyelftools, or apt-get install python3-pyelftools"
+            cause = "that takes pyelftools, which is not installed"
+            raise UnsupportedError(f"read the debug information of {path}", errno.ENOSYS, cause, advice) from None
 
         self.path = path
         with ElfFile(path) as elf:

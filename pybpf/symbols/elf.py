@@ -1,12 +1,10 @@
 """ELF files: functions by name, addresses, sections and notes; the file may be hostile.
 
-The headers are decoded by pyelftools, which is imported when the first file is opened. Symbol tables and notes are
-decoded here, a whole table by one ``struct.iter_unpack``: a shared LLVM has more than 100,000 symbols.
+A whole table of symbols is decoded by one ``struct.iter_unpack``: a shared LLVM has more than 100,000.
 """
 
 from __future__ import annotations
 
-import errno
 import fnmatch
 import os
 import re
@@ -16,11 +14,11 @@ from array import array
 from collections.abc import Iterator
 from functools import cached_property
 from types import TracebackType
-from typing import Any
 
-from pybpf.errors import BpfError, NotFoundError, UnsupportedError
+from pybpf.errors import BpfError, NotFoundError
 from pybpf.record import NamedTuple
 from pybpf.symbols.files import open_regular, show
+from pybpf.symbols.headers import PT_LOAD, read_headers
 from pybpf.sys.near import did_you_mean
 
 __all__ = [
@@ -41,7 +39,6 @@ ELF_MAGIC = b"\x7fELF"
 # Symbol types, elf.h
 NOTYPE, OBJECT, FUNC, IFUNC = 0, 1, 2, 10
 _SHN_UNDEF = 0
-_MOST_SECTIONS = 1 << 16
 _NT_GNU_BUILD_ID = 3
 _VERSION_HIDDEN = 0x8000
 _MOST_SYMBOL_NAME = 1 << 16
@@ -75,7 +72,7 @@ class Section(NamedTuple):
     """A section header."""
 
     name: str
-    type: str  #: pyelftools' name, such as ``"SHT_NOTE"``; an unknown type is its number in text
+    type: str  #: as elf.h calls it, such as ``"SHT_NOTE"``; an unknown type is its number in text
     address: int
     offset: int
     size: int
@@ -89,21 +86,6 @@ class Note(NamedTuple):
     owner: bytes
     type: int
     data: bytes
-
-
-class _Class(NamedTuple):
-    """What differs between 32-bit and 64-bit files."""
-
-    symbol: str  # struct codes of a symbol table entry
-    fields: tuple[int, int, int, int, int]  # which of its items are name, value, size, info, section
-    header: int  # bytes of a section header
-    program: int  # bytes of a program header
-
-
-_CLASSES = {
-    32: _Class("IIIBBH", (0, 1, 2, 3, 5), 40, 32),
-    64: _Class("IBBHQQ", (0, 4, 5, 1, 3), 64, 56),
-}
 
 
 class _Table(NamedTuple):
@@ -145,7 +127,7 @@ class ElfFile:
     :param in_memory: the path leads nowhere once the file is closed.
     :ivar status: of the file, as by ``os.stat``.
     :ivar bits: 32 or 64.
-    :ivar machine: pyelftools' name of the architecture, such as ``"EM_X86_64"``.
+    :ivar machine: the architecture as elf.h calls it, such as ``"EM_X86_64"``; or its number in text.
     :ivar type: ``"ET_EXEC"``, ``"ET_DYN"``, ...
     :raises NotFoundError: there is no such file.
     :raises BpfError: it is not an ELF file, or a damaged one.
@@ -164,69 +146,37 @@ class ElfFile:
         except BpfError:
             self.close()
             raise
-        except Exception as error:  # pyelftools lets many kinds out of a damaged file
-            self.close()
-            raise self._damaged(str(error) or type(error).__name__) from None
 
     def _damaged(self, why: str) -> BpfError:
         return _damaged(self.name, why)
 
     def _read_headers(self) -> None:
-        try:
-            from elftools.common.utils import struct_parse
-            from elftools.elf.elffile import ELFFile
-        except ImportError:
-            advice = "pip install pyelftools, or apt-get install python3-pyelftools"
-            cause = "that takes pyelftools, which is not installed"
-            raise UnsupportedError(f"read {self.name} as an ELF file", errno.ENOSYS, cause, advice) from None
-
         if self.read(0, len(ELF_MAGIC)) != ELF_MAGIC:
             raise self._damaged("it does not begin with the ELF magic number")
-        with open(self._fd.fileno(), "rb", closefd=False) as stream:
-            elf = ELFFile(stream)
-            header = elf.header
-            self.bits: int = elf.elfclass
-            self.machine = str(header["e_machine"])
-            self.type = str(header["e_type"])
-            self._endian = "<" if elf.little_endian else ">"
-            self._class = _CLASSES[self.bits]
-
-            def parse(layout: Any, offset: int, count: int, size: int, right_size: int) -> list[Any]:
-                if not count:
-                    return []
-                if size != right_size or count > _MOST_SECTIONS or offset + count * size > self.file_size:
-                    raise self._damaged("its header tables do not fit into the file")
-                return [struct_parse(layout, stream, offset + i * size) for i in range(count)]
-
-            programs = parse(
-                elf.structs.Elf_Phdr, header["e_phoff"], elf.num_segments(), header["e_phentsize"], self._class.program
-            )
-            sections = parse(
-                elf.structs.Elf_Shdr, header["e_shoff"], elf.num_sections(), header["e_shentsize"], self._class.header
-            )
-            names_index = elf.get_shstrndx() if sections else 0
+        try:
+            found = read_headers(self.read, self.file_size)
+        except ValueError as error:
+            raise self._damaged(str(error)) from None
+        self.bits = found.bits
+        self.machine = found.machine
+        self.type = found.type
+        self._endian = found.endian
+        self._class = found.cls
         self.segments = [
-            Segment(
-                p["p_offset"], p["p_vaddr"], p["p_filesz"], p["p_memsz"], bool(p["p_flags"] & 1), bool(p["p_flags"] & 2)
-            )
-            for p in programs
-            if p["p_type"] == "PT_LOAD"
+            Segment(*each[1:5], bool(each.flags & 1), bool(each.flags & 2))
+            for each in found.programs
+            if each.type == PT_LOAD
         ]
         names = b""
-        if names_index < len(sections):
-            names = self.read(sections[names_index]["sh_offset"], sections[names_index]["sh_size"])
+        if found.names < len(found.sections):
+            names = self.read(found.sections[found.names].offset, found.sections[found.names].size)
         self.sections = [
             Section(
-                _text(self._budget.string(names, s["sh_name"], _MOST_NAME)),
-                str(s["sh_type"]),
-                s["sh_addr"],
-                s["sh_offset"],
-                s["sh_size"],
-                s["sh_link"],
-                s["sh_addralign"],
+                _text(self._budget.string(names, each.name, _MOST_NAME)),
+                each.type, each.address, each.offset, each.size, each.link, each.align,
             )
-            for s in sections
-        ]
+            for each in found.sections
+        ]  # fmt: skip
 
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of the file, fewer where it ends. :raises BpfError: it cannot be read."""

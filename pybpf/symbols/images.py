@@ -36,7 +36,6 @@ class Images:
         :param path: to open.
         :param name: the path as the process sees it.
         :param roots: root directories to look for debug files in.
-        :raises UnsupportedError: pyelftools is not installed.
         """
         try:
             key = identity(os.stat(path))

@@ -58,7 +58,6 @@ class Symbolizer:
         """The functions of a process at addresses; see :meth:`user_reason` when all are unknown.
 
         :param stack: as for :meth:`kernel`.
-        :raises UnsupportedError: pyelftools is not installed.
         """
         with self._lock:
             process = self._process(pid)
