@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import inspect
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -103,7 +102,8 @@ class SyscallProbes:
         """
 
         def decorate(begins: F) -> F:
-            names = list(inspect.signature(begins).parameters)
+            code = begins.__code__
+            names = list(code.co_varnames[: code.co_argcount])
             for call, way in self._ways(calls):
                 source = way.entered(call, names)
                 attach_at(tracer, _place(way.enter, call), source=source, **options)(_made(source, begins=begins))

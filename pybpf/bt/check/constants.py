@@ -38,6 +38,7 @@ def parameter(check: Checker, index: int) -> str:
 def _parameter(check: Checker, node: tree.Parameter) -> Value | None:
     text = parameter(check, node.index)
     if not text:
+        check.warn(node, f"Positional parameter ${node.index} is empty or not provided.")
         return 0
     sign = -1 if text.startswith("-") else 1
     try:

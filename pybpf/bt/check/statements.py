@@ -14,12 +14,16 @@ from pybpf.bt.types import Aggregate, Integer, Nothing, Pointer, Tuple, Type, fi
 
 __all__ = ["STATEMENTS"]
 
+#: expressions that do something, beside having a value
+_ACTING = (tree.Call, tree.Step, tree.Block, tree.If, tree.Conditional)
 #: bpftrace's bound of unroll
 _MOST_UNROLLED = 100
 
 
 def _evaluate(check: Checker, node: tree.Evaluate) -> None:
-    check.type(node.value)
+    found = check.type(node.value)
+    if not isinstance(node.value, _ACTING) and not isinstance(found, Nothing):
+        check.warn(node, "This value is not used; write _ = ... if that is meant")
 
 
 def _discard(check: Checker, node: tree.Discard) -> None:
@@ -114,11 +118,23 @@ def _declare(check: Checker, node: tree.Declare) -> None:
             variable.type, variable.fixed, check.facts.changed = kind, True, True
         if found is not None and not isinstance(found, Nothing) and not fits(check.read(found), kind):
             check.fail(node, f"${name} is {article(kind)}; {article(found)} cannot be assigned to it")
+        value = check.constant(node.value) if node.value is not None else None
+        if isinstance(kind, Integer) and isinstance(value, int) and not _in_range(value, kind):
+            check.fail(node, f"${name} is {article(kind)}, which cannot be {value}")
     if found is not None:
         check.give(variable, found, node)
+    elif check.facts.final and variable.type is None:
+        check.warn(node, f"${name} is never assigned to")
+
+
+def _in_range(value: int, kind: Integer) -> bool:
+    """Whether an integer has a value; of unsigned ones also as the bits of a negative number."""
+    bits = 8 * kind.width
+    return -(1 << (bits - 1)) <= value < 1 << (bits - kind.signed)
 
 
 def _while(check: Checker, node: tree.While) -> None:
+    check.warn(node, "while may be left out of the language; for ($x : start..end) { ... } goes through a range")
     check.condition(node.condition)
     _body(check, node.body)
 

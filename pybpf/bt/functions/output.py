@@ -103,6 +103,8 @@ def _print_map(check: Checker, node: tree.Node, arguments: Arguments) -> None:
     """``print(@x, top, div)``"""
     target = arguments[0]
     assert isinstance(target, tree.Map)
+    if check.loops:
+        check.warn(node, "print() of a map shows what is in it later, when the loop may have gone on")
     facts = check.facts.map(target)
     kind = check.map_value(facts, target)
     for each in arguments[1:]:

@@ -26,6 +26,8 @@ _MOST_REPEATED = 1024
 def _check_str(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
     most = check.facts.settings.max_strlen
     known = _known_text(check, arguments)
+    if isinstance(arguments[0], tree.Parameter):
+        check.constant(arguments[0])  # says if it was not given
     if known is not None:
         return String(len(known.encode("utf-8", "surrogateescape")) + 1)
     kind = check.read(check.value(arguments[0]))
@@ -39,6 +41,8 @@ def _check_str(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
         check.integer(arguments[1], "the length of str()")
         size = check.constant(arguments[1])
         if isinstance(size, int):
+            if size > most:
+                check.warn(node, f"The length {size} is more than max_strlen: {most} bytes are read")
             return String(min(max(size, 1), most))
     return kind if isinstance(kind, String) else String(most)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper
 from typing import Any, NoReturn, TypeVar, cast
@@ -21,6 +20,8 @@ from pybpf.sys.bpf import ProgType
 
 __all__ = ["Builtin", "Lowering", "builtin", "call_helper", "helper_value", "meant_for_probes", "need_helper"]
 
+#: CO_VARARGS and CO_VARKEYWORDS of a function's code
+_ANY_NUMBER = 0x04 | 0x08
 F = TypeVar("F", bound=Callable[..., Any])
 #: Compiles a call: the compilation, the AST node, then the arguments by the names that the Python function gives them.
 Lowering = Callable[..., Val]
@@ -89,16 +90,37 @@ class BuiltinVal(Val):
         if row.programs and gen.unit.type not in row.programs:
             gen.fail(at, f"{row.name}() is not for {_programs([gen.unit.type])}; it works in {_programs(row.programs)}")
         try:
-            bound = inspect.signature(row.function).bind(*args, **named)
+            bound = _bind(row.function, args, named)
         except TypeError as error:
             gen.fail(at, f"{row.name}(): {error}; its signature is {row.name}{_signature(row.function)}")
-        bound.apply_defaults()
-        given = {name: val if isinstance(val, Val) else gen.wrap(val) for name, val in bound.arguments.items()}
+        given = {name: val if isinstance(val, Val) else gen.wrap(val) for name, val in bound.items()}
         return row.lower(gen, at, **given)
 
 
+def _bind(function: Callable[..., Any], args: Sequence[Val], named: Mapping[str, Val]) -> Mapping[str, Any]:
+    """The arguments of a call by their names, defaults among them. :raises TypeError: they do not fit."""
+    code, defaults = function.__code__, function.__defaults__ or ()
+    names = code.co_varnames[: code.co_argcount]
+    found = {**dict(zip(names[len(names) - len(defaults) :], defaults)), **dict(zip(names, args)), **named}
+    plain = not code.co_kwonlyargcount and not code.co_flags & _ANY_NUMBER
+    if plain and len(args) <= len(names) and found.keys() == set(names) and named.keys().isdisjoint(names[: len(args)]):
+        return {name: found[name] for name in names}
+    return _bind_slowly(function, args, named)
+
+
+def _bind_slowly(function: Callable[..., Any], args: Sequence[Val], named: Mapping[str, Val]) -> Mapping[str, Any]:
+    """The same for any function, with Python's own messages."""
+    from inspect import signature  # takes time to import, and most calls are simple
+
+    bound = signature(function).bind(*args, **named)
+    bound.apply_defaults()
+    return bound.arguments
+
+
 def _signature(function: Callable[..., Any]) -> str:
-    return str(inspect.signature(function)).partition(" -> ")[0].replace("'", "")
+    from inspect import signature
+
+    return str(signature(function)).partition(" -> ")[0].replace("'", "")
 
 
 def _programs(types: Any) -> str:

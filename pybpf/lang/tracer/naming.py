@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from inspect import unwrap
 from typing import Any
 
 from pybpf.lazy import regex
@@ -36,7 +35,9 @@ def name_all(parts: Sequence[Any], functions: Sequence[Callable[..., Any]]) -> N
 
 def _visible(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
     """The variables outside of a function that it can see."""
-    plain = unwrap(function)
+    plain: Any = function
+    while hasattr(plain, "__wrapped__"):
+        plain = plain.__wrapped__
     plain = getattr(plain, "__func__", plain)
     code = getattr(plain, "__code__", None)
     for name, cell in zip(getattr(code, "co_freevars", ()), getattr(plain, "__closure__", None) or ()):

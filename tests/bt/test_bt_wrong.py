@@ -1,0 +1,141 @@
+"""Scripts that make no sense: where the message points, and its words; and what is warned of."""
+
+from __future__ import annotations
+
+import pytest
+
+from pybpf.bt import compile_script, diagnostic
+from pybpf.compiler.target import Target
+from pybpf.errors import CompileError
+
+pytestmark = pytest.mark.pure
+
+TARGET = Target.described("6.12")
+
+#: script, the column that the message points at, the message
+WRONG = [
+    ("interval:s { }", 10,
+     "the period must be a number: 's' is not a number; write digits, or 0x and hexadecimal digits"),
+    ("interval:x:1 { }", 10, "'x' is not a unit of time; write s, ms, us or hz"),
+    ("profile:hz:99x { }", 12,
+     "the rate must be a number: a number cannot end in 'x'; durations end in ns, us, ms, s, m, h or d"),
+    ("software:pagefaults:1 { }", 10,
+     "there is no software event 'pagefaults'; did you mean page-faults or major-faults?"),
+    ('BEGIN { printff("x"); }', 9, "there is no function 'printff'; did you mean printf or print?"),
+    ('BEGIN { printf("%d"); }', 9, "the format has 1 directives, and 0 values are given"),
+    ('BEGIN { printf("%d", "x"); }', 22, "%d does not print string[2]; write %s"),
+    ('BEGIN { printf("%s", 1); }', 22, "%s does not print int8; write %d"),
+    ('BEGIN { printf("%q", 1); }', 16,
+     "%q is no directive; there are %d, %u, %x, %X, %o, %c, %s, %p, %r, %rx, %rh and %%"),
+    ('BEGIN { printf("%d\\n", 1, 2); }', 9, "the format has 1 directives, and 2 values are given"),
+    ('BEGIN { $x = 1; $x = "a"; }', 17, "$x is an int8; a string[2] cannot be assigned to it"),
+    ('BEGIN { @x = 1; @x = "a"; }', 17, "@x is an int8; a string[2] cannot be assigned to it"),
+    ('BEGIN { @x[1] = 1; @x["a"] = 1; }', 20, "the keys of @x are int8; a string[2] is none"),
+    ("BEGIN { @x[1] = 1; @x = 1; }", 20, "@x has keys: write which, as in @x[1]"),
+    ("BEGIN { @x[1] = 1; @x[1,2] = 1; }", 20, "the keys of @x are int8; a (int8, int8) is none"),
+    ("BEGIN { print($y); }", 15, "$y has no value here; assign it before this"),
+    ("BEGIN { print(@y); }", 15, "@y is never assigned to"),
+    ("BEGIN { $x = pidd; }", 14, "there is no builtin or constant 'pidd'; did you mean pid?"),
+    ("BEGIN { $x = usernme; }", 14, "there is no builtin or constant 'usernme'; did you mean username or usermode?"),
+    ("BEGIN { exit(1, 2); }", 9, "exit takes arguments as in exit([code]); 2 are given"),
+    ('BEGIN { @ = hist("a"); }', 18, "what hist() is given must be an integer, not a string[2]"),
+    ("BEGIN { @ = lhist(1, 10, 5, 1); }", 22, "the minimum of lhist(), 10, must be below the maximum, 5"),
+    ("BEGIN { @ = lhist(1, 0, 10, 0); }", 29, "the step of lhist() is at least 1, not 0"),
+    ("BEGIN { @ = lhist(1, 0, 100000, 1); }", 13, "lhist() has at most 1000 buckets, not 100000; widen the step"),
+    ("BEGIN { @x = count(); @x = 5; }", 23, "@x is a count(); a plain value cannot be assigned to it"),
+    ("BEGIN { @x = count(); @x++; }", 23, "@x is a count(), which ++ cannot change"),
+    ("BEGIN { @x = sum(1); @x = count(); }", 22, "@x is a sum_t; a count_t cannot be assigned to it"),
+    ("BEGIN { $a = count(); }", 14, "aggregates are values of maps; write @x = ... instead of $a"),
+    ("BEGIN { count(); }", 9, "count() is assigned to a map, as in @x = count()"),
+    ("BEGIN { delete(@x); }", 16, "@x is never assigned to"),
+    ("BEGIN { delete($x); }", 16, "delete() takes a map and a key, as in delete(@x, 1)"),
+    ("BEGIN { clear(1); }", 15, "clear() takes a whole map, as in clear(@x)"),
+    ("BEGIN { print(args.x); }", 15, "begin has no field 'x': this kind of probe has no args"),
+    ("BEGIN { print(retval); }", 15, "begin has no retval; kretprobe, uretprobe and fexit probes have it"),
+    ("BEGIN { print(arg0); }", 15, "begin has no arg0; it has none"),
+    ("BEGIN { print(arg12); }", 15, "there is no builtin or constant 'arg12'; did you mean arg2, arg1 or args?"),
+    ("BEGIN { break; }", 9, "'break' is for loops"),
+    ("BEGIN { for ($kv : @m) { } }", 20, "@m is never assigned to"),
+    ("BEGIN { for ($kv : $m) { } }", 20,
+     "a loop is over a map or a range; write for ($x : @map) or for ($x : 0..10)"),
+    ("BEGIN { unroll(1000) { print(1); } }", 16, "unroll takes 1 to 100 turns, not 1000"),
+    ("BEGIN { unroll(-1) { print(1); } }", 16, "unroll takes 1 to 100 turns, not -1"),
+    ("BEGIN { let $x: foo = 1; }", 17, "there is no type 'foo'"),
+    ("BEGIN { let $x: int8 = 1000; }", 9, "$x is an int8, which cannot be 1000"),
+    ("BEGIN { let $x = 1; let $x = 2; }", 21, "this block has a variable $x already; assign to it without 'let'"),
+    ("BEGIN { print(1 }", 17, "',' or ')' must stand here after an argument of print; found '}'"),
+    ("BEGIN { print(1) print(2) }", 16, "';' must stand after this, where the statement ends"),
+    ("BEGIN { if (1) { }", 7, "this '{' has no '}'; write one where the block ends"),
+    ("BEGIN print(1);", 7, "'{' or a predicate such as /pid == 1/ must stand here after the probe; found 'print'"),
+    ('BEGIN { "a" + 1; }', 9, "'+' does not work on a string[2] and an int8"),
+    ('BEGIN { print("a" + 1); }', 15, "'+' does not work on a string[2] and an int8"),
+    ('BEGIN { print(-"a"); }', 15, "'-' is for integers, not a string[2]"),
+    ("BEGIN { print(1 / 0); }", 15, "division by zero"),
+    ('BEGIN { $s = "abc"; print($s == 1); }', 27, "'==' does not work on a string[4] and an int8"),
+    ('BEGIN { $s = (1, "a"); print($s.5); }', 30, "the tuple has items 0 to 1, not 5"),
+    ("BEGIN { $x = 1; print($x.a); }", 23, "an int8 has no fields; cast it, as in ((struct name *)x).a"),
+    ('BEGIN { print(ntop("a")); }', 20, "ntop() is for an integer, or an array of 4 or 16 bytes, not string[2]"),
+    ("BEGIN { print(kstack(bad)); }", 22,
+     "kstack takes a mode (bpftrace, perf, raw, build_id) and a depth, as in kstack(perf, 3)"),
+    ("BEGIN { print(99999999999999999999999); }", 15, "99999999999999999999999 does not fit in 64 bits"),
+    ("BEGIN { print('ab'); }", 15, 'strings are written in double quotes, as in "text"'),
+    ('BEGIN { print("abc); }', 15,
+     'the string has no end on this line; write " where it ends, and \\n for a new line'),
+    ("config = { max_map_key = 1 } BEGIN { }", 12, "there is no setting 'max_map_key'; did you mean max_map_keys?"),
+    ('config = { max_map_keys = "a" } BEGIN { }', 12, "max_map_keys is a number, not 'a'"),
+    ("let @x = hsh(10); BEGIN { @x[1] = 1; }", 1,
+     "there is no kind of map 'hsh'; there are hash, lruhash, percpuhash, percpulruhash"),
+    ("let @x = hash(0); BEGIN { @x[1] = 1; }", 1, "a map has 1 to 4294967295 entries"),
+    ("macro foo($a) { $a } BEGIN { foo(1); }", 30, "the macro is foo($a); this call does not fit"),
+    ("macro foo(a) { a } BEGIN { foo(1, 2); }", 28, "the macro is foo(a); this call does not fit"),
+    ("BEGIN { fooo(1); }", 9, "there is no function 'fooo'"),
+    ("watchpoint:0x1000:3:rw { }", 19, "1, 2, 4 or 8 bytes can be watched"),
+    ("self:signal:SIGFOO { }", 13, "the one probe of this kind is self:signal:SIGUSR1"),
+    ("BEGIN { $x = @a; @a = $x; }", 14, "@a is never assigned to"),
+    ("BEGIN { @a[@b] = 1; }", 12, "@b is never assigned to"),
+]  # fmt: skip
+
+#: script, the warning with the columns that it points at
+WARNED = [
+    ("BEGIN { 1 + 2; }", "9-14: This value is not used; write _ = ... if that is meant"),
+    ("BEGIN { @a[1] = 1; @a[1]; }", "20-25: This value is not used; write _ = ... if that is meant"),
+    ("BEGIN { print($1); }", "15-17: Positional parameter $1 is empty or not provided."),
+    ("BEGIN { print(str($3)); }", "19-21: Positional parameter $3 is empty or not provided."),
+    ("BEGIN { let $x; }", "9-15: $x is never assigned to"),
+    ("BEGIN { $i = 0; while ($i < 3) { $i++; } }",
+     "17-41: while may be left out of the language; for ($x : start..end) { ... } goes through a range"),
+    ("BEGIN { @m[1] = 1; for ($kv : @m) { print(@m); } }",
+     "37-46: print() of a map shows what is in it later, when the loop may have gone on"),
+    ("BEGIN { print(str(0, 5000)); }", "15-27: The length 5000 is more than max_strlen: 1024 bytes are read"),
+    ("let @x = hash(10); BEGIN { }", "1-19: Unused map: @x"),
+    ("BEGIN { return; print(1); }", "17-25: Unreachable statement"),
+]  # fmt: skip
+
+#: what is as it should be
+RIGHT = [
+    "BEGIN { $x = 1; $x++; @a[1] = count(); delete(@a, 1); _ = 1 + 2; print($x); }",
+    "BEGIN { 1 ? print(1) : print(2); }",
+    "BEGIN { let $x; $x = 1; print($x); let $y: uint8 = 255; print($y); let $z: int8 = -128; print($z); }",
+]
+
+
+@pytest.mark.parametrize(("script", "column", "message"), WRONG)
+def test_wrong_scripts(script: str, column: int, message: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        compile_script(script, "x.bt", target=TARGET)
+    found = caught.value
+    assert (found.message, found.file, found.line, found.column) == (message, "x.bt", 1, column)
+    head, line, marks = diagnostic(found).split("\n")
+    assert head.startswith(f"x.bt:1:{column}-") and head.endswith(f": ERROR: {message}") and line == script
+    assert marks.lstrip(" ").strip("~") == "" and marks.index("~") == column - 1
+
+
+@pytest.mark.parametrize(("script", "warning"), WARNED)
+def test_warnings(script: str, warning: str) -> None:
+    found = compile_script(script, "x.bt", target=TARGET).warnings
+    assert [f"{each.column}-{each.end_column}: {each.message}" for each in found] == [warning]
+
+
+@pytest.mark.parametrize("script", RIGHT)
+def test_no_warnings(script: str) -> None:
+    assert compile_script(script, "x.bt", target=TARGET).warnings == []
