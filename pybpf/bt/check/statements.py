@@ -120,7 +120,8 @@ def _declare(check: Checker, node: tree.Declare) -> None:
             check.fail(node, f"${name} is {article(kind)}; {article(found)} cannot be assigned to it")
         value = check.constant(node.value) if node.value is not None else None
         if isinstance(kind, Integer) and isinstance(value, int) and not _in_range(value, kind):
-            check.warn(node, f"${name} is {article(kind)}, which cannot be {value}: its lowest {8 * kind.width} bits are taken")
+            taken = f"its lowest {8 * kind.width} bits are taken"
+            check.warn(node, f"${name} is {article(kind)}, which cannot be {value}: {taken}")
     if found is not None:
         check.give(variable, found, node)
     elif check.facts.final and variable.type is None:
