@@ -44,8 +44,8 @@ def check_script(facts: Facts, environment: Environment) -> CheckedScript:
     for declared in facts.script.maps:
         found = facts.map(declared.map)
         if declared.kind not in KINDS:
-            message = f"there is no kind of map {declared.kind!r}{did_you_mean(declared.kind, KINDS)}; there are "
-            facts.script.source.fail(declared.span, message + ", ".join(KINDS))
+            hint = did_you_mean(declared.kind, KINDS) or f"; there are {', '.join(KINDS)}"
+            facts.script.source.fail(declared.span, f"there is no kind of map {declared.kind!r}{hint}")
         if not 0 < declared.entries < 1 << 32:
             facts.script.source.fail(declared.span, f"a map has 1 to {(1 << 32) - 1} entries")
         found.declared, found.entries = declared.kind, declared.entries
