@@ -13,6 +13,7 @@ from pybpf.tool.declare import option
 from pybpf.tool.options import shared
 from pybpf.tool.output import clean
 from pybpf.tool.pictures import Pictures, symbols_of
+from pybpf.tool.scheduling import undisturbed
 from pybpf.types import Struct, char, u32
 
 if TYPE_CHECKING:
@@ -162,9 +163,12 @@ class StackReport:
 
     def watch(self, values: Iterable[StackKey]) -> None:
         """Look at the processes that have stacks by now: when they have ended, nobody knows the names any more."""
-        if self._keys.user:
-            for stack in {key.pid: key.user for key in values}.values():
-                stack.remember()
+        if not self._keys.user:
+            return
+        with undisturbed():
+            seen = {key.pid: key.user for key in values}
+        for stack in seen.values():
+            stack.remember()
 
     def close(self) -> None:
         """The end: writes the pictures, and says how many stacks there was no place for."""

@@ -9,10 +9,13 @@ from typing import NamedTuple
 
 import pytest
 
+from pybpf import BpfError
+from pybpf.symbols import find_binary
 from tests.programs.cases import Running, run
 from tests.programs.workload import Caller
 
 pytestmark = [pytest.mark.root]
+NOW = "_ZNSt6chrono3_V212steady_clock3nowEv"
 CALLS = "getpgid,0*41 getppid*700"
 
 
@@ -144,6 +147,17 @@ def test_stacks_that_find_no_room_are_said(caller: Caller) -> None:
     assert tool.process.returncode == 0 and "stacks could not be kept" in err
     assert sum(int(line.rpartition(" ")[2]) for line in out.splitlines()) == 741
     assert "[Missed User Stack]" in out or "[Missed Kernel Stack]" in out
+
+
+@pytest.mark.native
+def test_names_of_cplusplus() -> None:
+    try:
+        library = find_binary("libstdc++.so.6").path
+    except BpfError:
+        pytest.skip("there is no C++ library")
+    with Caller(env={**os.environ, "LD_PRELOAD": library}) as caller:
+        found = stacks_of(caller, f"{library}:{NOW}", calls=f"{NOW}*23")
+    assert sums(found, "std::chrono::_V2::steady_clock::now()") == {"std::chrono::_V2::steady_clock::now()": 23}
 
 
 @pytest.mark.needs("kprobe")
