@@ -12,6 +12,7 @@ from pybpf.errors import CompileError
 from pybpf.lang.front.frame import Facts
 from pybpf.lang.front.functions import check_definition
 from pybpf.lang.front.gen import Gen
+from pybpf.lang.front.reserved import check_reserved
 from pybpf.lang.front.source import Source, identifier, source_of
 from pybpf.lang.front.statements import note_annotations
 from pybpf.lang.front.variables import RESULT
@@ -72,6 +73,7 @@ def _compile(source: Source, probe: Probe, target: Target, facts: Facts) -> Unit
         returns(gen, Const(None), source.node)
     gen.aliases.settle()
     b.finish()
+    check_reserved(program)
     unit.alone = probe.alone(target)
     unit.skipped = None if unit.alone else probe.skipped(gen)
     return unit
