@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from types import ModuleType
 from typing import NoReturn
 
@@ -15,6 +15,7 @@ from pybpf.errors import BpfError, NotFoundError
 from pybpf.lang.front.source import source_of
 from pybpf.lang.tracer.loading import Built
 from pybpf.lang.tracer.tracer import Tracer
+from pybpf.record import replace
 
 __all__ = ["main"]
 
@@ -26,22 +27,32 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="pybpf dump",
+        usage="%(prog)s [-h] [OPTION ...] FILE [-- ARGUMENT ...]",
         description="Show the source, the intermediate code after each pass and the bytecode of a script's probes. "
-        "The script runs as if it were imported, up to where it attaches a tracer, which is not done: nothing is "
-        "loaded or traced. What is below `if __name__ == '__main__'` does not run.",
+        "The script runs as if it were imported, and if that makes no Tracer, as a program, with its arguments; up to "
+        "where it attaches a tracer, which is not done: nothing is loaded or traced. What it prints goes to standard "
+        "error.",
     )
-    parser.add_argument("file", help="a script that makes Tracers at its top level")
+    parser.add_argument("file", help="a script that makes Tracers")
     parser.add_argument("--pass", dest="stage", metavar="NAME", help="only this stage: python, source, ..., lines")
     parser.add_argument("--probe", metavar="NAME", help="only the probe functions of this name")
     parser.add_argument(
         "--kernel", metavar="RELEASE", help="compile for this release (5.10, say) instead of this kernel"
     )
+    parser.add_argument(
+        "--btf", metavar="FILE", help="its types, as of its /sys/kernel/btf/vmlinux, instead of this kernel's"
+    )
     parser.add_argument("--arch", default="", metavar="NAME", help="and for this architecture: x86_64, aarch64")
-    options = parser.parse_args(arguments)
-    if options.arch and not options.kernel:
-        parser.error("--arch is of a kernel that is described: give its --kernel RELEASE too")
-    target = Target.described(options.kernel, options.arch) if options.kernel else Target.host()
-    built = [each for tracer in _tracers(options.file) for each in tracer.compile(target, stages=True)]
+    own = arguments.index("--") if "--" in arguments else len(arguments)
+    options = parser.parse_args(arguments[:own])
+    for name in ("arch", "btf"):
+        if getattr(options, name) and not options.kernel:
+            parser.error(f"--{name} is of a kernel that is described: give its --kernel RELEASE too")
+    target = _described(options.kernel, options.arch, options.btf) if options.kernel else Target.host()
+    tracers = _tracers(options.file, arguments[own + 1 :])
+    if not tracers:
+        raise NotFoundError(f"{options.file} makes no Tracer, neither imported nor run as a program")
+    built = [each for tracer in tracers for each in tracer.compile(target, stages=True)]
     texts = [_text(each, options.stage) for each in built if options.probe in (None, each.declared.function.__name__)]
     if not texts:
         raise NotFoundError(f"{options.file} has no probes{f' named {options.probe!r}' if options.probe else ''}")
@@ -49,17 +60,34 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _tracers(path: str) -> list[Tracer]:
-    """The tracers among the global variables of a script, and the one that it attaches.
+def _described(release: str, arch: str, btf: str | None) -> Target:
+    """A kernel by its release, with the fields of tracepoints of this one, and its types, if no others are given."""
+    target, host = Target.described(release, arch, types=btf), Target.host()
+    if target.arch.name == host.arch.name:
+        target = replace(target, tracepoint_fields=host.tracepoint_fields, tracepoints=host.tracepoints)
+        if btf is None:
+            target = replace(target, types=host.types, module_types=host.module_types)
+            print("the types of the kernel are those of this one: give --btf FILE for others", file=sys.stderr)
+    return target
+
+
+def _tracers(path: str, arguments: Sequence[str]) -> list[Tracer]:
+    """The tracers that a script makes: by being imported, or else by running as a program.
 
     :raises BpfError: it cannot be run.
     """
-    module = ModuleType("<pybpf dump>")
+    with redirect_stdout(sys.stderr):
+        return _run(path, arguments, "<pybpf dump>") or _run(path, arguments, "__main__")
+
+
+def _run(path: str, arguments: Sequence[str], name: str) -> list[Tracer]:
+    """The tracers among the global variables of a script, and the one that it attaches."""
+    module = ModuleType(name)
     module.__file__ = path
     with open(path, "rb") as file:
         text = file.read()
     attached: list[Tracer] = []
-    with _as_script(module), _not_attaching():
+    with _as_script(module, arguments), _not_attaching():
         try:
             exec(compile(text, path, "exec"), vars(module))
         except _Attaches as stopped:
@@ -95,17 +123,19 @@ def _not_attaching() -> Iterator[None]:
 
 
 @contextmanager
-def _as_script(module: ModuleType) -> Iterator[None]:
-    """What a script finds around itself: its arguments, none; the modules beside it; itself among the modules."""
+def _as_script(module: ModuleType, arguments: Sequence[str]) -> Iterator[None]:
+    """What a script finds around itself: its arguments; the modules beside it; itself among the modules."""
     path = str(module.__file__)
-    before = sys.argv, sys.path
-    sys.argv, sys.path = [path], [os.path.dirname(os.path.abspath(path)), *sys.path]
+    before, shadowed = (sys.argv, sys.path), sys.modules.get(module.__name__)
+    sys.argv, sys.path = [path, *arguments], [os.path.dirname(os.path.abspath(path)), *sys.path]
     sys.modules[module.__name__] = module
     try:
         yield
     finally:
         sys.argv, sys.path = before
         del sys.modules[module.__name__]
+        if shadowed is not None:
+            sys.modules[module.__name__] = shadowed
 
 
 def _text(built: Built, stage: str | None) -> str:

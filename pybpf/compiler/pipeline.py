@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pybpf.asm import Code, Item, Label
 from pybpf.asm.code import check_label
 from pybpf.compiler.callgraph import CallGraph
+from pybpf.compiler.crowded import too_many_values
 from pybpf.compiler.emit import emit
 from pybpf.compiler.frame import STACK, SpillFrame, plan_frame
 from pybpf.compiler.ir import Function, Unit
@@ -157,10 +158,7 @@ class _Linker:
                     scratch.needed_by.add(function.name)
                 return items, frame.size
             if plan.size <= plan.least:
-                raise CompileError(
-                    f"function {function.name} needs {frame.size} bytes of stack for values, and has {most}; "
-                    "use fewer variables at once, or keep some in a map"
-                )
+                raise too_many_values(function, made, plan, frame.size, most)
             self.used = used
             slots = min(slots, plan.size) - (frame.size - room)
 

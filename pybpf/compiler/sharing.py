@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pybpf.compiler.liveness import live_out
 from pybpf.compiler.machine import Copies, Item, MFunction, Spill
 
-__all__ = ["share_places"]
+__all__ = ["places", "share_places"]
 
 
 def share_places(function: MFunction) -> int:
@@ -17,7 +17,7 @@ def share_places(function: MFunction) -> int:
     """
     clashes: dict[Spill, set[Spill]] = {}
     copied: dict[Spill, list[Spill]] = {}
-    behind = live_out(function, _places)
+    behind = live_out(function, places)
     for block in function.blocks:
         live = set(behind[block])
         for item in reversed(block.items):
@@ -43,7 +43,8 @@ def share_places(function: MFunction) -> int:
     return len(set(numbers.values()))
 
 
-def _places(item: Item) -> tuple[Iterable[Spill], Iterable[Spill]]:
+def places(item: Item) -> tuple[Iterable[Spill], Iterable[Spill]]:
+    """The places that an item reads, and those that it then writes."""
     if not isinstance(item, Copies):
         return (), ()
     return (
@@ -69,7 +70,7 @@ def _collect(
         if isinstance(source, Spill):
             copied.setdefault(place, []).append(source)
             copied.setdefault(source, []).append(place)
-    reads, writes = _places(item)
+    reads, writes = places(item)
     live.difference_update(writes)
     live.update(reads)
     for place in reads:

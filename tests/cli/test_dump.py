@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from glob import glob
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_what_is_not_there(
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("x = ", "SyntaxError"),
-        ("", "has no probes"),
+        ("", "makes no Tracer, neither imported nor run as a program"),
     ],
 )
 def test_scripts_that_cannot_be_run(
@@ -136,3 +137,33 @@ def test_a_script_finds_what_is_beside_it_and_itself(script: str, capsys: pytest
     assert main(["dump", script, "--kernel", "6.1", "--probe", "first", "--pass", "code"]) == 0
     assert " = 3\n" in capsys.readouterr().out
     assert sys.path == before and "<pybpf dump>" not in sys.modules
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("example", "function"), [
+    ("opens", "on_enter"), ("syscall_latency", "on_exit"), ("malloc_stacks", "on_malloc"),
+    ("postgres_trace", "on_done"),
+])  # fmt: skip
+def test_examples(example: str, function: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that make their tracer in main(), too; what they print is not in the way."""
+    path = Path(__file__).parents[2] / "examples" / f"{example}.py"
+    if example == "postgres_trace" and not glob("/usr/lib/postgresql/*/bin/postgres"):
+        pytest.skip("there is no PostgreSQL")
+    assert main(["dump", str(path), "--kernel", "5.10", "--pass", "lines", "--probe", function]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("# ") and f": {function}()\n## lines\n" in captured.out
+    assert "give --btf FILE for others" in captured.err
+
+
+def test_a_program_gets_its_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(_SCRIPT.replace("Tracer(pid=7)", "Tracer(pid=int(sys.argv[2]))"))
+    assert main(["dump", str(path), "--kernel", "5.10", "--probe", "first", "--", "-p", "4711"]) == 0
+    assert "4711" in capsys.readouterr().out
+
+
+def test_a_script_without_tracer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "none.py"
+    path.write_text("print('nothing')\n")
+    assert main(["dump", str(path)]) == 1
+    assert "makes no Tracer, neither imported nor run as a program" in capsys.readouterr().err

@@ -342,7 +342,7 @@ def test_too_many_values_for_the_stack() -> None:
     sums = "".join(f"  v{n + 101} = xor v{n + 100}, v{n}\n" for n in range(1, 101))
     text = f"func f(ptr):\nentry:\n  v0 = param index=0 : ptr\n{loads}{call}{sums}  ret v201\n"
     assert text.count("load") == 100
-    with pytest.raises(CompileError, match=r"f needs \d+ bytes of stack for values, and has 512"):
+    with pytest.raises(CompileError, match=r"f needs \d+ bytes of stack, and has 512: \d+ values are kept here"):
         compiled(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from types import FunctionType
@@ -9,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from pybpf import types
+from pybpf import Tracer, types, u32, u64
 from pybpf.compiler.target import Target
 from pybpf.errors import CompileError
 from tests.lang.harness import compiled
+from tests.lang.wrong import FIELDS
 
 pytestmark = pytest.mark.pure
 
@@ -250,3 +252,21 @@ def test_too_deep() -> None:
     text = "def probe(x):\n    return " + " + ".join(["x"] * 700) + "\n"
     with pytest.raises(CompileError, match="nested too deeply: split it"):
         compiled(made(text), TARGET, source=text)
+
+
+def test_too_many_values_point_at_the_fullest_line() -> None:
+    """And say where they come from."""
+    first = [f"    v{number} = args.dfd + {number}" for number in range(80)]
+    second = [f"    if args.flags > {number}:\n        v{number} += v{79 - number}" for number in range(80)]
+    text = "\n".join(["def probe(args):", *first, *second, f"    counts[1] = {' + '.join(f'v{n}' for n in range(80))}"])
+    tracer = Tracer()
+    space: dict[str, Any] = {"counts": tracer.hash(u32, u64)}
+    exec(text, space)
+    tracer.tracepoint("syscalls:sys_enter_openat", source=text)(space["probe"])
+    fields = {"syscalls:sys_enter_openat": FIELDS["syscalls:sys_enter_openat"]}
+    with pytest.raises(CompileError) as raised:
+        tracer.compile(Target.described("6.8", "x86_64", fields=fields))
+    found = re.match(r"function probe needs \d+ bytes of stack, and has 512: (\d+) values are kept here; most of them "
+                     r"are computed in lines [\d, ]+; use fewer variables", raised.value.message)  # fmt: skip
+    assert found and int(found.group(1)) > 60
+    assert raised.value.line > 70 and raised.value.text == text.split("\n")[raised.value.line - 1]

@@ -85,7 +85,11 @@ class _Record:
         given = released(instr)
         return given is not None and _is_of(given, self.record)
 
+    def _uses(self, instr: Instr) -> bool:
+        return instr.op not in _COMPARE and any(_is_of(arg, self.record) for arg in instr.args)
+
     def check(self) -> None:
+        """Refuse what surely goes wrong."""
         before = dict.fromkeys(self.order, 0)
         before[self.order[0]] = _NONE
         work = list(reversed(self.order))
@@ -114,10 +118,9 @@ class _Record:
                     _fail(instr.line, "this event was submitted or discarded before: submit() and discard() take what "
                           "reserve() gave, once")  # fmt: skip
                 state = _GONE
-            elif refuse and state == _GONE and instr.op not in _COMPARE:
-                if any(_is_of(arg, self.record) for arg in instr.args):
-                    _fail(instr.line, "this event was submitted or discarded before: use it first, or keep what is "
-                          "needed of it in variables")  # fmt: skip
+            elif refuse and state == _GONE and self._uses(instr):
+                _fail(instr.line, "this event was submitted or discarded before: use it first, or keep what is needed "
+                      "of it in variables")  # fmt: skip
         return state
 
     def _on_edge(self, block: Block, way: int, state: int) -> int:
