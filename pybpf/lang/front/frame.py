@@ -36,7 +36,8 @@ class Facts:
     :ivar found: the same, as found so far.
     :ivar clashes: (call, variable) -> the frame and the node at which an assignment had no place in a type.
     :ivar outlined: the functions that are compiled once, as functions of eBPF; found by the pass before.
-    :ivar calls: function -> how often it was called where it was compiled in the place of the call.
+    :ivar copies: function -> how often it was compiled in the place of a call.
+    :ivar calls: the same of those that are large, or are large together.
     :ivar inline_only: the functions that take or give something other than integers.
     :ivar unsteady: (call, loop, variable) of variables that an iteration binds to something else, and no form holds.
     :ivar forms: (call, loop, variable) -> the form that holds what an iteration binds it to, and what it was before.
@@ -59,6 +60,7 @@ class Facts:
         }
         self._was_stale = {site: frozenset(names) for site, names in self.stale.items()}
         self.outlined: frozenset[Any] = before.worth_outlining if before else frozenset()
+        self.copies: dict[Any, int] = {}
         self.calls: dict[Any, int] = {}
         self.inline_only: set[Any] = set(before.inline_only) if before else set()
 

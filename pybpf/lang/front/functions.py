@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FunctionVal", "check_definition"]
 
+#: Calls that are compiled in their places: functions that call others twice, which do so too, double with each level.
+_MOST_CALLS = 1_000
+
 
 class FunctionVal(Const):
     """A function, or a method bound to an object."""
@@ -46,6 +49,12 @@ class FunctionVal(Const):
             return call_outlined(gen, source, bind(gen, source, args, named, at), at)
         caller = gen.frame
         gen.frame = frame = gen.new_frame(source, (caller.key, at), caller, at)
+        if frame.number > _MOST_CALLS:
+            gen.frame = caller
+            gen.fail(at, f"{source.name}(), of {source.size} nodes of the syntax tree, is one of more than "
+                     f"{_MOST_CALLS} calls that are compiled in their places: call it in a loop, or once, and keep "
+                     "what it gives; a function of at most four integers that gives one can become a function of "
+                     "eBPF")  # fmt: skip
         check_definition(gen, source.node)
         note_annotations(gen)
         note_result(gen)

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from pybpf.lang.front.source import Source
     from pybpf.lang.values.val import Val
 
-__all__ = ["LARGE", "call_outlined", "note_call", "note_result"]
+__all__ = ["COPIED", "LARGE", "call_outlined", "note_call", "note_result"]
 
 #: Nodes of the syntax tree from which on a function is worth a call.
 LARGE = 400
+#: The same of all copies of a function together.
+COPIED = 5_000
 #: Registers that pass arguments; the first passes the context.
 _MOST_ARGUMENTS = 4
 
@@ -39,12 +41,15 @@ def _is_int(val: Val) -> bool:
 def note_call(gen: Gen, source: Source, args: Sequence[Val], result: Val) -> None:
     """A function was compiled in the place of a call: whether it is better compiled once is seen after this pass."""
     function, facts = source.function, gen.facts
-    size = sum(1 for each in source.body for _ in ast.walk(each))
-    if source.bound or size < LARGE or len(args) > _MOST_ARGUMENTS or not gen.target.has("subprog"):
+    if source.bound or len(args) > _MOST_ARGUMENTS or not gen.target.has("subprog"):
+        return
+    copies = facts.copies[function] = facts.copies.get(function, 0) + 1
+    size = source.size
+    if size < LARGE and size * copies < COPIED:
         return
     if not all(map(_is_int, args)) or not (_is_int(result) or gen.const(result) is None):
         facts.inline_only.add(function)
-    facts.calls[function] = facts.calls.get(function, 0) + 1
+    facts.calls[function] = copies
 
 
 def note_result(gen: Gen) -> None:

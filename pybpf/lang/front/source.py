@@ -69,6 +69,11 @@ class Source:
             return [ast.copy_location(ast.Return(self.node.body), self.node.body)]
         return self.node.body
 
+    @cached_property
+    def size(self) -> int:
+        """How many nodes the syntax tree of its body has."""
+        return sum(1 for each in self.body for _ in ast.walk(each))
+
     def text(self, line: int) -> str:
         """A line of the file, without the end of the line; empty where there is none."""
         return self.lines[line - 1].rstrip("\r") if 0 < line <= len(self.lines) else ""
