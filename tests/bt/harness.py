@@ -54,8 +54,8 @@ def command(*arguments: str, timeout: float = _TIMEOUT) -> subprocess.CompletedP
     )
 
 
-def theirs(script: str) -> str:
+def theirs(script: str, *options: str) -> str:
     """What the installed bpftrace prints, its own messages left out."""
     assert BPFTRACE is not None
-    done = subprocess.run([BPFTRACE, "-e", script], capture_output=True, text=True, timeout=_TIMEOUT)
+    done = subprocess.run([BPFTRACE, *options, "-e", script], capture_output=True, text=True, timeout=_TIMEOUT)
     return re.sub(r"^Attaching \d+ probes?\.\.\.\n", "", done.stdout)
