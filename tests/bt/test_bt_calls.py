@@ -15,6 +15,7 @@ import pytest
 
 import pybpf.bt
 from pybpf.bt.runtime.events import Warned
+from pybpf.compiler.target import Target
 from pybpf.errors import CompileError
 from tests.bt.harness import command, printed, traced
 
@@ -44,10 +45,11 @@ PRINTS = {
     'printf("%r %rx %rh", buf("ab\\x01", 3), buf("ab", 2), buf("abc", 3));': "ab\\x01 \\x61\\x62 61 62 63",
     '$b = buf((uint8[4])0x41424344); $n = 2; printf("%r %d %r", $b, len($b), buf("abc", $n));': "DCBA 4 ab",
     "$e = 13; printf(\"%s|%s|%s|%s|%s\", strerror(ENOENT), strerror($e), signal_name(9), signal_name(99),"
-    " syscall_name(9999));": "No such file or directory|Permission denied|SIGKILL|99|9999",
+    " syscall_name(9999));": "No such file or directory|Permission denied|Killed|Unknown signal 99|9999",
     'printf("%d %s %d %d %d", getopt("n", 5, "how often"), getopt("s", "x"), getopt("b"), getopt("c"),'
     ' getopt("d", true));':
         "-7 x 1 0 0",
+    'printf("%d", usermode);': "1",
     'printf("%d %s %d", config.max_strlen, config.stack_mode, config().max_map_keys);': "1024 bpftrace 4096",
     "$n = 1; printf(\"%d %d %d\", pid(init) > 0, tid(init) > 0, pid(curr_ns) == pid);": "1 1 1",
 }  # fmt: skip
@@ -79,7 +81,21 @@ def test_times() -> None:
 def test_words_are_keys_and_values() -> None:
     done = traced("begin { @[signal_name(15)] = strerror(1); @c = comm(1); @p[syscall_name(9999)] = count(); }")
     comm = Path("/proc/1/comm").read_text().strip()
-    assert done.maps == {"": {"SIGTERM": "Operation not permitted"}, "c": comm, "p": {"9999": 1}}
+    assert done.maps == {"": {"Terminated": "Operation not permitted"}, "c": comm, "p": {"9999": 1}}
+
+
+@pytest.mark.needs("btf")
+def test_flags_of_allocations() -> None:
+    types = Target.host().types()
+    assert types is not None
+    zero, bit = types.constant("___GFP_ZERO_BIT"), types.constant("___GFP_DMA_BIT")
+    if zero is None or bit is None:
+        assert printed('begin { printf("%gr %gr", 0, 0x30); }') == "0 0x30"
+        return
+    kernel = sum(1 << (types.constant(f"___GFP_{name}_BIT") or 0) for name in ("DIRECT_RECLAIM", "KSWAPD_RECLAIM", "IO",
+                                                                             "FS"))  # fmt: skip
+    script = f'begin {{ printf("%gr|%gr|%-9gr|%gr", 0, {kernel | 1 << zero}, {1 << bit}, {kernel | 1 << 40}); }}'
+    assert printed(script) == "0|GFP_KERNEL|__GFP_ZERO|GFP_DMA  |GFP_KERNEL|0x10000000000"
 
 
 def test_control_groups() -> None:

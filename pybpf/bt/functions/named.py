@@ -84,7 +84,7 @@ def _cgroup_path(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
 
 ROWS = (
     _of_int("strerror(error)", "what an error is called"),
-    _of_int("signal_name(number)", "the name of a signal"),
+    _of_int("signal_name(number)", "what a signal is called"),
     _of_int("syscall_name(number)", "the name of a system call"),
     Function("strftime(format, nanoseconds)", "a time since boot, as strftime formats it; %f: microseconds",
              _check_strftime, _strftime),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ROWS", "format_of", "formatted_values", "text_of"]
 
-_INTEGERS = frozenset("duxXoc")
+_INTEGERS = frozenset((*"duxXoc", "gr"))
 
 
 def text_of(check: Checker, node: tree.Node, what: str) -> str:

@@ -9,7 +9,7 @@ from pybpf.bt.functions.process import current_task
 from pybpf.bt.lower.expressions import pointed
 from pybpf.bt.lower.values import Made, Scalar, Value, converted, member_of
 from pybpf.bt.syntax import tree
-from pybpf.bt.types import BOOL, UINT32, Compound, Integer, Nothing, Pointer, Special, String, Type
+from pybpf.bt.types import BOOL, UINT8, UINT32, Compound, Integer, Nothing, Pointer, Special, String, Type
 from pybpf.lang.values import raw
 from pybpf.types import u32
 
@@ -84,13 +84,15 @@ def _username(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
 def _check_usermode(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
     if check.facts.target.arch.name != "x86_64":
         check.fail(node, "usermode is for x86_64, whose registers tell it")
-    return BOOL
+    return UINT8
 
 
 def _usermode(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
-    """The lowest bits of the code segment are the level of privilege: 3 in user mode."""
+    """The lowest bits of the code segment are the level of privilege: 3 in user mode. The script itself is there."""
+    if gen.checked.place.kind in ("begin", "end"):
+        return Scalar(UINT8, 1)
     cs = gen.b.emit("load", gen.ctx, offset=gen.target.arch.registers["cs"], size=8, signed=False)
-    return Scalar(BOOL, gen.b.emit("cmp", gen.b.emit("and", cs, 3), 3, cond="eq"))
+    return Scalar(UINT8, gen.b.emit("cmp", gen.b.emit("and", cs, 3), 3, cond="eq"))
 
 
 def _check_cpid(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
@@ -129,7 +131,7 @@ ROWS = (
     _relative("leader_comm([task])", "the name of the leader", ("group_leader", "comm"), _COMM),
     _row("username()", "the name of the user of the running process", _check_username, _username),
     _row("usermode()", "whether the process's own code runs, not the kernel's", _check_usermode, _usermode,
-         kinds=frozenset({"interval", "profile", "software", "hardware", "watchpoint"})),
+         kinds=frozenset({"begin", "end", "interval", "profile", "software", "hardware", "watchpoint"})),
     _row("cpid()", "the process of the command that is traced", _check_cpid, _cpid),
     _row("has_cpid()", "whether there is such a command", lambda *_: BOOL, _known, constant=_has_cpid),
     _row("probetype()", "the kind of the probe", lambda check, *_: String(len(check.place.kind) + 1), _known,

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from pybpf.bt.runtime.gfp import flags_text
 from pybpf.bt.runtime.words import cgroup_paths, error_text, signal_text, syscall_text, time_text
 from pybpf.bt.show.values import safe
 from pybpf.bt.types import Special
+from pybpf.compiler.target import Target
 
 if TYPE_CHECKING:
     from pybpf.bt.state.shared import Shared
@@ -87,6 +89,11 @@ def _comm_of(naming: Naming, kind: Special, raw: Any) -> str:
         return ""
 
 
+def _gfp(naming: Naming, kind: Special, raw: Any) -> str:
+    types = Target.host().types()
+    return flags_text(raw, types.constant if types is not None else lambda name: None)
+
+
 def _inet(naming: Naming, kind: Special, raw: Any) -> str:
     packed = bytes(raw.packed)
     if raw.family == socket.AF_INET:
@@ -123,6 +130,7 @@ def _frame(symbol: Symbol, address: int, perf: bool) -> str:
 _SPECIAL: Mapping[str, Callable[[Naming, Special, Any], str]] = MappingProxyType({
     "cgroup_path": lambda naming, kind, raw: safe(cgroup_paths(raw, *kind.options)),
     "comm_of": _comm_of,
+    "gfp": _gfp,
     "inet": _inet,
     "kstack": Naming._kernel_stack,
     "macaddr": _macaddr,

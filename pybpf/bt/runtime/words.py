@@ -32,11 +32,11 @@ def error_text(number: int) -> str:
 
 
 def signal_text(number: int) -> str:
-    """The name of a signal, or its number."""
+    """What a signal is called."""
     try:
-        return signal.Signals(number).name
+        return signal.strsignal(number) or f"Unknown signal {number}"
     except ValueError:
-        return str(number)
+        return f"Unknown signal {number}"
 
 
 def syscall_text(number: int) -> str:

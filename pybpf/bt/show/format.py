@@ -8,15 +8,19 @@ from types import MappingProxyType
 from typing import Any
 
 from pybpf.bt.show.values import Names, text
+from pybpf.bt.types import Special
 from pybpf.lazy import regex
 from pybpf.record import dataclass
+from pybpf.types import u64
 
 __all__ = ["Format", "FormatFault", "Piece", "read_format"]
 
 _DIRECTIVE = regex(r"%(?P<flags>[-+ #0]*)(?P<width>\d*)(?P<precision>\.\d*)?(?P<length>hh|h|ll|l|j|z|t)?"
-                        r"(?P<conversion>r[xh]?|[a-zA-Z%])", re.DOTALL)  # fmt: skip
+                        r"(?P<conversion>r[xh]?|gr|[a-zA-Z%])", re.DOTALL)  # fmt: skip
 _BITS = {"": 32, "hh": 8, "h": 16, "l": 64, "ll": 64, "j": 64, "z": 64, "t": 64}
 _SIGNED, _UNSIGNED = "di", "uxXo"
+#: Flags of the kernel's page allocator.
+GFP = Special("gfp", u64)
 
 
 class FormatFault(ValueError):
@@ -107,6 +111,10 @@ def _text(piece: Piece, kind: Any, raw: Any, names: Names) -> str:
     return f"%{piece.layout}s" % text(kind, raw, names)
 
 
+def _flags(piece: Piece, kind: Any, raw: Any, names: Names) -> str:
+    return f"%{piece.layout}s" % names.special(GFP, int(raw) & ((1 << 64) - 1))
+
+
 def _bytes(piece: Piece, kind: Any, raw: Any, names: Names) -> str:
     data = bytes(raw.data[: raw.length])
     if piece.conversion == "rx":
@@ -129,4 +137,5 @@ _APPLY: Mapping[str, Callable[[Piece, Any, Any, Names], str]] = MappingProxyType
     "r": _bytes,
     "rx": _bytes,
     "rh": _bytes,
+    "gr": _flags,
 })  # fmt: skip
