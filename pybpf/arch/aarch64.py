@@ -29,6 +29,7 @@ AARCH64 = Arch(
     link="x30",
     stack_argument=0,
     compat_flag=1 << 22,  # TIF_32BIT of asm/thread_info.h
+    kernel_bit=55,  # those above may be a tag
     syscall_prefix="__arm64_sys_",
     elf_machine="EM_AARCH64",
     perf_sample_period=272,

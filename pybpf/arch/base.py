@@ -35,6 +35,7 @@ class Arch:
     #: bit of the running task's ``thread_info`` (in ``status`` if it has that, else in ``flags``): it is in a system
     #: call as 32-bit programs make them
     compat_flag: int
+    kernel_bit: int  #: set in addresses of the kernel, and in no address of a process, whatever tag that has
     syscall_prefix: str  #: prefix of syscall functions in the kernel's symbol table
     elf_machine: str  #: as elf.h calls it, such as ``"EM_X86_64"``
     perf_sample_period: int  #: offset of sample_period in bpf_perf_event_data

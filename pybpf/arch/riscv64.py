@@ -35,6 +35,7 @@ RISCV64 = Arch(
     link="ra",
     stack_argument=0,
     compat_flag=0,  # the bit has moved from release to release
+    kernel_bit=63,
     syscall_prefix="__riscv_sys_",
     elf_machine="EM_RISCV",
     perf_sample_period=256,

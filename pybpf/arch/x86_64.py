@@ -44,6 +44,7 @@ X86_64 = Arch(
     link=None,
     stack_argument=8,
     compat_flag=1 << 1,  # TS_COMPAT of asm/thread_info.h
+    kernel_bit=63,
     syscall_prefix="__x64_sys_",
     elf_machine="EM_X86_64",
     perf_sample_period=168,
