@@ -82,7 +82,8 @@ def test_functions_of_the_kernel(caller: Caller) -> None:
     assert messages(caller, "getpgid,3", f'{prefix}getpgid "%d", arg1') == ["3"]
     assert messages(caller, "getpgid,-1", f'r::{prefix}getpgid "%d", retval') == ["-3"]
     # whose the text is says its address, whatever the kernel's types say
-    assert messages(caller, "open,'/nonexistent/x,0", 'do_sys_openat2 "%d %s", dfd, filename') == ["-100 /nonexistent/x"]
+    found = messages(caller, "open,'/nonexistent/x,0", 'do_sys_openat2 "%d %s", dfd, filename')
+    assert found == ["-100 /nonexistent/x"]
 
 
 def test_two_probes_keep_their_order(caller: Caller) -> None:
