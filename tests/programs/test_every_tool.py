@@ -39,9 +39,9 @@ ABSENT = "999999999"
 @pytest.fixture
 def quiet() -> Iterator[int]:
     """A process that does nothing: its id."""
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     yield process.pid
-    process.communicate(b"\n")
+    process.communicate()
 
 
 def arguments(tool: Tool, pid: int) -> list[str]:
@@ -259,9 +259,15 @@ def test_without_its_probes_it_says_so(tool: Tool, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.root
 @of_a_process
-def test_verbose_says_what_was_attached(tool: Tool, quiet: int) -> None:
-    found = run(tool.name, *arguments(tool, quiet), "--duration", "0.1", "--verbose")
-    assert found.returncode == 0 and f"{tool.name}: attached to " in found.stderr
+def test_it_attaches_and_says_to_what(tool: Tool, quiet: int) -> None:
+    """And what it prints as JSON is JSON."""
+    as_json = ["--json"] if has(tool, "json") else []
+    found = run(tool.name, *arguments(tool, quiet), "--duration", "0.1", "--verbose", *as_json)
+    assert found.returncode == 0 and f"{tool.name}: attached to " in found.stderr, found.stderr
+    assert not complaints(found.stderr)
+    if as_json:
+        for line in found.stdout.splitlines():
+            assert isinstance(json.loads(line), dict)
 
 
 # --- ends
@@ -327,14 +333,3 @@ def test_a_closed_pipe_ends_it_quietly(tool: Tool, quiet: int) -> None:
     assert process.wait(timeout=60) == 0
     assert not complaints(process.stderr.read())
     process.stderr.close()
-
-
-@pytest.mark.root
-@of_a_process
-def test_json_is_json(tool: Tool, quiet: int) -> None:
-    if not has(tool, "json"):
-        pytest.skip("has no JSON")
-    found = run(tool.name, *arguments(tool, quiet), "--duration", "0.1", "--json")
-    assert found.returncode == 0, found.stderr
-    for line in found.stdout.splitlines():
-        assert isinstance(json.loads(line), dict)
