@@ -23,6 +23,8 @@ OUTPUT = ROOT / "dist" / "pybpf.pyz"
 #: what is packed: folder -> its place in the file. pybpf/programs, a link, is not followed.
 FOLDERS = {ROOT / "pybpf": "pybpf", ROOT / "programs": "pybpf/programs"}
 DEPENDENCY, DISTRIBUTION = "elftools", "pyelftools"
+#: files of it that only a readelf wants: texts for people
+LEFT_OUT = "descriptions.py"
 #: the oldest time that the format knows
 EPOCH = (1980, 1, 1, 0, 0, 0)
 START = """\
@@ -87,6 +89,8 @@ def _members() -> Iterator[tuple[str, str]]:
             yield f"{DEPENDENCY}/LICENSE", file.read_text("utf-8")
     for folder, place in folders.items():
         for path in folder.rglob("*.py"):
+            if place == DEPENDENCY and path.name == LEFT_OUT:
+                continue
             yield f"{place}/{path.relative_to(folder).as_posix()}", stripped(path.read_text("utf-8"))
 
 

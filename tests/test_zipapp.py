@@ -19,7 +19,7 @@ from pybpf.cli.tools import tool_names
 ROOT = Path(__file__).parent.parent
 #: a Python that is linked to musl, to run the file on; there is none in Debian
 MUSL_PYTHON = os.environ.get("PYBPF_MUSL_PYTHON", "")
-MOST_BYTES = 1_000_000
+MOST_BYTES = 1 << 20
 
 #: the help of every tool, by one process
 HELP = """
