@@ -10,7 +10,19 @@ from pybpf import Struct, char, u8, u32
 from pybpf.arch import host_arch
 from pybpf.lang import UserAddress, comm, pid, register, user_symbol
 from pybpf.report import Stats
-from pybpf.tool import THREAD_ENDS, Allocators, Run, Tool, arguments, clean, frame_text, option, shared, undisturbed
+from pybpf.tool import (
+    THREAD_ENDS,
+    Allocators,
+    HeatMaps,
+    Run,
+    Tool,
+    arguments,
+    clean,
+    frame_text,
+    option,
+    shared,
+    undisturbed,
+)
 
 #: callers that are told apart, and buckets of sizes, of all processes together
 CALLERS, BUCKETS = 16384, 32768
@@ -59,6 +71,7 @@ def trace(run: Run) -> None:
 
     Allocators(tracer, options.obj, run.pid, options.symbols_prefix).attach(allocated)
     names = Names()
+    maps = HeatMaps(run, "bytes")
     reports = 0
 
     def print_report() -> None:
@@ -66,15 +79,17 @@ def trace(run: Run) -> None:
         reports += 1
         with undisturbed():
             histograms, stats = sizes.changes(), callers.changes()
+        maps.add(time.time(), {f"{process.comm} [{process.pid}]": each for process, each in histograms.items()})
         report(run, histograms, names.by_function(stats))
         if reports == options.count:
             run.stop()
 
     run.say("Tracing allocations... Hit Ctrl-C to end.")
     run.start(tracer)
-    run.deliver({fresh: lambda event: names.of(event.at)}, options.interval, print_report)
+    run.deliver({fresh: lambda event: names.of(event.at)}, maps.interval(options.interval), print_report)
     if reports != options.count:
         print_report()
+    maps.save()
 
 
 class Names:
@@ -143,7 +158,7 @@ TOOL = Tool(
         option("-O", "--obj", default="c", metavar="FILE", help="a program or library that has the allocators"),
         option("--symbols-prefix", default="", metavar="TEXT", help="of the allocators' names, as je_"),
         *shared("top=-T", default=10, help="print the first N callers of each process"),
-        *shared("who every count ends json"),
+        *shared("who every count ends json heatmap"),
     ),
     examples=(
         ("-p 181", "sizes and callers in process 181, until Ctrl-C"),

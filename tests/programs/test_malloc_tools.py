@@ -61,9 +61,10 @@ def test_sizes_and_callers(program: Path) -> None:
     assert report["sizes"]["buckets"] == [{"min": 65536, "max": 131071, "count": 4}]
 
 
-def test_intervals_of_mallocsize() -> None:
+def test_intervals_of_mallocsize(tmp_path: Path) -> None:
+    picture = tmp_path / "map.html"
     with Worker(70000) as worker:
-        tool = Running("mallocsize", "-p", worker.pid, "-z", "70000", "-T", "1", "0.5", "2")
+        tool = Running("mallocsize", "-p", worker.pid, "-z", "70000", "-T", "1", "--heatmap", str(picture), "0.5", "2")
         tool.attached()
         worker.do("[free(call('malloc', N(70001)), 0) for i in range(7)]")
         out = tool.wait()
@@ -73,6 +74,8 @@ def test_intervals_of_mallocsize() -> None:
     assert "       BYTES    COUNT      AVG CALLER" in out
     (caller,) = [line.split() for line in out if line.split()[:1] == ["490007"]]
     assert caller[:3] == ["490007", "7", "70001"]
+    cells = re.findall(r'data-text="[^"]*, (.*?): (\d+) of ', picture.read_text())
+    assert {size for size, _ in cells} == {"65,536 to 131,072 bytes"} and sum(int(n) for _, n in cells) == 7
 
 
 @pytest.mark.pure
