@@ -317,6 +317,8 @@ def test_says_where_why_and_what_to_do(function: Callable[..., Any], reason: str
     ("R3 !read_ok", "a variable is read that has no value"),
     ("back-edge from insn 9 to 4", "this kernel takes no loops"),
     ("R1 pointer arithmetic with *= operator prohibited", "an address that the kernel watches over"),
+    ("R1 invalid mem access 'trusted_ptr_or_null_'", "the value may be missing"),
+    ("R2 invalid mem access 'ptr_or_null_'", "the value may be missing"),
     ("something else", ""),
 ])  # fmt: skip
 def test_advice_of_reasons_that_this_kernel_does_not_give(reason: str, advice: str) -> None:
