@@ -112,6 +112,37 @@ def test_starts_and_ends() -> None:
     check(probe, expected, examples=100)
 
 
+def test_starts_and_ends_with_text_of_run_time() -> None:
+    def probe() -> u64:
+        x, y = texts[0], texts[1]
+        n = x.a.startswith(y.a) | x.b.startswith(x.a) << 1 | x.long.startswith(y.long) << 2
+        n |= x.a.startswith(x.long) << 3 | x.a.endswith(y.a) << 4
+        return n | x.b.endswith(x.a[1:4]) << 5 | x.long.endswith(y.b) << 6
+
+    def expected(x: Text, y: Text) -> int:
+        return bits(
+            x.a.startswith(y.a), x.b.startswith(x.a), x.long.startswith(y.long), x.a.startswith(x.long),
+            x.a.endswith(y.a), x.b.endswith(x.a[1:4]), x.long.endswith(y.b),
+        )  # fmt: skip
+
+    check(probe, expected, examples=100)
+
+
+@pytest.mark.parametrize("length", [8, 500])
+def test_numbers_in_arrays(length: int) -> None:
+    kind = array_of(u32, length)
+    place = Array(kind, 1, shared.counts, f"numbers{length}")
+
+    def probe(n: u64) -> u64:
+        return (n in place[0]) | (7 not in place[0]) << 1
+
+    with shared.load(probe, place) as run:
+        place[0] = list(range(100, 100 + length))
+        assert [run(n) for n in (99, 100, 99 + length, 100 + length, 1 << 32 | 100)] == [2, 3, 3, 2, 2]
+        place[0] = [0] * (length - 1) + [7]
+        assert run(0) == run(7) == 1
+
+
 def test_search_and_length() -> None:
     def probe() -> u64:
         x = texts[0]

@@ -116,7 +116,7 @@ ROWS = [
     ("o = Open()\n    return o.path.upper()", "o.path.upper",
      "a char[16] has no attribute 'upper'; it has startswith, endswith"),
     ("o = Open()\n    return o.path.startswith(x)", "o.path.startswith(x)",
-     "startswith() takes one constant text, or a tuple of them"),
+     "startswith() takes one text, or a tuple of constant ones"),
     ("o = Open()\n    return o.path[3:1]", "o.path[3:1]",
      "a slice of a char[16] has a first and a last byte that are constant: x[:16]"),
     ("o = Open()\n    return o.path == 'a\\0b'", "o.path == 'a\\0b'",

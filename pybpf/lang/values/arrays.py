@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pybpf.compiler.ir import Instr
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.flow import Choice, when
-from pybpf.lang.values.ints import Int, Test
+from pybpf.lang.values.ints import Int, Test, any_of
 from pybpf.lang.values.memory import (
     Ref,
     Written,
@@ -26,13 +26,17 @@ from pybpf.lang.values.memory import (
     reads,
 )
 from pybpf.lang.values.val import Val, index_node
-from pybpf.types import sizeof
+from pybpf.types import bool_, sizeof
 
 if TYPE_CHECKING:
-    from pybpf.compiler.ir import Operand
+    from pybpf.compiler.ir import Block, Operand
     from pybpf.lang.front.gen import Gen
 
 __all__ = ["ArrayRef", "ArrayType", "Elements", "MadeArray"]
+
+#: Elements that are compared with a number one after the other rather than in a loop, in which the verifier follows
+#: about so many instructions for each.
+_COMPARED, _PER_ELEMENT = 32, 30
 
 
 class Elements:
@@ -59,10 +63,10 @@ class Elements:
         if isinstance(operand, Instr) and operand.op == "and":  # in a form that every verifier understands
             mask = operand.args[1]
             if isinstance(mask, int) and 0 <= mask < self._length:
-                return self._place(gen, operand)
+                return self.inside(gen, operand)
         return None
 
-    def _place(self, gen: Gen, index: Operand) -> Ref:
+    def inside(self, gen: Gen, index: Operand) -> Ref:
         """The place of an element whose index is known to be inside."""
         array = self._array
         address = gen.b.emit("element", array.address, index, size=self._size)
@@ -78,7 +82,7 @@ class Elements:
         if is_integer(self._kind):
             value = Choice(gen.b, 0)
             with when(gen.b, "ult", operand, self._length, "inside"):
-                value.set(read(gen, self._place(gen, operand)).scalar(gen, at))
+                value.set(read(gen, self.inside(gen, operand)).scalar(gen, at))
             return Int(value.value, self._kind)
         return self._part(gen, operand, at)
 
@@ -90,7 +94,7 @@ class Elements:
         b.branch("ult", index, self._length, inside, outside)
         b.seal(inside)
         b.start(inside)
-        place = self._place(gen, index)
+        place = self.inside(gen, index)
         address.set(place.pointer(gen))
         b.jump(done)
         b.seal(outside)
@@ -110,7 +114,7 @@ class Elements:
             return
         operand = index.scalar(gen, at)
         with when(gen.b, "ult", operand, self._length, "inside"):
-            change(self._place(gen, operand))
+            change(self.inside(gen, operand))
 
 
 class ArrayRef(Ref):
@@ -131,6 +135,26 @@ class ArrayRef(Ref):
 
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         return [self.item(gen, Const(number), at) for number in range(self.kind.length)]
+
+    def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
+        length, element = self.kind.length, self.kind.element
+        if not is_integer(element):
+            return super().contains(gen, item, at)
+        if length <= _COMPARED:
+            return any_of(gen, [each.compare(gen, "==", item, at) for each in self.elements(gen, at)], at)
+        b, found = gen.b, Choice(gen.b, 0)
+
+        def turn(number: Operand, leave: Block) -> None:
+            value = read(gen, self._elements.inside(gen, number))
+            with when(b, "ne", value.compare(gen, "==", item, at).scalar(gen, at), 0, "found"):
+                found.set(1)
+            more = b.new_block("more")
+            b.branch("eq", found.value, 0, more, leave)
+            b.seal(more)
+            b.start(more)
+
+        gen.repeat(at, length, _PER_ELEMENT, turn, f"searching {self.what}")
+        return Int(found.value, bool_)
 
     def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
         if op not in ("==", "!=") or (isinstance(other, Const) and other.value is None):

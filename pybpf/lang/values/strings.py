@@ -132,6 +132,26 @@ class Chars(Ref):
         gen.b.start(done)
         return Int(found.value, bool_)
 
+    def has_part(self, gen: Gen, other: Val, at_end: bool, at: ast.AST) -> Val:
+        """Whether it starts, or ends, with text of run time: as many bytes of it are copied, and compared."""
+        if not self.is_text:
+            gen.fail(at, f"{self.what} is compared with constant bytes only; text, char[N], with text of run time too")
+        b, found = gen.b, Choice(gen.b, 0)
+        part = place(gen, other, other.kind, at)  # type: ignore[attr-defined]
+        assert isinstance(part, Chars)
+        length = part.length(gen, at).scalar(gen, at)
+        whole = self.length(gen, at).scalar(gen, at)
+        cut = Chars(b.slot(part.size + 1, "part"), 0, array_of(char, part.size + 1), OWN)
+        raw.clear(gen, cut.address, 0, cut.size)
+        with when(b, "ule", length, whole, "longer"), when(b, "ule", length, part.size, "bounded"):
+            start = self.pointer(gen)
+            if at_end:
+                start = b.emit("add", start, b.emit("sub", whole, length))
+            helper = probe_read(gen, KERNEL, "_str")
+            b.emit("call", cut.address, b.emit("add", length, 1), start, helper=helper)
+            found.set(cut.compare(gen, "==", part, at).scalar(gen, at))
+        return Int(found.value, bool_)
+
     def _leave_if_ends(self, gen: Gen, length: Operand, data: bytes, found: Choice, done: Block) -> None:
         """Go to ``done`` with ``found`` true if text of a known length ends with these bytes."""
         b, size = gen.b, len(data)
@@ -247,7 +267,8 @@ class Chars(Ref):
 
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         if self.is_text:
-            return super().elements(gen, at)
+            self.refuse(gen, at, "is text, which has no fixed number of characters: write 'for i in range(len(x)):', "
+                        "and x[i]")  # fmt: skip
         return [read(gen, self.part(number, u8)) for number in range(self.size)]
 
     def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
@@ -358,8 +379,10 @@ class TextMethod(Val):
         return f"the method {self.name}() of {self.text.what}"
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
+        if len(args) == 1 and not named and getattr(getattr(args[0], "kind", None), "element", None) is char:
+            return self.text.has_part(gen, args[0], self.name == "endswith", at)
         if len(args) != 1 or named or not isinstance(args[0], Const):
-            gen.fail(at, f"{self.name}() takes one constant text, or a tuple of them")
+            gen.fail(at, f"{self.name}() takes one text, or a tuple of constant ones")
         value = args[0].value
         choices = value if isinstance(value, tuple) else (value,)
         return _METHODS[self.name](self.text, gen, [self.text._bytes(gen, each, at) for each in choices], at)
