@@ -8,6 +8,8 @@ from collections.abc import Sequence
 __all__ = ["damaged", "damaged_text", "exchanged", "words"]
 
 _BYTES = (0, 1, 2, 3, 4, 7, 8, 9, 10, 0x20, 0x25, 0x2D, 0x3A, 0x7F, 0x80, 0xFE, 0xFF)
+#: characters of a repeated piece: again and again the longest would not fit into the memory of a run
+_LONGEST = 1 << 20
 _NUMBERS = (
     "0", "1", "-1", "255", "4095", "32768", "65536", "2147483648", "4294967295", "9223372036854775808",
     "18446744073709551615", "18446744073709551616", "0x", "0xffffffffffffffff", "1e9", "9" * 40,
@@ -80,7 +82,7 @@ def damaged_text(rng: random.Random, good: Sequence[str], others: Sequence[str] 
         elif how < 0.85:
             pieces[at:at] = pieces[rng.randrange(len(pieces)) :][: rng.choice((1, 2, 5, 20))]
         elif how < 0.9:
-            pieces[at] *= rng.choice((2, 10, 1000))
+            pieces[at] *= min(rng.choice((2, 10, 1000)), 1 + _LONGEST // max(1, len(pieces[at])))
         elif how < 0.95:
             count = rng.choice((3, 40, 400, 3000))
             first, last = rng.choice(_AROUND)
