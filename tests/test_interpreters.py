@@ -12,6 +12,8 @@ import pytest
 
 from tests.conftest import PRIVILEGED
 
+pytestmark = pytest.mark.native
+
 ROOT = Path(__file__).parent.parent
 OLDEST, NEWEST = 9, 13  # of CPython 3, as README.md says
 IMPORT_ALL = """

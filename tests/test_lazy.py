@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.native
+
 
 @pytest.mark.parametrize("package", ["pybpf", "pybpf.asm", "pybpf.attach", "pybpf.btf", "pybpf.maps", "pybpf.prog"])
 def test_completion_knows_names_that_are_not_loaded(package: str) -> None:

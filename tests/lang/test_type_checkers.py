@@ -17,6 +17,8 @@ from pybpf.compiler.target import Target
 from pybpf.lang.front.compile import compile_probe
 from pybpf.types import Struct, bool_, char, u8, u16, u32
 
+pytestmark = pytest.mark.native
+
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/library.md", "docs/language.md")
 

@@ -160,6 +160,9 @@ def test_command_lines_of_disks(line: str, reads: Rounds) -> None:
 
 
 @pytest.mark.needs("kprobe")
-@pytest.mark.parametrize("line", WITH_KPROBES)
+@pytest.mark.parametrize("line", [
+    # 400 functions: one by one they take an emulated kernel more than a minute
+    pytest.param(line, marks=[pytest.mark.needs("kprobe_multi")] * ("tcp_*" in line)) for line in WITH_KPROBES
+])  # fmt: skip
 def test_command_lines_for_functions_of_the_kernel(line: str, work: Rounds) -> None:
     shows(line, WITH_KPROBES[line], work)

@@ -22,6 +22,8 @@ from pybpf.symbols import Binary, ElfFile, find_binary, libraries, mapped_binary
 from pybpf.symbols.files import inside
 from pybpf.symbols.library import is_mapped, process_root
 
+pytestmark = pytest.mark.native
+
 MACHINE = os.uname().machine
 GLIBC = "glibc" in "".join(os.confstr("CS_GNU_LIBC_VERSION") or "")
 #: what this process runs on, found without pybpf.symbols.library's rules

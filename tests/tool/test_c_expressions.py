@@ -16,6 +16,8 @@ from pybpf.tool.c.formats import parse_format
 from pybpf.tool.c.specs import Place, Spec, split
 from pybpf.tool.c.types import ctype, parameter
 
+pytestmark = pytest.mark.native
+
 NAMES = Names(lambda name: name, lambda name, values, written: f"{name}({', '.join(values)})", False)
 #: C's precedence, strongest last: in each row operators of one strength
 ROWS = (("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", "<=", ">", ">="), ("<<", ">>"), ("+", "-"),

@@ -15,6 +15,8 @@ from pybpf.errors import NotFoundError
 from pybpf.tool.container import container_cgroup
 from tests.programs.cases import run
 
+pytestmark = pytest.mark.native
+
 DOCKER = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 PODMAN = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
 

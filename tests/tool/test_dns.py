@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from pybpf.errors import PackError
 from pybpf.tool.dns import Names, Reply, parse_reply
 
+pytestmark = pytest.mark.native
+
 QUESTION = b"\3www\7example\3org\0" + struct.pack(">HH", 1, 1)
 #: to the name of the question
 POINTER = b"\xc0\x0c"

@@ -17,6 +17,8 @@ from pybpf.tool import arguments
 from pybpf.tool.child import Child
 from pybpf.tool.ending import Ending
 
+pytestmark = pytest.mark.native
+
 
 def test_a_run_ends_after_its_duration_with_a_report_per_interval() -> None:
     begun = time.monotonic()
