@@ -195,6 +195,14 @@ def test_series_by_time() -> None:
     assert known["av"] == [5] or len(known["av"]) == 2  # the hour has changed meanwhile
 
 
+def test_histograms_and_series_are_deleted_by_user_space() -> None:
+    done = traced(
+        "begin { @h[1, 2] = hist(3); @h[1, 2] = hist(300); @h[2, 2] = hist(1); @s[7] = tseries(1, 1s, 9); @t = hist(1);"
+        " delete(@h, (1, 2)); delete(@s[7]); delete(@t); }"
+    )
+    assert list(done.maps["h"]) == [(2, 2)] and done.maps["s"] == {} and done.maps["t"] is None
+
+
 #: script -> what is said of it, and which part of it is meant
 REFUSED = {
     "begin { ntop(); }": ("ntop takes arguments as in ntop([family], address); 0 are given", "ntop()"),
@@ -205,6 +213,12 @@ REFUSED = {
     "begin { @ = tseries(1, 0, 5); }": ("an interval of tseries() lasts at least 1 nanosecond, not 0", "0"),
     "begin { @ = tseries(1, 1s, pid); }": ("interval and number of tseries() must be known", "pid"),
     'begin { @ = tseries(1, 1s, 5, "all"); }': ("puts values together by avg, max, min, sum, not 'all'", '"all"'),
+    "begin { @ = hist(1); $x = @; }": ("what a hist() has counted is for print() alone", "@"),
+    "begin { @ = stats(1); @y = (1, @); }": ("what a stats() has counted is for print() alone", "@"),
+    "begin { @k[1] = lhist(1, 0, 9, 1); for ($kv : @k) { } }":
+        ("what a lhist() has counted is for print() alone", "@k"),
+    "begin { @k[1] = tseries(1, 1s, 5); has_key(@k, 1); }": ("which keys a tseries() has is for print() alone", "@k"),
+    "begin { @k[1] = hist(1); find(@k, 1, $x); }": ("what a hist() has counted is for print() alone", "@k"),
     "begin { strstr(1, \"a\"); }": ("strstr() is for text, and this is int8", "1"),
     "begin { strcontains(\"a\"); }": ("strcontains takes arguments as in strcontains(text, part); 1 is given",
                                      'strcontains("a")'),

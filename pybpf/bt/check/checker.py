@@ -91,6 +91,13 @@ class Checker:
             return Integer(8, found.signed and found.way != "count")
         return found
 
+    def readable(self, found: Type, node: tree.Node) -> Type:
+        """The same where a value is needed. :raises CompileError: only user space can put it together."""
+        found = self.read(found)
+        if isinstance(found, Aggregate):
+            self.fail(node, f"what a {found.way}() has counted is for print() alone")
+        return found
+
     def condition(self, node: tree.Node) -> None:
         """An expression that is asked whether it is true."""
         found = self.read(self.value(node))

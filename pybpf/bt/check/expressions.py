@@ -113,7 +113,9 @@ def _variable(check: Checker, node: tree.Variable) -> Type:
 
 
 def _map(check: Checker, node: tree.Map | tree.MapAccess) -> Type:
-    return check.map_value(check.map_key(node), node)
+    found = check.map_value(check.map_key(node), node)
+    check.readable(found, node)
+    return found
 
 
 # operators

@@ -169,7 +169,7 @@ def _for(check: Checker, node: tree.For) -> None:
         value = check.map_value(facts, node.iterable)
         kind = None
         if facts.key is not None and not isinstance(value, Nothing):
-            kind = Tuple((facts.key, check.read(value)))
+            kind = Tuple((facts.key, check.readable(value, node.iterable)))
     with check.scope():
         variable = check.declare(node.variable, node.variable.name)
         if kind is not None and variable.type != kind:

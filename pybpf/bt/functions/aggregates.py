@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pybpf.bt.functions.function import Arguments, Function
 from pybpf.bt.functions.output import text_of
 from pybpf.bt.functions.process import CLOCKS, default_clock
-from pybpf.bt.lower.maps import delete_entry, has_entry
+from pybpf.bt.lower.maps import delete_entry, has_entry, key_value
 from pybpf.bt.lower.values import Scalar, Value
+from pybpf.bt.state.actions import Action
+from pybpf.bt.state.maps import NUMBERED
 from pybpf.bt.state.series import WAYS
 from pybpf.bt.syntax import tree
 from pybpf.bt.types import BOOL, Aggregate, Integer, Type
@@ -136,14 +138,24 @@ def _check_delete(check: Checker, node: tree.Node, arguments: Arguments) -> Type
 
 
 def _delete(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
-    return Scalar(BOOL, delete_entry(gen, gen.map(_map_name(arguments)), _keys(arguments)))
+    found, keys = gen.map(_map_name(arguments)), _keys(arguments)
+    if not found.numbered:
+        return Scalar(BOOL, delete_entry(gen, found, keys))
+    # of a key there are many entries, which user space finds
+    if found.key is None:
+        gen.send(Action("clear", (), (found.name,)))
+    else:
+        gen.send(Action("delete", (found.key,), (found.name,)), [key_value(gen, keys, found.key)])
+    return Scalar(BOOL, 1)
 
 
 def _check_has(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
     facts = _keyed(check, node, arguments)
     if facts.keyed is False:
         check.fail(arguments[0], f"@{facts.name} has no keys")
-    check.map_value(facts, arguments[0])
+    kind = check.map_value(facts, arguments[0])
+    if isinstance(kind, Aggregate) and kind.way in NUMBERED:
+        check.fail(arguments[0], f"which keys a {kind.way}() has is for print() alone")
     return BOOL
 
 

@@ -131,7 +131,11 @@ def _check_print(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
         return NONE
     if len(arguments) > 1:
         check.fail(arguments[1], "only whole maps are printed in part, as in print(@x, 10)")
-    kind = check.type(target)
+    if isinstance(target, tree.MapAccess):
+        found = check.map_key(target)
+        check.checked.types[target] = kind = check.map_value(found, target)
+    else:
+        kind = check.type(target)
     if isinstance(kind, Nothing) and check.facts.final:
         check.fail(target, "this gives no value to print")
     return NONE

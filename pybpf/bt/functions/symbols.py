@@ -70,8 +70,9 @@ def function_address(gen: Gen, node: tree.Node) -> Value:
 
 def probed_address(gen: Gen, node: tree.Node) -> Operand:
     """The address of the probe: the kernel tells it, or before that the registers do, but not at a return."""
-    kind = gen.checked.place.kind
-    if kind in ("uprobe", "usdt"):  # the kernel tells it of uprobes from Linux 6.6 on
+    kind, point = gen.checked.place.kind, gen.checked.place.point
+    # the kernel tells it of uprobes from Linux 6.6 on, and inside of a function of the kernel not at all
+    if kind in ("uprobe", "usdt") or (kind == "kprobe" and (point.offset or point.address is not None)):
         return _program_counter(gen)
     if gen.target.has_helper(gen.unit.type, "get_func_ip"):
         return gen.b.emit("call", gen.ctx, helper="get_func_ip")

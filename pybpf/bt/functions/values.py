@@ -122,7 +122,7 @@ def _check_find(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
     if not isinstance(target, tree.Map) or not isinstance(variable, tree.Variable):
         check.fail(node, "find() takes a map, a key and a variable for the value, as in find(@x, 1, $value)")
     facts = check.facts.map(target)
-    value = check.map_value(facts, target)
+    value = check.readable(check.map_value(facts, target), target)
     check.give_key(facts, check.read(check.value(key)), key)
     found = check.find(variable.name) or check.declare(variable, variable.name)
     check.checked.variables[variable] = found

@@ -45,6 +45,10 @@ def _clear(running: Running, asked: Asked) -> None:
     running.maps[asked.action.options[0]].map.clear()
 
 
+def _delete(running: Running, asked: Asked) -> None:
+    running.maps[asked.action.options[0]].map.delete(asked.values[0])
+
+
 def _zero(running: Running, asked: Asked) -> None:
     running.maps[asked.action.options[0]].map.zero()
 
@@ -110,6 +114,7 @@ ACTIONS: Mapping[str, Callable[[Running, Asked], Event | None]] = MappingProxyTy
     "system": _system,
     "join": _join,
     "clear": _clear,
+    "delete": _delete,
     "zero": _zero,
     "exit": _exit,
     "time": _time,

@@ -18,7 +18,7 @@ from pybpf.sys.bpf import MapType
 from pybpf.types import Struct, bool_, layout, u32, u64
 from pybpf.types.scalars import ElementType
 
-__all__ = ["KINDS", "ScriptMap", "histogram_of"]
+__all__ = ["KINDS", "NUMBERED", "ScriptMap", "histogram_of"]
 
 #: How ``let @m = kind(entries)`` names the kernel's types of maps.
 KINDS: Mapping[str, MapType] = MappingProxyType({
@@ -29,6 +29,8 @@ KINDS: Mapping[str, MapType] = MappingProxyType({
 })  # fmt: skip
 _HISTOGRAMS = ("hist", "lhist")
 _SERIES = "tseries"
+#: Ways of aggregating that have several entries for a key, which are numbered.
+NUMBERED = frozenset({*_HISTOGRAMS, _SERIES})
 _PER_CPU = (MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH)
 
 
@@ -92,6 +94,11 @@ class ScriptMap:
         return isinstance(self.value, Aggregate) and self.value.way == _SERIES
 
     @property
+    def numbered(self) -> bool:
+        """Whether a key has several entries: one for each bucket or interval."""
+        return self.histogram or self.series
+
+    @property
     def per_cpu(self) -> bool:
         """Whether each CPU keeps its own values."""
         return isinstance(self.value, Aggregate) or KINDS.get(self.declared) in _PER_CPU
@@ -110,7 +117,7 @@ class ScriptMap:
                 return MapSpec(kind, u32, self.value.kind, self.value.options[1], name)  # type: ignore[attr-defined]
             return MapSpec(kind, u32, _cell(self.value.kind), 1, name)
         kind = KINDS.get(self.declared, MapType.PERCPU_HASH if self.per_cpu else MapType.HASH)
-        key = _bucket(self.key.kind) if self.histogram or self.series else self.key.kind
+        key = _bucket(self.key.kind) if self.numbered else self.key.kind
         return MapSpec(kind, key, u64 if self.histogram else self.value.kind, self.entries, name)
 
     def bind(self, loaded: Any) -> None:
@@ -171,7 +178,7 @@ class ScriptMap:
 
     def nothing(self) -> list[tuple[Any, Any]]:
         """What a map without keys is taken for that has no value yet: zero; of histograms there is none."""
-        if self.key is not None or self.histogram or self.series:
+        if self.key is not None or self.numbered:
             return []
         if isinstance(self.value, Aggregate):
             return [(None, _NOTHING_YET[self.value.way])]
@@ -185,10 +192,16 @@ class ScriptMap:
         self._zeroed = False
         self.map.clear()
 
+    def delete(self, key: Any) -> None:
+        """Forget all that is kept of a key of numbered entries."""
+        for each, _ in list(self.map.items()):
+            if each.key == key:
+                del self.map[each]
+
     def zero(self) -> None:
         """Set all values to zero; keys stay."""
         if self.key is None:
-            if self.histogram or self.series:
+            if self.numbered:
                 self.map.clear()
                 return
             self._zeroed = self._zeroed or bool(self._only())
