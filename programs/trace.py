@@ -9,7 +9,21 @@ from typing import Any
 from pybpf import BpfError, Struct, char, u32, u64
 from pybpf.lang import KernelAddress, KernelStack, UserAddress, UserStack
 from pybpf.report import printable
-from pybpf.tool import Body, Format, Moment, Run, Spec, Tool, arguments, clean, option, parse_format, shared, struct
+from pybpf.tool import (
+    Body,
+    Format,
+    Moment,
+    Run,
+    Spec,
+    Tool,
+    arguments,
+    clean,
+    frame_text,
+    option,
+    parse_format,
+    shared,
+    struct,
+)
 
 #: kinds of values of a format -> field, type, and how a probe makes it
 FIELDS = {"number": ("n", u64), "text": ("s", None), "kernel": ("k", KernelAddress), "user": ("u", UserAddress)}
@@ -155,8 +169,7 @@ class Report:
         lines = []
         for wanted, name in ((self.options.kernel_stack, "kernel_stack"), (self.options.user_stack, "user_stack")):
             for frame in getattr(event, name).frames if wanted else ():
-                module = frame.module or ("kernel" if name == "kernel_stack" else "unknown")
-                text = f"{clean(frame.demangled)}+{frame.offset:#x} [{clean(module)}]"
+                text = frame_text(frame)
                 lines.append(" " * 8 + (f"{frame.address:<16x} {text}" if self.options.address else text))
         return [*lines, ""] if self.options.kernel_stack or self.options.user_stack else []
 
