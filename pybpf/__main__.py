@@ -1,7 +1,5 @@
 """``python -m pybpf`` is the ``pybpf`` command."""
 
-import sys
+from pybpf.cli import process
 
-from pybpf.cli import main
-
-sys.exit(main())
+process()

@@ -33,9 +33,9 @@ import sys
 if sys.version_info < (3, 9):
     sys.exit("pybpf needs Python 3.9 or newer; this is " + sys.version.split()[0])
 
-from pybpf.cli import main
+from pybpf.cli import process
 
-sys.exit(main())
+process()
 """
 
 

@@ -246,7 +246,7 @@ def test_scripts_are_programs(tmp_path: Path) -> None:
     link = tmp_path / "bpftrace"
     link.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from pybpf.cli import main_bt\nsys.exit(main_bt())\n"
+        "from pybpf.cli import process_bt\nprocess_bt()\n"
     )
     script = tmp_path / "hello.bt"
     script.write_text('#!/usr/bin/env bpftrace\nBEGIN { printf("hello %s\\n", str($1)); exit(); }\n')
