@@ -44,8 +44,10 @@ _RATES = tuple(int(10_000 * 1.5**step) for step in range(12))
 _PACED = 2  # seconds of each rate
 _BURSTS = 2000
 _MANY = 1000
-#: most seconds that a tracer may take to attach, or to end
+#: most seconds that a tracer may take to attach
 _PATIENCE = 60
+#: seconds after which it is told again to end
+_AGAIN = 3
 
 
 class Sample(NamedTuple):
@@ -84,8 +86,13 @@ class Tracer:
 
     def end(self) -> tuple[float, float]:
         """End it as Ctrl-C does; its processor time in seconds, and its peak memory in MB."""
-        os.kill(self.process.pid, signal.SIGINT)
-        _, status, usage = os.wait4(self.process.pid, 0)
+        pid = 0
+        while not pid:  # a signal may be lost on bpftrace
+            os.kill(self.process.pid, signal.SIGINT)
+            again = time.monotonic() + _AGAIN
+            while not pid and time.monotonic() < again:
+                time.sleep(0.005)
+                pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
         self.process.returncode = os.waitstatus_to_exitcode(status)
         return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
