@@ -85,7 +85,7 @@ class Walk:
     def __init__(self, gen: Gen, where: Where, at: ast.AST) -> None:
         self.gen = gen
         self.at = at
-        # what the walk begins with changes: the verifier must take it for numbers, not for pointers whose types it knows
+        # what it begins with changes: to the verifier these must be numbers, no pointers whose types it knows
         start = Pointer(where._replace(direct=None, typed=False), kernel_shape(gen, "struct path", at))
         root = self._member(current_task_pointer(gen, at), "fs", "root")
         self.root = self._address(root, "mnt"), self._address(root, "dentry")
