@@ -171,15 +171,17 @@ def test_what_the_verifier_refuses_is_told_by_its_line() -> None:
     @tracer.uprobe("libc.so.6", "getppid")
     def probe() -> None:
         record = calls.reserve()
-        if record is None or tid() < 5:
+        if record is None:
             return
+        if tid() & 1:
+            calls.submit(record)
         calls.submit(record)
 
     with pytest.raises(VerifierError) as caught:
         tracer.attach()
     text = str(caught.value)
     assert text.startswith("cannot load kprobe program 'probe': ")
-    assert f"from {__file__}:" in text and "def probe()" in text
+    assert f"from {__file__}:" in text and "calls.submit(record)" in text
     assert caught.value.log
 
 
