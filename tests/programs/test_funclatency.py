@@ -123,13 +123,14 @@ def test_text_as_bcc_prints_it(caller: Caller) -> None:
 def test_processes_and_intervals(tmp_path: Path) -> None:
     file = tmp_path / "out.html"
     with Caller() as one, Caller() as other:
-        tool = Running("funclatency", "--comm", one.comm, "-i", "0.5", "-d", "2.5", "--json", "--heatmap", str(file),
+        tool = Running("funclatency", "--comm", one.comm, "-i", "0.3", "--json", "--heatmap", str(file),
                        "c:getppid")  # fmt: skip
         tool.attached()
         one.call("getppid*30")
         other.call("getppid*40")
         pids = one.pid, other.pid
-        found = reports(tool.wait())
+        time.sleep(0.4)
+        found = reports(tool.stop())
     counts = dict.fromkeys(pids, 0)
     for each in (histogram for report in found for histogram in report["histograms"]):
         pid = int(each["function"].split("[")[1].rstrip("]"))

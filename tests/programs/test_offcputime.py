@@ -37,16 +37,13 @@ def test_sleeps_of_a_process(caller: Caller) -> None:
     """All tools at once: each sees the same sleeps."""
     pid = str(caller.pid)
     tools = {
-        "both": Running("offcputime", "-f", "-d", "-p", pid),
+        "both": Running("offcputime", "-f", "-d", "-u", "-p", pid),
         "thread": Running("offcputime", "-f", "-K", "-t", f"{pid},{os.getpid()}"),
         "long": Running("offcputime", "-f", "-U", "-p", pid, "-m", str(LONG)),
+        "short": Running("offcputime", "-f", "-K", "-p", pid, "-M", "1000"),
         "asleep": Running("offcputime", "-f", "-K", "-p", pid, "--state", "0x1"),
         "awake": Running("offcputime", "-f", "-K", "-p", pid, "--state", "0"),
-        "uninterruptible": Running("offcputime", "-f", "-K", "-p", pid, "--state", "2"),
-        "user": Running("offcputime", "-f", "-K", "-p", pid, "-u"),
         "kernel": Running("offcputime", "-f", "-K", "-p", pid, "-k"),
-        "none": Running("offcputime", "-f", "-p", pid, "-m", "3000000000"),
-        "other": Running("offcputime", "-f", "-p", str(os.getpid()), "-t", pid),
     }
     for tool in tools.values():
         tool.attached()
@@ -55,13 +52,14 @@ def test_sleeps_of_a_process(caller: Caller) -> None:
     most = (time.monotonic() - begun) * 1e6
     found = {name: tool.stop() for name, tool in tools.items()}
     least = SLEEPS * LONG
-    for name in ("both", "thread", "asleep", "user"):
+    for name in ("both", "thread", "long", "asleep"):
         assert least <= folded(found[name], "nanosleep") <= most, name
-    assert least <= folded(found["long"], "nanosleep") <= most
     for line in found["both"]:
         frames = line.rpartition(" ")[0].split(";")
         assert frames[0] == caller.comm and ("nanosleep" not in line or frames.index("-") > 1)
-    assert not any(folded(found[name], "nanosleep") for name in ("awake", "kernel", "none", "other", "uninterruptible"))
+    # before and after it sleeps, others may take the CPU from it
+    assert folded(found["awake"], "nanosleep") <= most - least
+    assert folded(found["short"], "nanosleep") <= (SLEEPS + 3) * 1000 and not found["kernel"]
 
 
 @pytest.mark.native

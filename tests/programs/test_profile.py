@@ -24,7 +24,7 @@ WORK = {
     "kernel": "f = os.open('/dev/zero', os.O_RDONLY); b = bytearray(1 << 22)\nwhile 1: os.readv(f, [b])",
 }
 #: samples that say something about shares
-ENOUGH = 30
+ENOUGH = 20
 
 
 @contextmanager

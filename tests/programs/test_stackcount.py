@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -127,12 +128,12 @@ def test_processes_by_themselves() -> None:
 
 @pytest.mark.native
 def test_intervals_and_the_time(caller: Caller) -> None:
-    tool = Running("stackcount", "-T", "-i", "0.5", "-D", "2.5", "-p", str(caller.pid), "c:getppid")
+    tool = Running("stackcount", "-T", "-i", "0.3", "-D", "600", "-p", str(caller.pid), "c:getppid")
     tool.ready("Tracing")
     caller.call("getppid*100")
-    lines = tool.wait()
-    times = [line for line in lines if line.count(":") == 2]
-    assert 2 <= len(times) <= 5
+    time.sleep(0.4)
+    lines = tool.stop()
+    assert sum(line.count(":") == 2 for line in lines) >= 2
     assert sum(int(line) for line in lines if line.strip().isdecimal()) == 100
 
 
