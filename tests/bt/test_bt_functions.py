@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,12 @@ def test_row_is_complete(row: Function) -> None:
 def test_row_is_documented(row: Function) -> None:
     if row.name[:3] == "arg" and row.name[3:].isdigit():
         return
-    assert f"`{row.name}" in PAGE
+    assert f"`{row.signature}`" in PAGE
+
+
+def test_page_knows_no_other() -> None:
+    table = PAGE.partition("## Builtins and functions")[2].partition("## For developers")[0]
+    assert set(re.findall(r"`(\w+)\(", table)) <= FUNCTIONS.keys()
 
 
 def test_what_is_refused_is_not_there() -> None:
