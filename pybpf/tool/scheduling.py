@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +16,14 @@ def undisturbed() -> Iterator[None]:
 
     While a process uses a map, the kernel runs no programs at tracepoints on that CPU (``bpf_prog_active``). Kernels
     that let tasks preempt each other there would skip the programs, and count them as missed, for the other task.
-    Needs CAP_SYS_NICE.
+    Needs CAP_SYS_NICE, and a C library that can ask for it: musl's cannot (ENOSYS).
     """
-    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
     try:
+        policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    except PermissionError:
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOSYS):
+            raise
         yield
         return
     try:
