@@ -151,10 +151,9 @@ MESSAGES = """
 import ctypes, sys
 lib = ctypes.CDLL(None, use_errno=True)
 queue = lib.msgget(0, 0o600)
-assert queue >= 0, ctypes.get_errno()
 message = ctypes.create_string_buffer(b"\\1" + bytes(7) + b"x" * 900)
 open("/proc/self/comm", "w").write("memleak-messages"[:15])
-print("ready", flush=True)
+print("ready" if queue >= 0 else "none", flush=True)
 sys.stdin.readline()
 for _ in range(12):
     assert lib.msgsnd(queue, message, ctypes.c_size_t(900), 0) == 0
@@ -169,7 +168,10 @@ lib.msgctl(queue, 0, None)
 def test_of_the_kernel() -> None:
     words = [sys.executable, "-c", MESSAGES]
     worker = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert worker.stdin and worker.stdout and worker.stdout.readline() == "ready\n"
+    assert worker.stdin and worker.stdout
+    if worker.stdout.readline() == "none\n":
+        worker.communicate()
+        pytest.skip("this kernel has no messages of System V")
     comm = "memleak-message"
     options = ["--comm", comm, "-z", "901", "-Z", "1024", "-o", "0", "--json", "--most", "20000"]
     tool = Running("memleak", *options)
