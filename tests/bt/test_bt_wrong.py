@@ -26,7 +26,7 @@ WRONG = [
     ('BEGIN { printf("%d", "x"); }', 22, "%d does not print string[2]; write %s"),
     ('BEGIN { printf("%s", 1); }', 22, "%s does not print int8; write %d"),
     ('BEGIN { printf("%q", 1); }', 16,
-     "%q is no directive; there are %d, %u, %x, %X, %o, %c, %s, %p, %r, %rx, %rh and %%"),
+     "%q is no directive; there are %d, %u, %x, %X, %o, %c, %s, %p, %r, %rx, %rh, %gr and %%"),
     ('BEGIN { printf("%d\\n", 1, 2); }', 9, "the format has 1 directives, and 2 values are given"),
     ('BEGIN { $x = 1; $x = "a"; }', 17, "$x is an int8; a string[2] cannot be assigned to it"),
     ('BEGIN { @x = 1; @x = "a"; }', 17, "@x is an int8; a string[2] cannot be assigned to it"),
