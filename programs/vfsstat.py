@@ -154,6 +154,7 @@ TOOL = Tool(
     ),
     notes="""\
 CREATE is what makes files without opening them, mknod(2): open(2) does not come to vfs_create(). Where the kernel lets
-no function be traced, it counts system calls that succeed, and says what that leaves out.""",
+no function be traced, it counts system calls that succeed, and says what that leaves out. Calls
+of a function that the compiler has put into its caller, as fdatasync(2) may have vfs_fsync_range(), are not seen.""",
 )
 main = TOOL.main

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import mmap
 import os
 from pathlib import Path
 
@@ -69,31 +68,6 @@ def test_by_other_probes(
     rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [row["operation"] for row in rows] == ["R", "R", "W"]
     assert {(row["bytes"], row["latency_ns"] > 0) for row in rows} == {(BLOCK, True)}
-
-
-@pytest.mark.skipif("PYBPF_VM" not in os.environ, reason="only guests have a disk that is the tests'")
-@pytest.mark.parametrize("kind", ["tp_btf", "tracepoint", "kprobe"])
-def test_the_disk_of_a_guest(kind: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    if not features.has(kind):
-        pytest.skip(f"the kernel has no {kind}")
-    known = places.lack
-    monkeypatch.setattr(places, "lack", lambda place: known(place) if place.startswith(kind) else "not taken")
-    disk = next(name for name in os.listdir("/sys/block") if name.startswith(("nvme", "vd")))
-
-    def work() -> None:
-        file = os.open(f"/dev/{disk}", os.O_RDONLY | os.O_DIRECT)
-        with mmap.mmap(-1, BLOCK) as buffer:
-            for number in range(5):
-                assert os.preadv(file, [buffer], number * BLOCK) == BLOCK
-        os.close(file)
-
-    arguments = ["--json", "-d", disk, "-p", str(os.getpid()), "--duration", "3"]
-    assert while_it_runs("biosnoop", work, arguments) == 0
-    rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    assert [(row["operation"], row["sector"], row["bytes"]) for row in rows] == [
-        ("R", number * BLOCK // 512, BLOCK) for number in range(5)
-    ]  # fmt: skip
-    assert {(row["pid"], row["disk"]) for row in rows} == {(os.getpid(), disk)}
 
 
 def test_a_disk_that_is_not_there() -> None:

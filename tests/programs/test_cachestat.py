@@ -13,7 +13,7 @@ import pytest
 
 from tests.programs.cases import Running
 
-pytestmark = [pytest.mark.root]
+pytestmark = [pytest.mark.root, pytest.mark.native]
 
 PAGE = 4096
 PAGES = 64
