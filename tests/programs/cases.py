@@ -92,10 +92,12 @@ class Running:
     def attached(self) -> None:
         """Wait until it says on stderr that its probes are attached; for tools that print nothing before a report."""
         assert self.process.stderr
+        said = []
         for line in self.process.stderr:
             if ": attached to " in line:
                 return
-        raise AssertionError(f"it is not attached: {self.ended()}")
+            said.append(line)
+        raise AssertionError(f"it is not attached, and ended with {self.ended()[0]}: {''.join(said)}")
 
     def stop(self, number: int = signal.SIGINT) -> list[str]:
         """End it as a user does; the lines that it has printed since."""
