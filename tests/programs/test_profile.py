@@ -52,6 +52,11 @@ def samples_of(*options: str) -> list[dict[str, Any]]:
     return found
 
 
+def unexpected(err: str) -> list[str]:
+    """What is said besides that two of many stacks wanted the same place."""
+    return [line for line in err.splitlines() if "stacks could not be kept" not in line]
+
+
 def share(found: list[dict[str, Any]], where: str, name: str) -> float:
     """The part of the samples that have a function."""
     having = sum(each["count"] for each in found if any(name in frame for frame in each[where]))
@@ -85,7 +90,7 @@ def test_text_as_bcc_prints_it() -> None:
     with busy("kernel") as pid:
         comm = Path(f"/proc/{pid}/comm").read_text().strip()
         found = run("profile", "-a", "-d", "-c", "1000000", "-p", str(pid), "1.5")
-    assert found.returncode == 0 and not found.stderr
+    assert found.returncode == 0 and not unexpected(found.stderr)
     first, empty, *lines = found.stdout.splitlines()
     assert first == f"Sampling every 1000000 events of PID {pid} by user + kernel stack for 1.5 secs." and not empty
     counts: Counter[str] = Counter()
@@ -111,7 +116,7 @@ def test_pictures(tmp_path: Path) -> None:
     options = [word for form, path in files.items() for word in (f"--{form}", path)]
     with busy("user") as pid:
         found = run("profile", "-f", "-d", "-a", "-F", "999", *options, "-p", str(pid), "--duration", "1.5")
-    assert found.returncode == 0 and not found.stderr
+    assert found.returncode == 0 and not unexpected(found.stderr)
     lines = [line.rpartition(" ") for line in found.stdout.splitlines()]
     total = sum(int(count) for _, _, count in lines)
     assert total > 10 and sum(int(count) for stack, _, count in lines if "memfrob" in stack) > total * 0.7

@@ -98,8 +98,12 @@ def test_every_way(
 
     with Working(TOOL, parse(TOOL, ["-L", "-t", str(caller.pid), "--json"])) as running:
         TOOL.trace(running)
-    (histogram,) = histograms(capsys.readouterr().out.splitlines())
-    assert histogram["tid"] == caller.pid and histogram["count"] == expected >= 40
+    out, err = capsys.readouterr()
+    (histogram,) = histograms(out.splitlines())
+    # a tracepoint's program is not run where it interrupts one of another tracer: that is said
+    missed = sum(int(line.split()[1]) for line in err.splitlines() if "hits missed" in line)
+    assert histogram["tid"] == caller.pid and expected >= 40
+    assert expected - missed <= histogram["count"] <= expected, err
 
 
 @pytest.mark.native
