@@ -51,8 +51,8 @@ def trace(run: Run) -> None:
                 event.user_stack = user_stack()
 
     @CHECKS.on(tracer, "fentry", "kprobe")
-    def by_function(cred: u64, targ_ns: u64, cap: s32, opts: u32) -> None:
-        checked(cap, opts)
+    def by_function(who: u64, where: u64, number: s32, how: u32) -> None:  # by position: names differ between kernels
+        checked(number, how)
 
     @CHECKS.on(tracer, "tracepoint")
     def by_record(args: Any) -> None:
