@@ -34,7 +34,8 @@ class Settings:
     str_trunc_trailer: str = ".."
     print_maps_on_exit: bool = True
     missing_probes: str = "warn"
-    perf_rb_pages: int = 64
+    #: of the whole buffer; bpftrace has 64 for each CPU, and needs less, for it reads faster
+    perf_rb_pages: int = 1024
     license: str = "GPL"
     cpp_demangle: bool = True
     lazy_symbolication: bool = False
