@@ -147,7 +147,7 @@ def test_lines_that_are_typed() -> None:
         rows = tool.stop()
         os.write(terminal, b"exit\n")
     finally:
-        os.kill(process, signal.SIGHUP)
+        os.kill(process, signal.SIGKILL)  # of SIGHUP it may not die while it reads a line
         os.waitpid(process, 0)
         os.close(terminal)
     assert [row[10:] for row in rows] == [
