@@ -228,6 +228,10 @@ print(found.node.lineno, found.text(5).strip())
     for options in (["-c", program], ["-X", "dev", "-Bc", program, "argument"]):
         done = subprocess.run([sys.executable, *options], capture_output=True, text=True, check=True)
         assert done.stdout == "4 return x.missing\n", done
+    other = "exec('def probe(x):\\n    return 1'); from pybpf.lang.front.source import source_of; source_of(probe)"
+    for program in (other, f"def probe(x): return 2\n{other}"):  # text that is not the function's
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert "the source of probe() is not to be found" in done.stderr, done
 
 
 def test_source_that_was_changed() -> None:

@@ -239,6 +239,71 @@ def test_large_functions_run(monkeypatch: pytest.MonkeyPatch) -> None:
             assert program(x) == calls_often(x) & MASK
 
 
+def minus(a, b=7, *, c=1):
+    return s64(a) * 3 - s64(b) * c
+
+
+def names_arguments(x: u32):
+    return minus(x, 1) + minus(b=2, a=x) * 5 + minus(c=4, b=3, a=x) * 11 + minus(x, c=2)
+
+
+def perhaps(x, limit):
+    if x > limit:
+        return None
+    return x
+
+
+def asks_for_none(x: u32):
+    return u64(perhaps(x, 5) is None) + u64(perhaps(x, 500) is None) * 2 + (perhaps(x, 50) or 0) * 4
+
+
+def gives_nothing(x, y):
+    z = x * y + 1
+    z += y
+
+
+def asks_nothing(x: u32):
+    return u64(gives_nothing(x, 2) is None) + u64(gives_nothing(x, x) is None)
+
+
+def chosen(x, k):
+    y = u64(x) if k else undefined_if_it_is_compiled  # noqa: F821
+    return (10, 20, 30)[k] + y
+
+
+def gives_constants(x: u32):
+    return chosen(x, 1) + chosen(x, 2) * 3
+
+
+def differs_in_sign(x, y):
+    return x * 2 + y
+
+
+def gives_both_signs(x: u32):
+    return u64(differs_in_sign(u64(x) << 62, 1) >> 1) + u64(differs_in_sign(s32(x) - 20, 1))
+
+
+@pytest.mark.parametrize(
+    ("function", "once"),
+    [(names_arguments, True), (asks_for_none, False), (asks_nothing, True), (gives_constants, False),
+     (gives_both_signs, False)],
+)  # fmt: skip
+def test_compiled_once_or_in_each_place_it_is_the_same(
+    function: Any, once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function that cannot be compiled once for all its calls is compiled in the place of each."""
+    monkeypatch.setattr(outline, "LARGE", 10_000)
+    places = compiled(function, NEWEST)
+    monkeypatch.setattr(outline, "LARGE", 5)
+    unit = compiled(function, NEWEST)
+    check(unit)
+    assert len(places.functions) == 1 and len(unit.functions) == 1 + once
+    for x in (0, 1, 6, 51, 1000):
+        assert interpreted(unit, x) == interpreted(places, x)
+        if function is not gives_both_signs:  # Python's integers have no end
+            assert interpreted(unit, x) == function(x) & MASK
+
+
 def test_none_is_returned_as_0() -> None:
     assert (run(returns_none, 5), run(returns_none, 6)) == (0, 3)
 

@@ -40,12 +40,15 @@ def compile_probe(function: Any, probe: Probe, target: Target, *, source: str | 
         except RecursionError:
             raise found.error(found.node, "an expression or statement here is nested too deeply: split it") from None
         except CompileError:
-            if facts.agree:
+            if facts.agree and not facts.outlined:
                 raise
         else:
-            if facts.agree:
-                _refuse_clashes(facts)
+            if facts.agree and not facts.clashes:
                 return unit
+            if facts.agree and not facts.outlined:
+                _refuse_clashes(facts)
+        if facts.agree:  # what is wrong may be that functions are compiled once for all of their calls
+            facts.inline_only |= facts.outlined
         facts = Facts(facts)
     _undecided(found, facts)
 

@@ -38,7 +38,8 @@ class Facts:
     :ivar outlined: the functions that are compiled once, as functions of eBPF; found by the pass before.
     :ivar copies: function -> how often it was compiled in the place of a call.
     :ivar calls: the same of those that are large, or are large together.
-    :ivar inline_only: the functions that take or give something other than integers.
+    :ivar inline_only: the functions that take or give something other than integers, or that cannot be compiled once.
+    :ivar nothing: function -> whether what it gives is always None.
     :ivar unsteady: (call, loop, variable) of variables that an iteration binds to something else, and no form holds.
     :ivar forms: (call, loop, variable) -> the form that holds what an iteration binds it to, and what it was before.
     :ivar heavy: (call, loop) of loops that are too much for what was tried: :data:`WRITTEN_OUT`, or :data:`WALKED` too.
@@ -63,6 +64,7 @@ class Facts:
         self.copies: dict[Any, int] = {}
         self.calls: dict[Any, int] = {}
         self.inline_only: set[Any] = set(before.inline_only) if before else set()
+        self.nothing: dict[Any, bool] = dict(before.nothing) if before else {}
 
     def stale_at(self, site: Hashable) -> frozenset[Hashable]:
         """The names that stand for what a place was before, as the pass before found."""

@@ -122,7 +122,7 @@ def check_definition(gen: Gen, node: Any) -> None:
 
 
 def bind(gen: Gen, source: Source, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> dict[str, Val]:
-    """The values of a function's parameters, as Python binds them; errors point at the call."""
+    """The values of a function's parameters, in their order, as Python binds them; errors point at the call."""
     spec, name = source.node.args, source.name
     positional = [*spec.posonlyargs, *spec.args]
     if len(args) > len(positional):
@@ -143,4 +143,4 @@ def bind(gen: Gen, source: Source, args: Sequence[Val], named: Mapping[str, Val]
             if each.arg not in defaults:
                 gen.fail(at, f"{name}() needs a value for {each.arg!r}")
             values[each.arg] = gen.wrap(defaults[each.arg])
-    return values
+    return {each.arg: values[each.arg] for each in (*positional, *spec.kwonlyargs)}

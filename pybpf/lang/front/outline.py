@@ -38,16 +38,22 @@ def _is_int(val: Val) -> bool:
     return isinstance(val, (Int, Test)) or (isinstance(val, Const) and isinstance(val.value, int))
 
 
+def _is_none(val: Val) -> bool:
+    return isinstance(val, Const) and val.value is None
+
+
 def note_call(gen: Gen, source: Source, args: Sequence[Val], result: Val) -> None:
     """A function was compiled in the place of a call: whether it is better compiled once is seen after this pass."""
     function, facts = source.function, gen.facts
     if source.bound or len(args) > _MOST_ARGUMENTS or not gen.target.has("subprog"):
         return
+    facts.nothing.setdefault(function, _is_none(result))
     copies = facts.copies[function] = facts.copies.get(function, 0) + 1
     size = source.size
     if size < LARGE and size * copies < COPIED:
         return
-    if not all(map(_is_int, args)) or not (_is_int(result) or gen.const(result) is None):
+    nothing = _is_none(result)
+    if not all(map(_is_int, args)) or not (_is_int(result) or nothing) or facts.nothing.get(function) is not nothing:
         facts.inline_only.add(function)
     facts.calls[function] = copies
 
@@ -87,7 +93,7 @@ def call_outlined(gen: Gen, source: Source, args: Mapping[str, Val], at: ast.AST
         _compile(gen, source, frame, label, list(args))
     gen.b.written += gen.sizes.get(label, 0)
     result = gen.b.emit("callfunc", gen.ctx, *operands, type=INT, func=label)
-    return Int(result, frame.kind(RESULT))
+    return Const(None) if gen.facts.nothing[source.function] else Int(result, frame.kind(RESULT))
 
 
 def _compile(gen: Gen, source: Source, frame: Frame, name: str, params: list[str]) -> None:
@@ -105,10 +111,10 @@ def _compile(gen: Gen, source: Source, frame: Frame, name: str, params: list[str
         frame.env = {**frame.env, param: Kept("int", Int(operand, frame.kind(param)))}
 
     def returns(gen: Gen, value: Val, node: ast.AST) -> None:
-        if isinstance(value, Const) and value.value is None:
-            value = Const(0)
-        elif not _is_int(value):
+        nothing = _is_none(value)
+        if nothing is not gen.facts.nothing[source.function] or not (nothing or _is_int(value)):
             gen.facts.inline_only.add(source.function)
+        if not _is_int(value):
             value = Const(0)
         kind = frame.annotated.get(RESULT)
         number = value.number(gen, node) if kind is None else gen.fitting(value, kind, node)

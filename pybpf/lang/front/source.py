@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import linecache
 import re
+import sys
 from functools import cached_property, lru_cache
 from types import CodeType, FunctionType, MethodType
 from typing import Any, Union
@@ -120,8 +121,8 @@ def source_of(function: Any, text: str | None = None, file: str = "") -> Source:
         return _found(function, bound, file or f"<source of {function.__name__}>", text, text)
     linecache.checkcache(code.co_filename)
     lines = linecache.getlines(code.co_filename, function.__globals__)
-    if not lines and code.co_filename == "<string>" and function.__module__ == "__main__":
-        lines = _program_of_command().splitlines(keepends=True)
+    if not lines and code.co_filename == "<string>":
+        lines = _program_of_command(code).splitlines(keepends=True)
     if not lines:
         raise CompileError(
             f"the source of {function.__name__}() is not to be found: it was made in {code.co_filename!r}, not in a "
@@ -130,12 +131,24 @@ def source_of(function: Any, text: str | None = None, file: str = "") -> Source:
     return _found(function, bound, code.co_filename, "".join(lines))
 
 
-def _program_of_command() -> str:
-    """The text of ``python -c``, which Python keeps for tracebacks from 3.13 on; empty where it runs something else."""
+def _program_of_command(code: CodeType) -> str:
+    """The text of ``python -c``, which Python keeps for tracebacks from 3.13 on; empty where ``code`` is not of it."""
+    if sys.argv[:1] != ["-c"]:
+        return ""
     with open("/proc/self/cmdline", encoding="utf-8", errors="surrogateescape") as file:
         words = file.read().split("\0")
     option = next((index for index, word in enumerate(words) if _COMMAND.fullmatch(word)), len(words))
-    return "".join(words[option + 1 : option + 2])
+    text = "".join(words[option + 1 : option + 2])
+    try:
+        return text if _has(compile(text, code.co_filename, "exec", dont_inherit=True), code) else ""
+    except (SyntaxError, ValueError):
+        return ""
+
+
+def _has(program: CodeType, code: CodeType) -> bool:
+    """Whether compiling a program has made this code."""
+    parts = [each for each in program.co_consts if isinstance(each, CodeType)]
+    return any(part == code or _has(part, code) for part in parts)
 
 
 def _found(function: FunctionType, bound: tuple[Any, ...], file: str, text: str, given: str | None = None) -> Source:
