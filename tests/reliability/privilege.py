@@ -177,8 +177,11 @@ SITUATIONS = (
 
 
 def tools_of_a_process() -> list[Tool]:
-    """Those that can be told to trace one process, and to end by themselves."""
-    return [tool for tool in TOOLS.values() if has(tool, "pid") and has(tool, "duration") and tool.needs]
+    """Those that can be told to trace any one process, which need be no database, and to end by themselves."""
+    return [
+        tool for tool in TOOLS.values()
+        if has(tool, "pid") and has(tool, "duration") and tool.needs and tool.name != "dbslower"
+    ]  # fmt: skip
 
 
 def outcomes(situation: Situation, tools: Iterable[Tool]) -> dict[str, Outcome]:
