@@ -9,7 +9,7 @@ import pytest
 
 from pybpf.compiler.pipeline import compile_unit
 from pybpf.compiler.target import Target
-from pybpf.types import u64
+from pybpf.types import u32, u64
 from tests.lang.compare import compare
 from tests.lang.harness import compiled, load
 
@@ -147,3 +147,41 @@ COUNT = 40
 def test_random_long_loops_agree(without: tuple[str, ...]) -> None:
     accepted = sum(compare(seed, long=True, without=without) for seed in range(1000, 1000 + COUNT))
     assert accepted >= COUNT - 4
+
+
+#: what a turn asks of the integer that turns leave to each other, beside two questions that fork each turn
+QUESTIONS = (
+    "k == 7 and x == 5", "k == 7 and x", "k == 7 and not x", "k == 7 and x != 0", "k == 7 or x", "x and k == 7",
+    "(k if x else 4) > 3",
+)  # fmt: skip
+#: how the loop begins
+HEADS = ("for k in range(60):", "for k in range(i + 40):", "k = 7\n    while x != 1020:")
+
+
+@pytest.mark.root
+@pytest.mark.needs("iter_num", "test_run_raw_tp")
+@pytest.mark.parametrize("head", HEADS)
+def test_what_a_turn_has_found_out_is_forgotten_in_the_next(head: str) -> None:
+    """That ``x`` is 0 on one way would make it another constant in each turn, and each turn a new one."""
+    for question in QUESTIONS if head == HEADS[0] else QUESTIONS[:2]:
+        text = f"""def probe(i: u32):
+    x = i & 1023
+    found = turns = 0
+    {head}
+        turns += 1
+        if {question}:
+            found += 1
+        if x % 2:
+            found += 100
+        if x % 3:
+            found += 10000
+        x = (x * 3 + 1) & 1023
+        if turns == 500:
+            break
+    return found + x
+"""
+        names: dict[str, Any] = {"u32": u32}
+        exec(text, names)
+        with load(names["probe"], source=text) as program:
+            for number in (0, 1, 5, 1000):
+                assert program(number) == names["probe"](number), (question, number)

@@ -37,13 +37,17 @@ def stored_names(node: ast.AST) -> frozenset[str]:
     )  # fmt: skip
 
 
-def hider(gen: Gen, node: ast.For | ast.While, written_out: bool = False) -> Callable[[], None]:
+def hider(
+    gen: Gen, node: ast.For | ast.While, written_out: bool = False, walked: bool = True
+) -> Callable[[], None]:
     """Before a loop: what to call at the begin of each turn.
 
-    What the condition of a ``while`` is made of stays known: by that the verifier sees an end.
+    :param walked: whether the verifier walks through every turn, and sees the end of a ``while`` by its condition: what
+        that is made of stays known. Of other loops it sees that a turn is none that it has not seen.
     """
     asked = _bits_asked(node) if written_out else _asked(node)
-    names = (stored_names(node) | asked) - (_ending(node) if isinstance(node, ast.While) else frozenset())
+    ending = _ending(node) if walked and isinstance(node, ast.While) else frozenset()
+    names = (stored_names(node) | asked) - ending
     kinds = [type(each) for statement in node.body for each in ast.walk(statement)]
     if not names or not any(issubclass(kind, _FORKS) or kind.__name__ == "Match" for kind in kinds):
         return lambda: None

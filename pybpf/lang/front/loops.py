@@ -71,7 +71,7 @@ def compile_while(gen: Gen, node: ast.While) -> None:
         turns = CallbackTurns(gen, node, MOST_TURNS)
     else:
         turns = Turns(gen, node)
-    hide = hider(gen, node) if type(turns) is Turns else lambda: None
+    hide = hider(gen, node, walked=type(turns) is Turns) if not isinstance(turns, CallbackTurns) else lambda: None
     _loop(gen, node, turns, begin, lambda: None, hide=hide)
 
 
@@ -351,4 +351,4 @@ def _iterated(gen: Gen, node: ast.For, over: Range, turns: Numbers) -> None:
         now = b.emit("add", start.operand, b.emit("mul", turns.index(), over.step))
         assign_to(gen, node.target, Int(now, kind))
 
-    _loop(gen, node, turns, begin, lambda: None)
+    _loop(gen, node, turns, begin, lambda: None, hide=hider(gen, node, walked=False))
