@@ -125,6 +125,30 @@ def test_tail_calls() -> None:
             assert run(1) == 3
 
 
+def test_no_tail_call_leaves_an_iterator_behind() -> None:
+    def probe(index: u32) -> u64:
+        for turn in range(100_000):
+            if turn == index:
+                jumps.to(0)
+        return 0
+
+    def short(index: u32) -> u64:
+        for turn in range(100):
+            if turn == index:
+                jumps.to(0)
+        return 0
+
+    newest = Target.described("6.12")
+    with pytest.raises(CompileError) as raised:
+        harness.compiled(probe, newest)
+    assert raised.value.message == (
+        "jumps.to() in a 'with' or in a loop of many turns would leave what these must end: jump behind it, as by a "
+        "'break' before"
+    )
+    assert raised.value.text.strip() == "jumps.to(0)"
+    harness.compiled(short, newest)
+
+
 @pytest.mark.root
 @pytest.mark.needs("task_storage")
 def test_task_storage() -> None:

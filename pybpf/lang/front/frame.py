@@ -182,6 +182,16 @@ class Frame:
             frame.leave_loops()
             frame = None if frame.whole else frame.caller
 
+    @property
+    def owes(self) -> bool:
+        """Whether something must be done where the function of the unit is left from here: an event, an iterator."""
+        frame: Frame | None = self
+        while frame is not None:
+            if any(loop.abandon is not None for loop in frame.loops):
+                return True
+            frame = None if frame.whole else frame.caller
+        return False
+
     def leave_loops(self) -> None:
         """Compile what must be done where this call is left from here."""
         for loop in reversed(self.loops):

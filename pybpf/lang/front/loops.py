@@ -114,7 +114,8 @@ def _loop(
     before = gen.frame.env = _entered(gen, node, stored)
     begun = gen.b.written
     hide()
-    gen.frame.loops.append(Loop(leave, again, turns.end, times))  # also the condition may end the function
+    # also the condition may end the function
+    gen.frame.loops.append(Loop(leave, again, turns.end if isinstance(turns, Numbers) else None, times))
     gen.rolled += 1
     turns.begin(top, over)
     begin(done)

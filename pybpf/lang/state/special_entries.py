@@ -83,6 +83,9 @@ class JumpsVal(MapVal):
 
     def to(self, gen: Gen, at: ast.AST, index: Val) -> Val:
         """``j.to(i)``"""
+        if gen.frame.owes:  # whether the jump is taken is seen when it is too late
+            gen.fail(at, f"{self.name}.to() in a 'with' or in a loop of many turns would leave what these must end: "
+                     "jump behind it, as by a 'break' before")  # fmt: skip
         gen.b.emit("tail", gen.ctx, index.scalar(gen, at), map=self.name)
         return Const(None)
 
