@@ -33,6 +33,8 @@ IN_VM = os.environ.get("PYBPF_VM") == "1"
 GRACE = 30.0 if IN_VM else 10.0
 #: how many random examples each property test is to try; without it the same few in every run
 EXPLORE = int(os.environ.get("PYBPF_EXPLORE", "0"))
+#: seconds after which a test fails; the slowest take a minute where processors are emulated
+HANGS = 600
 #: the test that runs
 RUNNING = pytest.StashKey[str]()
 #: whether a test has failed
@@ -89,11 +91,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """A pure test that asks the kernel would prove for this kernel alone what it says of all."""
+    """A pure test that asks the kernel would prove for this kernel alone what it says of all. One that hangs fails."""
     with pytest.MonkeyPatch.context() as patch:
         if item.get_closest_marker("pure"):
             patch.setattr("pybpf.sys.bpf.syscall", _not_pure)
+        if item.get_closest_marker("vm"):  # they have limits of their own
+            yield
+            return
+        before = signal.signal(signal.SIGALRM, _hangs)
+        signal.alarm(HANGS)
         yield
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _hangs(number: int, frame: object) -> None:
+    raise AssertionError(f"it has taken {HANGS} s, and is taken to hang")
 
 
 def _not_pure(*arguments: int) -> int:
