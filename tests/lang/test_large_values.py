@@ -84,6 +84,7 @@ def compare(number: int) -> None:
         function(one, other)
 
 
+@pytest.mark.generic
 def test_of_tasks_that_preempt_each_other_each_run_has_its_own_texts() -> None:
     tracer = Tracer(ppid=os.getpid())
     seen = tracer.events(Compared, pages=256)
@@ -98,7 +99,7 @@ def test_of_tasks_that_preempt_each_other_each_run_has_its_own_texts() -> None:
 
     count, mixed = 0, []
     with full_preemption(), processes(compare) as running, tracer:
-        end = time.monotonic() + 600  # emulated processors are slow
+        end = time.monotonic() + 400  # emulated processors are slow
         while count < EVENTS and time.monotonic() < end:
             for event in seen.poll(0.1):
                 count += 1

@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import IN_VM
 from tests.programs.cases import Running, run
 
-pytestmark = [pytest.mark.root]
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 #: nearly all of its time is in one function of the C library, or in one system call
 WORK = {
     "user": "b = ctypes.create_string_buffer(1 << 20)\nwhile 1: libc.memfrob(b, 1 << 20)",
