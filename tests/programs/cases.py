@@ -62,8 +62,12 @@ def run(name: str, *options: str, **kwargs: Any) -> subprocess.CompletedProcess[
     return subprocess.run(command(name, *options), capture_output=True, text=True, timeout=PATIENCE, **kwargs)
 
 
-#: What is said of a run that is as good as it can be here: what is attached, and by what it does without kprobes.
-NOTICES = (": attached to ", ": attaching ", "; counting system calls that succeed: ")
+#: What is said of a run that is as good as it can be here: what is attached, by what it does without kprobes, and that
+#: two stacks had one place in the kernel's table, which happens with few of them as well.
+NOTICES = (
+    ": attached to ", ": attaching ", "; counting system calls that succeed: ",
+    "stacks could not be kept, for the place of each was taken by another",
+)  # fmt: skip
 
 
 def complaints(err: str) -> list[str]:
