@@ -111,7 +111,8 @@ class Const(Val):
         return any_of(gen, [item.compare(gen, "==", each, at) for each in self.elements(gen, at)], at)
 
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
-        if not hasattr(self.value, "__len__") or not hasattr(self.value, "__iter__"):
+        kind = type(self.value)  # of a class, what its objects have says nothing
+        if not hasattr(kind, "__len__") or not hasattr(kind, "__iter__"):
             self.refuse(gen, at, "cannot be gone through: range(...), arrays and tuples can")
         return [gen.wrap(each) for each in self.value]
 
