@@ -34,8 +34,8 @@ class Settings:
     str_trunc_trailer: str = ".."
     print_maps_on_exit: bool = True
     missing_probes: str = "warn"
-    #: of the whole buffer; bpftrace has 64 for each CPU, and needs less, for it reads faster
-    perf_rb_pages: int = 1024
+    #: of the whole buffer (2 MiB); bpftrace has 64 for each CPU, and needs less, for it reads faster
+    perf_rb_pages: int = 512
     license: str = "GPL"
     cpp_demangle: bool = True
     lazy_symbolication: bool = False
