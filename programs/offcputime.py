@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from pybpf import Struct, Tracer, u32, u64
-from pybpf.lang import current_task, has_field, kernel_ptr, ktime_ns, tid
+from pybpf.lang import current_task, kernel_ptr, ktime_ns, tid
 from pybpf.tool import (
+    RECORD_STATES,
     SECONDS,
     STACK_OPTIONS,
     FirstOf,
@@ -21,7 +22,7 @@ from pybpf.tool import (
     option,
     shared,
     stack_title,
-    undisturbed,
+    task_state,
 )
 
 SWITCH = FirstOf(
@@ -33,8 +34,8 @@ MAX_ENTRIES = 10240
 Task: Any = kernel_ptr("struct task_struct")
 #: flag of a task that is a thread of the kernel (PF_KTHREAD)
 KERNEL_THREAD = 0x00200000
-#: states that only records of the tracepoint have: the thread has ended (EXIT_DEAD, EXIT_ZOMBIE), or could run on
-RECORD_ENDED, RECORD_STATES = 0x30, 0xFF
+#: states that only records of the tracepoint have: the thread has ended (EXIT_DEAD, EXIT_ZOMBIE)
+RECORD_ENDED = 0x30
 
 
 class Waiting(Struct):
@@ -56,13 +57,7 @@ def trace(run: Run) -> None:
     run.start(tracer)
     if not options.folded:
         run.say(f"Tracing off-CPU time (us) of {stack_title(options, whom(options))}")
-    for when in run.intervals(options.interval, meanwhile=lambda: report.watch(spent)):
-        with undisturbed():
-            added = spent.changes()
-        if not options.folded and not options.json:
-            run.output.line()
-        report.print(when, {key: ns // 1000 for key, ns in added.items()})
-    report.close()
+    report.follow(spent, per=1000)
 
 
 def probe(tracer: Tracer, options: Any, keys: StackKeys, spent: Any) -> None:
@@ -92,7 +87,7 @@ def probe(tracer: Tracer, options: Any, keys: StackKeys, spent: Any) -> None:
     @SWITCH.on(tracer, "tp_btf")
     def task_leaves(prev: Any) -> None:
         if wanted(prev) and not prev.exit_state:
-            leaves(state_of(prev))
+            leaves(task_state(prev))
 
     @SWITCH.on(tracer, "tp_btf", everyone=True)
     def task_returns(next: Any) -> None:
@@ -109,7 +104,7 @@ def probe(tracer: Tracer, options: Any, keys: StackKeys, spent: Any) -> None:
 
     @SWITCH.on(tracer, "kprobe", everyone=True)
     def switched_from(prev: Task) -> None:
-        if prev.pid and not prev.exit_state and wanted(prev) and wanted_state(state_of(prev)):
+        if prev.pid and not prev.exit_state and wanted(prev) and wanted_state(task_state(prev)):
             waiting[prev.pid] = Waiting(since=ktime_ns())
 
     @SWITCH.on(tracer, "kprobe")
@@ -119,11 +114,6 @@ def probe(tracer: Tracer, options: Any, keys: StackKeys, spent: Any) -> None:
             ns = ktime_ns() - begun.since
             if least <= ns <= most:
                 spent[keys.now()].add(ns)
-
-
-def state_of(task: Any) -> Any:
-    """What a task waits for: 0 if it could run on."""
-    return task.__state if has_field("struct task_struct", "__state") else task.state  # 5.14
 
 
 def whom(options: Any) -> str:

@@ -19,7 +19,6 @@ from pybpf.tool import (
     option,
     shared,
     stack_title,
-    undisturbed,
 )
 
 
@@ -42,13 +41,7 @@ def trace(run: Run) -> None:
     run.start(tracer)
     if not options.folded:
         run.say(title(options))
-    for when in run.intervals(options.interval, meanwhile=lambda: report.watch(counts)):
-        with undisturbed():
-            added = counts.changes()
-        if not options.folded and not options.json:
-            run.output.line()
-        report.print(when, added)
-    report.close()
+    report.follow(counts)
 
 
 def title(options: Any) -> str:

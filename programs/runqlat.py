@@ -6,17 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from pybpf import NotFoundError, Tracer, u32, u64
-from pybpf.lang import has_field, ktime_ns
+from pybpf.lang import ktime_ns
 from pybpf.report import Log2Histogram
-from pybpf.tool import FirstOf, HeatMaps, Run, Tool, option, shared, undisturbed
+from pybpf.tool import RECORD_STATES, FirstOf, HeatMaps, Run, Tool, option, shared, task_state, undisturbed
 
 WOKEN = FirstOf("tp_btf:sched_wakeup", "tracepoint:sched:sched_wakeup", what="threads that are woken")
 STARTED = FirstOf("tp_btf:sched_wakeup_new", "tracepoint:sched:sched_wakeup_new", what="threads that begin")
 SWITCH = FirstOf("tp_btf:sched_switch", "tracepoint:sched:sched_switch", what="switches from one thread to the next")
 
 MAX_ENTRIES = 10240
-#: what the state in a record has of those of the kernel: the others say that the thread could run on
-RECORD_STATES = 0xFF
 #: by what histograms can be told apart, and what a task has of it
 KEYS = {"pids": "pid", "tids": "tid", "pidnss": "pidns"}
 
@@ -76,7 +74,7 @@ def probe(run: Run, tracer: Tracer, section: str, spent: Any) -> None:
 
     @SWITCH.on(tracer, "tp_btf", everyone=True)
     def switched(preempt: Any, prev: Any, next: Any) -> None:
-        if (preempt or not state_of(prev)) and wanted(prev):
+        if (preempt or not task_state(prev)) and wanted(prev):
             ready[prev.pid] = ktime_ns()
         runs(next.pid, key_of(next, section))
 
@@ -91,11 +89,6 @@ def probe(run: Run, tracer: Tracer, section: str, spent: Any) -> None:
         if not args.prev_state & RECORD_STATES and wanted_record(args.prev_pid, args.prev_comm):
             ready[args.prev_pid] = ktime_ns()
         runs(args.next_pid, args.next_pid if section == "tid" else 0)
-
-
-def state_of(task: Any) -> Any:
-    """What a task waits for: 0 if it could run on."""
-    return task.__state if has_field("struct task_struct", "__state") else task.state  # 5.14
 
 
 def key_of(task: Any, section: str) -> Any:

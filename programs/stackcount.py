@@ -18,7 +18,6 @@ from pybpf.tool import (
     clean,
     option,
     shared,
-    undisturbed,
 )
 
 MAX_ENTRIES = 10240
@@ -47,15 +46,7 @@ def trace(run: Run) -> None:
     run.start(tracer)
     if not options.folded:
         run.say(f'Tracing {len(found.names)} functions for "{clean(options.pattern)}"... Hit Ctrl-C to end.')
-    for when in run.intervals(options.interval, meanwhile=lambda: report.watch(counts)):
-        with undisturbed():
-            added = counts.changes()
-        if not options.folded and not options.json:
-            run.output.line()
-        if options.timestamp and not options.json:
-            run.output.line(run.clock.now("%H:%M:%S", when))
-        report.print(when, added)
-    report.close()
+    report.follow(counts, times=options.timestamp)
     if not options.folded:
         run.say("Detaching...")
 
@@ -97,7 +88,7 @@ TOOL = Tool(
         ("-r '^tcp_send.*'", "by a regular expression"),
     ),
     notes="""\
-StackKeys of processes need frame pointers. Of uprobes and USDT probes only stacks of processes are taken, unless -K is
+Stacks of processes need frame pointers. Of uprobes and USDT probes only stacks of processes are taken, unless -K is
 given.""",
 )  # fmt: skip
 main = TOOL.main

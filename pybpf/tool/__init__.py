@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     )
     from pybpf.tool.structs import struct
     from pybpf.tool.syscalls import SyscallProbes
+    from pybpf.tool.tasks import RECORD_STATES, task_state
     from pybpf.tool.timeline import Moment
 
 __all__ = [
+    "RECORD_STATES",
     "SECONDS",
     "STACK_OPTIONS",
     "THREAD_ENDS",
@@ -78,6 +80,7 @@ __all__ = [
     "stack_title",
     "struct",
     "symbols_of",
+    "task_state",
     "undisturbed",
     "width",
 ]
@@ -104,7 +107,8 @@ __getattr__ = lazy_names(
         "scheduling": "undisturbed",
         "stacks": "SECONDS STACK_OPTIONS StackKey StackKeys StackReport StackStyle check_stacks stack_title",
         "structs": "struct",
-        "timeline": "Moment",
         "syscalls": "SyscallProbes",
+        "tasks": "RECORD_STATES task_state",
+        "timeline": "Moment",
     },
 )

@@ -143,6 +143,24 @@ class StackReport:
         self._pictures = Pictures(run, measure, unit, "-" if self._delimited else "", style.annotate)
         self._missed: dict[StackKey, bool] = {}  # whether there was no room
 
+    def follow(self, counted: Any, *, per: int = 1, times: bool = False) -> None:
+        """Until the run ends: a report for each interval, of what has come since the one before.
+
+        :param counted: the aggregate of numbers by :class:`StackKey`.
+        :param per: by what they are divided.
+        :param times: each report begins with the time.
+        """
+        run, options = self._run, self._run.options
+        for when in run.intervals(options.interval, meanwhile=lambda: self.watch(counted)):
+            with undisturbed():
+                added = counted.changes()
+            if not options.folded and not options.json:
+                run.output.line()
+            if times and not options.json:
+                run.output.line(run.clock.now("%H:%M:%S", when))
+            self.print(when, {key: value // per for key, value in added.items()})
+        self.close()
+
     def print(self, when: float, values: Mapping[StackKey, int]) -> None:
         """One report."""
         keys, output = self._keys, self._run.output
