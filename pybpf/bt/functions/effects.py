@@ -6,7 +6,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from pybpf.bt.functions.function import DONE, Arguments, Function, Lowering
-from pybpf.bt.functions.output import format_of, formatted_values, text_of
+from pybpf.bt.functions.output import formatting, text_of
 from pybpf.bt.functions.process import need_helper
 from pybpf.bt.lower.values import Scalar, Value
 from pybpf.bt.state.actions import Action
@@ -31,22 +31,6 @@ _POINTER = 8
 
 
 # text that user space makes
-
-
-def _formatted(name: str) -> tuple[object, Lowering]:
-    """Check and lowering of what takes a format as printf does."""
-
-    def check_it(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
-        check.checked.notes[node] = format_of(check, node, arguments)
-        return NONE
-
-    def lower(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
-        found = gen.checked.notes[node]
-        values = formatted_values(gen, found, arguments)
-        gen.send(Action(name, tuple(value.type for value in values), (found, node.span)), values)
-        return DONE
-
-    return check_it, lower
 
 
 def _check_join(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
@@ -195,8 +179,8 @@ def _row(signature: str, text: str, pair: tuple[object, Lowering], **more: objec
 
 
 ROWS = (
-    _row("cat(path, ...)", "print a file, whose path is formatted as printf does", _formatted("cat")),
-    _row("system(command, ...)", "run a command, and print its output", _formatted("system"), unsafe=True),
+    _row("cat(path, ...)", "print a file, whose path is formatted as printf does", formatting("cat")),
+    _row("system(command, ...)", "run a command, and print its output", formatting("system"), unsafe=True),
     _row("join(array, [separator])", "print the strings of an array such as args.argv, one behind the other",
          (_check_join, _join)),
     _row("signal(signal)", "send a signal to the running process, by number or name", _signal("send_signal"),

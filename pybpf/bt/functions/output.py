@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pybpf.bt.check.checker import Checker
     from pybpf.bt.lower.gen import Gen
 
-__all__ = ["ROWS", "format_of", "formatted_values", "text_of"]
+__all__ = ["ROWS", "format_of", "formatting", "text_of"]
 
 _INTEGERS = frozenset((*"duxXoc", "gr"))
 
@@ -85,7 +85,9 @@ def formatted_values(gen: Gen, format: Format, arguments: Arguments) -> list[Val
     return [gen.read(each) for each in arguments[1 : 1 + len(format.pieces)]]
 
 
-def _printf(name: str) -> tuple[object, Lowering]:
+def formatting(name: str) -> tuple[object, Lowering]:
+    """Check and lowering of what takes a format as printf does, and sends an action of that name."""
+
     def check_it(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
         check.checked.notes[node] = format_of(check, node, arguments)
         return NONE
@@ -212,7 +214,10 @@ _PRINTERS = {
 }
 
 ROWS = (
-    *(Function(f"{name}(format, ...)", text, *_printf(name)) for name, text in _PRINTERS.items() if name != "debugf"),  # type: ignore[arg-type]
+    *(
+        Function(f"{name}(format, ...)", text, *formatting(name))  # type: ignore[arg-type]
+        for name, text in _PRINTERS.items() if name != "debugf"
+    ),
     Function("print(value, [top], [div])", "print a value, or a map: its last entries, divided", _check_print, _print),
     Function("clear(map)", "delete all entries of a map", _whole_map, _with_map("clear")),
     Function("zero(map)", "set all values of a map to zero", _whole_map, _with_map("zero")),
