@@ -1,8 +1,8 @@
 """``--again``: tests that failed run once more, alone, at the end; those that pass then are unsteady, and fail no run.
 
 Emulated and loaded machines are late now and then in ways that no test foresees. An unsteady test is a bug to be mended
-all the same, so the summary names it and shows how it failed. Leaks that are found when a test is torn down, tests of
-virtual machines (whose own suites do the same inside) and more failures than a few do not get a second try.
+all the same, so the summary names it and shows how it failed. Leaks that a passed test leaves, tests of virtual machines
+(whose own suites do the same inside) and more failures than a few do not get a second try.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Again:
 
     def _may_run_again(self, item: pytest.Item, reports: Sequence[pytest.TestReport]) -> bool:
         failed = [report.when for report in reports if report.failed]
-        return bool(failed) and "teardown" not in failed and not self._broken and not item.get_closest_marker("vm")
+        first = next(iter(failed), "teardown")  # what a failed test leaves behind is of the failure
+        return first != "teardown" and not self._broken and not item.get_closest_marker("vm")
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
@@ -81,11 +82,14 @@ class Again:
             passed, said = done.returncode == 0, done.stdout
         except subprocess.TimeoutExpired:
             passed, said = False, f"it takes longer than {PATIENCE} seconds"
-        failed = next(report for report in reports if report.failed)
+        failures = [report for report in reports if report.failed]
+        failed = failures[0]
         if passed:
+            how = "\n".join(report.longreprtext for report in failures)
             for report in (failed, reports[-1]):  # JUnit files have the properties of the last one
-                report.user_properties.append((UNSTEADY, _end(failed.longreprtext)))
-            failed.outcome, failed.longrepr = "passed", None
+                report.user_properties.append((UNSTEADY, _end(how)))
+            for report in failures:
+                report.outcome, report.longrepr = "passed", None
         else:
             failed.sections.append(("once more, alone", _end(said)))
         _log(item, reports)

@@ -44,6 +44,11 @@ def test_alone():
         assert False
 def test_twice(): assert False, "always"
 def test_leak(leaky): pass
+@pytest.fixture
+def open_end():
+    yield
+    assert not first("end"), "left open"
+def test_fails_and_leaks(open_end): assert not first("failed"), "for a moment"
 def test_fine(): open("other", "w").close()
 """
 
@@ -60,20 +65,20 @@ def run(where: Path, tests: str, *options: str) -> tuple[int, str]:
 
 
 def test_what_passes_alone_fails_no_run(tmp_path: Path) -> None:
-    without = "\n".join(line for line in TESTS.splitlines() if "test_twice" not in line and "test_leak" not in line)
+    without = re.sub("def test_(twice|leak).*", "", TESTS)
     code, said = run(tmp_path, without, "--again", "--junitxml=junit.xml", "-ra")
     assert code == 0, said
     assert re.search(r"=+ unsteady: failed once, passed alone =+", said)
-    for name in ("test_once[2]", "test_setup", "test_alone"):
+    for name in ("test_once[2]", "test_setup", "test_alone", "test_fails_and_leaks"):
         assert f"UNSTEADY test_it.py::{name}" in said
-    assert "late by chance" in said and "late set-up" in said and "FAILED" not in said
-    assert re.search(r"=+ 2 passed, 3 unsteady in ", said.splitlines()[-1])
+    assert "late by chance" in said and "late set-up" in said and "left open" in said and "FAILED" not in said
+    assert re.search(r"=+ 2 passed, 4 unsteady in ", said.splitlines()[-1])
     found = {
         case.get("name"): [each.get("value") for each in case.iter("property") if each.get("name") == UNSTEADY]
         for case in ElementTree.parse(tmp_path / "junit.xml").iter("testcase")
     }
-    assert [name for name, how in found.items() if how] == ["test_once[2]", "test_setup", "test_alone"]
-    assert len(found) == 5 and "late by chance" in str(found["test_once[2]"])
+    assert [name for name, how in found.items() if how] == ["test_once[2]", "test_setup", "test_alone", "test_fails_and_leaks"]
+    assert len(found) == 6 and "late by chance" in str(found["test_once[2]"])
 
 
 def test_what_fails_twice_or_leaks_fails_the_run(tmp_path: Path) -> None:
@@ -82,12 +87,12 @@ def test_what_fails_twice_or_leaks_fails_the_run(tmp_path: Path) -> None:
     assert re.search(r"^FAILED test_it.py::test_twice", said, re.MULTILINE)
     assert re.search(r"^ERROR test_it.py::test_leak - AssertionError: a leak", said, re.MULTILINE)
     assert "- once more, alone -" in said and said.count("FAILED test_it.py::test_twice") == 2  # the inner run's, too
-    assert re.search(r"=+ 1 failed, 3 passed, 1 error, 3 unsteady in ", said.splitlines()[-1])
+    assert re.search(r"=+ 1 failed, 3 passed, 1 error, 4 unsteady in ", said.splitlines()[-1])
 
 
 def test_without_it_nothing_runs_twice(tmp_path: Path) -> None:
     code, said = run(tmp_path, TESTS)
-    assert code == 1 and "3 failed, 3 passed, 2 errors" in said and "unsteady" not in said
+    assert code == 1 and "4 failed, 3 passed, 3 errors" in said and "unsteady" not in said
     code, said = run(tmp_path, TESTS.replace("not first(", "first("), "--again", "-x")
     assert code == 1 and "unsteady" not in said
 
@@ -96,7 +101,7 @@ def test_many_failures_are_no_chance(tmp_path: Path) -> None:
     tests = TESTS + f"@pytest.mark.parametrize('n', range({MOST}))\ndef test_many(n): assert not first(f'many{{n}}')\n"
     code, said = run(tmp_path, tests, "--again")
     assert code == 1 and "unsteady" not in said
-    assert re.search(rf"{MOST + 3} failed, 3 passed, 2 errors in ", said.splitlines()[-1]), said
+    assert re.search(rf"{MOST + 4} failed, 3 passed, 3 errors in ", said.splitlines()[-1]), said
 
 
 def test_what_cannot_be_read_fails_the_run(tmp_path: Path) -> None:
