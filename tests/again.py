@@ -1,7 +1,7 @@
 """``--again``: tests that failed run once more, alone, at the end; those that pass then are unsteady, and fail no run.
 
 Emulated and loaded machines are late now and then in ways that no test foresees. An unsteady test is a bug to be mended
-all the same, so the summary names it and shows how it failed. Leaks that a passed test leaves, tests of virtual machines
+all the same, so the summary names it and shows how it failed. Leaks of tests that passed, tests of virtual machines
 (whose own suites do the same inside) and more failures than a few do not get a second try.
 """
 

@@ -77,7 +77,8 @@ def test_what_passes_alone_fails_no_run(tmp_path: Path) -> None:
         case.get("name"): [each.get("value") for each in case.iter("property") if each.get("name") == UNSTEADY]
         for case in ElementTree.parse(tmp_path / "junit.xml").iter("testcase")
     }
-    assert [name for name, how in found.items() if how] == ["test_once[2]", "test_setup", "test_alone", "test_fails_and_leaks"]
+    again = ["test_once[2]", "test_setup", "test_alone", "test_fails_and_leaks"]
+    assert [name for name, how in found.items() if how] == again
     assert len(found) == 6 and "late by chance" in str(found["test_once[2]"])
 
 
