@@ -6,7 +6,7 @@ Assignments, parameters and results of annotated names are converted; everything
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +15,8 @@ from tests.lang.generate import KINDS
 __all__ = ["Num", "evaluate", "parts"]
 
 _MASK = (1 << 64) - 1
+#: from the narrowest on; ``u63`` is the type of what a u64 and a s64 both hold
+_KINDS = ("u8", "s8", "u16", "s16", "u32", "s32", "u63", "s64", "u64")
 
 
 def _wrap(value: int, kind: str) -> int:
@@ -25,12 +27,24 @@ def _wrap(value: int, kind: str) -> int:
     return value - (1 << bits) if kind[0] == "s" and value >> (bits - 1) else value
 
 
-class Num:
-    """An integer of run time."""
+def _range_of(kind: str) -> tuple[int, int]:
+    if kind == "bool":
+        return 0, 1
+    bits = int(kind[1:])
+    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if kind[0] == "s" else (0, (1 << bits) - 1)
 
-    def __init__(self, value: int, kind: str) -> None:
+
+class Num:
+    """An integer of run time.
+
+    :ivar ends: the least and the greatest value that the rules know it can have.
+    """
+
+    def __init__(self, value: int, kind: str, ends: tuple[int, int] | None = None) -> None:
         self.value = _wrap(value, kind)
         self.kind = kind
+        self.ends = ends or _range_of(kind)
+        assert self.ends[0] <= self.value <= self.ends[1], (value, kind, ends)
 
     def __repr__(self) -> str:
         return f"{self.kind}({self.value})"
@@ -47,36 +61,87 @@ class Num:
 def parts(value: Any) -> tuple[int, bool, bool]:
     """Of a :class:`Num` or a constant: the number, whether it may be negative, or too large for an s64."""
     if isinstance(value, Num):
-        return value.value, value.kind[0] == "s", value.kind == "u64"
+        return value.value, value.kind[0] == "s", value.ends[1] >= 1 << 63
     return int(value), value < 0, value >= 1 << 63
+
+
+def _ends(value: Any) -> tuple[int, int]:
+    return value.ends if isinstance(value, Num) else (int(value), int(value))
+
+
+def _made(value: int, found: Iterable[int], *operands: Any) -> Num:
+    """The result of an operation, given its greatest and its least values, among others: exact where 64 bits hold it
+    in any case, otherwise modulo 2**64."""
+    ends = min(found), max(found)
+    for kind in ("u64", "s64"):
+        if _range_of(kind)[0] <= ends[0] and ends[1] <= _range_of(kind)[1]:
+            return Num(value, kind, ends)
+    signed = any(parts(each)[1] for each in operands) and not any(parts(each)[2] for each in operands)
+    return Num(value, "s64" if signed else "u64")
+
+
+def _corners(exact: Callable[[int, int], int], left: Iterable[int], right: Iterable[int]) -> list[int]:
+    return [exact(a, b) for a in left for b in right]
+
+
+def _bitwise(op: str, left: Any, right: Any) -> list[int]:
+    """The ends of ``& | ^``: not negative if the result cannot be, and as many bits as are needed."""
+    (low, high), (other_low, other_high) = _ends(left), _ends(right)
+    if op == "&" and (low >= 0 or other_low >= 0):
+        return [0, min(end for end, least in ((high, low), (other_high, other_low)) if least >= 0)]
+    bits = 0
+    while not all(-(1 << bits) <= each < 1 << bits for each in (low, high, other_low, other_high)):
+        bits += 1
+    ends = [0 if low >= 0 and other_low >= 0 else -(1 << bits), (1 << bits) - 1]
+    return [ends[0], max(high, other_high)] if op == "&" else ends
 
 
 def _arithmetic(op: str, exact: Callable[[int, int], int]) -> Callable[[Any, Any], Num]:
     def compute(left: Any, right: Any) -> Num:
-        (a, a_signed, a_wide), (b, b_signed, b_wide) = parts(left), parts(right)
-        kinds = {getattr(each, "kind", "") for each in (left, right)}
-        if op in "&|^" and kinds == {"bool"}:
+        a, b = parts(left)[0], parts(right)[0]
+        if op in "&|^" and {getattr(each, "kind", "") for each in (left, right)} == {"bool"}:
             return Num(exact(a, b), "bool")
-        signed = not (a_wide or b_wide) and (a_signed or b_signed or op == "-")
-        return Num(exact(a, b), "s64" if signed else "u64")
+        found = _bitwise(op, left, right) if op in "&|^" else _corners(exact, _ends(left), _ends(right))
+        return _made(exact(a, b), found, left, right)
 
     return compute
 
 
-def _division(exact: Callable[[int, int], int], of_zero: Callable[[int], int]) -> Callable[[Any, Any], Num]:
-    def compute(left: Any, right: Any) -> Num:
-        (a, a_signed, a_wide), (b, b_signed, b_wide) = parts(left), parts(right)
-        signed = a_signed or b_signed
-        assert not (signed and (a_wide or b_wide))
-        return Num(exact(a, b) if b else of_zero(a), "s64" if signed else "u64")
+def _divided(left: Any, right: Any) -> None:
+    (_, a_signed, a_wide), (_, b_signed, b_wide) = parts(left), parts(right)
+    assert not ((a_signed or b_signed) and (a_wide or b_wide))
 
-    return compute
+
+def _divisors(right: Any) -> list[int]:
+    """The ends of a divisor, and those next to 0."""
+    low, high = _ends(right)
+    return [each for each in (low, high, -1, 1) if low <= each <= high and each]
+
+
+def _floordiv(left: Any, right: Any) -> Num:
+    _divided(left, right)
+    a, b = parts(left)[0], parts(right)[0]
+    found = _corners(int.__floordiv__, _ends(left), _divisors(right))
+    zero = [0] if _ends(right)[0] <= 0 <= _ends(right)[1] else []
+    return _made(a // b if b else 0, [*found, *zero], left, right)
+
+
+def _mod(left: Any, right: Any) -> Num:
+    _divided(left, right)
+    (a, b), (low, high) = (parts(left)[0], parts(right)[0]), _ends(right)
+    found = [0, *([high - 1] if high > 0 else []), *([low + 1] if low < 0 else [])]
+    if low >= 0 and _ends(left)[0] >= 0:
+        found = [0, min(max(found), _ends(left)[1])]
+    if low <= 0 <= high:
+        found += _ends(left)
+    return _made(a % b if b else a, found, left, right)
 
 
 def _shift(exact: Callable[[int, int], int]) -> Callable[[Any, Any], Num]:
     def compute(left: Any, right: Any) -> Num:
-        value, signed, _ = parts(left)
-        return Num(exact(value, parts(right)[0] & 63), "s64" if signed else "u64")
+        low, high = _ends(right)
+        counts = (low, high) if low >= 0 and high < 64 else (0, 63)
+        return _made(exact(parts(left)[0], parts(right)[0] & 63), _corners(exact, _ends(left), counts), left)
 
     return compute
 
@@ -92,8 +157,8 @@ _BINARY: dict[str, Callable[[Any, Any], Num]] = {
     "and": _arithmetic("&", lambda a, b: a & b),
     "or": _arithmetic("|", lambda a, b: a | b),
     "xor": _arithmetic("^", lambda a, b: a ^ b),
-    "floordiv": _division(lambda a, b: a // b, lambda a: 0),
-    "mod": _division(lambda a, b: a % b, lambda a: a),
+    "floordiv": _floordiv,
+    "mod": _mod,
     "lshift": _shift(lambda a, b: a << b),
     "rshift": _shift(lambda a, b: a >> b),
 }
@@ -107,22 +172,34 @@ for _name, _exact in {
 
 
 def _unary(exact: Callable[[int], int]) -> Callable[[Any], Num]:
-    return lambda value: Num(exact(value.value), "u64" if value.kind == "u64" else "s64")
+    return lambda value: _made(exact(value.value), [exact(each) for each in value.ends], value)
 
 
 setattr(Num, "__neg__", _unary(lambda a: -a))  # noqa: B010
 setattr(Num, "__invert__", _unary(lambda a: ~a))  # noqa: B010
-setattr(Num, "__pos__", lambda self: Num(self.value, "s64" if self.kind[0] == "s" else "u64"))  # noqa: B010
+setattr(Num, "__pos__", _unary(lambda a: a))  # noqa: B010
 
 
 def _abs(value: Any) -> Any:
     if not isinstance(value, Num) or value.kind[0] != "s":
         return value
-    return value if value.value >= 0 else -value
+    return Num(abs(value.value), "s64")  # the negative of a variable as large as that is not exact
+
+
+def _kind(value: Any) -> str:
+    """The type that a value counts as: of the results of operations one of three, and of constants the narrowest."""
+    if isinstance(value, Num):
+        return "u63" if value.kind == "u64" and value.ends[1] < 1 << 63 else value.kind
+    return next(kind for kind in _KINDS if _range_of(kind)[0] <= value <= _range_of(kind)[1])
+
+
+def _unannotated(value: Any) -> Any:
+    """What a variable without annotation keeps."""
+    return Num(value.value, _kind(value)) if isinstance(value, Num) else value
 
 
 def _int(value: Any) -> Any:
-    return Num(value.value, "u8" if value.kind == "bool" else value.kind) if isinstance(value, Num) else int(value)
+    return (Num(value.value, "u8") if value.kind == "bool" else value) if isinstance(value, Num) else int(value)
 
 
 def _keep(kind: str) -> Callable[[Any], Num]:
@@ -132,27 +209,15 @@ def _keep(kind: str) -> Callable[[Any], Num]:
 def _range(*ends: Any) -> list[Num]:
     """The numbers of a range, in the narrowest type that holds both ends."""
     first, last = (0, ends[0]) if len(ends) == 1 else ends[:2]
-    kinds = [each.kind if isinstance(each, Num) else _narrowest(each) for each in (first, last)]
-    kind = _join(*kinds)
+    kind = _join(_kind(first), _kind(last))
     return [Num(each, kind) for each in range(*(parts(each)[0] for each in ends))]
-
-
-def _narrowest(value: int) -> str:
-    low = next(bits for bits in (8, 16, 32, 64) if -(1 << (bits - 1)) <= value < 1 << (bits - (value < 0)))
-    return f"{'s' if value < 0 else 'u'}{low}"
 
 
 def _join(one: str, other: str) -> str:
     """The narrowest type that holds the values of both."""
-    for kind in ("u8", "s8", "u16", "s16", "u32", "s32", "u64", "s64"):
-        if all(_fits(each, kind) for each in (one, other)):
-            return kind
-    raise AssertionError(f"no type holds {one} and {other}")
-
-
-def _fits(one: str, other: str) -> bool:
-    return all(_wrap(value, other) == value for bits in [int(one[1:])] for value in (
-        (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if one[0] == "s" else (0, (1 << bits) - 1)))  # fmt: skip
+    ranges = [_range_of(each) for each in (one, other)]
+    low, high = min(each[0] for each in ranges), max(each[1] for each in ranges)
+    return next(kind for kind in _KINDS if _range_of(kind)[0] <= low and high <= _range_of(kind)[1])
 
 
 class _Typed(ast.NodeTransformer):
@@ -199,6 +264,8 @@ class _Typed(ast.NodeTransformer):
         target = node.targets[0]
         if isinstance(target, ast.Name) and target.id in self.kinds:
             node.value = self._kept(target.id, node.value)
+        elif isinstance(target, ast.Name):
+            node.value = self._call("unannotated", node.value)
         elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
             names = [each.id for each in target.elts if isinstance(each, ast.Name)]
             node.value.elts = [self._kept(name, each) for name, each in zip(names, node.value.elts)]
@@ -227,6 +294,6 @@ def evaluate(text: str, memory: Mapping[str, Any] = MappingProxyType({})) -> Cal
     """
     tree = ast.fix_missing_locations(_Typed().visit(ast.parse(text)))
     names: dict[str, Any] = {kind: _keep(kind) for kind in KINDS}
-    names.update(int=_int, abs=_abs, range=_range, **memory)
+    names.update(int=_int, abs=_abs, range=_range, unannotated=_unannotated, **memory)
     exec(compile(tree, "<model>", "exec"), names)
     return lambda *args: parts(names["probe"](*args))[0] & _MASK

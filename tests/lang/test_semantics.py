@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pybpf.compiler.check import check
 from pybpf.compiler.target import Target
+from pybpf.types import s64, u32
 from tests.compiler.interp import Machine
 from tests.conftest import IN_VM
 from tests.lang.compare import made, start
@@ -46,6 +47,37 @@ def test_ir_computes_what_the_rules_say(seed: int) -> None:
     for _ in range(ROUNDS):
         args = arguments(rng, kinds)
         assert interpreted(unit, args) == expected(*args), f"{text}\nprobe{tuple(args)}"
+
+
+def narrow(n: u32, m: u32):
+    total = n + 1
+    return (n + 1 - 100 < 0) + 2 * (total - 100 < 0) + 4 * (m - n * 3 < 0) + 8 * (-(n + m) < 0)
+
+
+def of_wide(stamp, flags):
+    return (stamp // 1000 - 5 < 0) + 2 * ((flags & 7) - 8 < 0) + 4 * ((flags >> 40) - (stamp % 9) < 0)
+
+
+def wraps(one, two: u32):
+    total = 0
+    for _ in range(2):
+        total += one
+    return (one - 1 < 0) + 2 * (two * two - 1 < 0) + 4 * (total - 1 < 0) + 8 * (s64(one) - s64(1) < 0)
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "result"),
+    [
+        (narrow, (5, 7), 15),
+        (narrow, ((1 << 32) - 1, (1 << 32) - 1), 12),
+        (of_wide, (4999, 5), 7),
+        (of_wide, (5000, 1 << 43), 2),
+        (wraps, (0, 0), 8),
+    ],
+)
+def test_what_64_bits_hold_is_exact_and_all_else_wraps(function: Any, args: tuple[int, ...], result: int) -> None:
+    """The examples of docs/language.md."""
+    assert interpreted(compiled(function, TARGET), list(args)) == result
 
 
 @pytest.mark.root

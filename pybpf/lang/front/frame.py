@@ -6,7 +6,7 @@ import ast
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from pybpf.lang.values.ints import join, settled
+from pybpf.lang.values.ints import join
 from pybpf.record import dataclass, field
 from pybpf.types import u64
 
@@ -224,4 +224,4 @@ class Frame:
     def kind(self, name: str) -> Any:
         """The type of an integer variable."""
         key = (self.key, name)
-        return self.annotated.get(name) or settled(self.facts.assumed.get(key) or self.facts.found[key])
+        return self.annotated.get(name) or self.facts.assumed.get(key) or self.facts.found[key]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pybpf.lang.values.arithmetic import MIXED
 from pybpf.lang.values.constants import Const
-from pybpf.lang.values.ints import Int, all_of, join, settled
+from pybpf.lang.values.ints import Int, all_of, join
 from pybpf.lang.values.val import Val
 from pybpf.types import u64
 
@@ -57,7 +57,7 @@ class Range(Val):
         kind = join(self.start.number(gen, at).narrowest, self.stop.number(gen, at).narrowest)
         if kind is None:
             gen.fail(at, f"one end of this range is a u64, the other may be negative: {MIXED}")
-        return settled(kind)
+        return kind
 
     def count(self, gen: Gen, at: ast.AST) -> Int:
         """How many numbers it has: ``(last - first - 1) // step + 1``, or 0."""

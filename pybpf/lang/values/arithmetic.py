@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from pybpf.compiler.ir import signed64
 from pybpf.lang.values.constants import Const
-from pybpf.lang.values.ints import Int, Literal
-from pybpf.types import bool_, s64, u64
+from pybpf.lang.values.ints import Int, Literal, result
+from pybpf.lang.values.limits import LIMITS
+from pybpf.types import bool_
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
     from pybpf.lang.front.gen import Gen
+    from pybpf.lang.values.limits import Limits
     from pybpf.lang.values.val import Val
 
 __all__ = ["MIXED", "binary"]
@@ -31,7 +33,7 @@ def binary(gen: Gen, op: str, left: Int, other: Val, at: ast.AST) -> Val:
     if op in _PLAIN:
         if op in ("&", "|", "^") and left.kind is bool_ and right.kind is bool_:
             return Int(gen.b.emit(_PLAIN[op], left.operand, right.operand), bool_)
-        return Int(gen.b.emit(_PLAIN[op], left.operand, right.operand), _result(op, left, right))
+        return result(gen.b.emit(_PLAIN[op], left.operand, right.operand), _limits(op, left, right), left, right)
     if op in ("//", "%"):
         return _divide(gen, op, left, right, at)
     if op in ("<<", ">>"):
@@ -43,28 +45,26 @@ def binary(gen: Gen, op: str, left: Int, other: Val, at: ast.AST) -> Val:
     gen.fail(at, f"{left.what} does not support {op!r}")
 
 
-def _result(op: str, left: Int, right: Int) -> type:
-    """The type of ``+ - * & | ^``: s64 where that holds the result exactly, else u64."""
-    if left.wide or right.wide:
-        return u64
-    return s64 if op == "-" or left.signed or right.signed else u64
+def _limits(op: str, left: Int, right: Int) -> Limits:
+    return LIMITS[op](left.limits, right.limits)
 
 
 def _shift(gen: Gen, op: str, left: Int, right: Int, at: ast.AST) -> Val:
     if isinstance(right, Literal) and not 0 <= right.value < 64:
         gen.fail(at, f"a shift by {right.value}: integers have 64 bits, so shift by 0 to 63")
     name = "shl" if op == "<<" else "ashr" if left.signed else "lshr"
-    return Int(gen.b.emit(name, left.operand, right.operand), s64 if left.signed else u64)
+    return result(gen.b.emit(name, left.operand, right.operand), _limits(op, left, right), left)
 
 
 def _divide(gen: Gen, op: str, left: Int, right: Int, at: ast.AST) -> Val:
     if isinstance(right, Literal) and right.value == 0:
         gen.fail(at, "division by zero")
     if not (left.signed or right.signed):
-        return Int(gen.b.emit("udiv" if op == "//" else "umod", left.operand, right.operand), u64)
+        operand: Operand = gen.b.emit("udiv" if op == "//" else "umod", left.operand, right.operand)
+        return result(operand, _limits(op, left, right), left, right)
     if left.wide or right.wide:
         gen.fail(at, f"{op!r} of a u64 and a signed value has no 64-bit type for its result: {MIXED}")
-    return Int(_floor(gen, op, left.operand, right.operand), s64)
+    return result(_floor(gen, op, left.operand, right.operand), _limits(op, left, right), left, right)
 
 
 def _floor(gen: Gen, op: str, left: Operand, right: Operand) -> Operand:
@@ -93,9 +93,9 @@ def _power(gen: Gen, left: Int, other: Val, at: ast.AST) -> Val:
     exponent = other.value
     if not 0 <= exponent <= _MOST_EXPONENT:
         gen.fail(at, f"the exponent {exponent} is not in 0 to {_MOST_EXPONENT}")
-    result: Val = Const(1)
+    power: Val = Const(1)
     for bit in bin(exponent)[2:]:
-        result = result.binary(gen, "*", result, at)
+        power = power.binary(gen, "*", power, at)
         if bit == "1":
-            result = result.binary(gen, "*", left, at)
-    return result
+            power = power.binary(gen, "*", left, at)
+    return power

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pybpf.lang.values import raw
 from pybpf.lang.values.constants import Const
+from pybpf.lang.values.limits import Limits, limits_of_unary
 from pybpf.lang.values.val import Val
 from pybpf.types import bool_, s8, s16, s32, s64, u8, u16, u32, u64
 
@@ -20,20 +21,26 @@ if TYPE_CHECKING:
     from pybpf.lang.front.gen import Gen
 
 __all__ = ["KINDS", "Int", "Literal", "Test", "all_of", "any_of", "compare_constant", "convert", "join", "kind_of",
-           "settled", "truth"]  # fmt: skip
+           "result", "truth", "u63"]  # fmt: skip
+
+
+class u63:
+    """The type, of no value in memory, of what a u64 and a s64 both hold, and no narrower type does."""
+
 
 #: Type -> (bits, signed).
 KINDS = MappingProxyType({
     bool_: (8, False), u8: (8, False), u16: (16, False), u32: (32, False), u64: (64, False),
-    s8: (8, True), s16: (16, True), s32: (32, True), s64: (64, True),
+    s8: (8, True), s16: (16, True), s32: (32, True), s64: (64, True), u63: (64, False),
 })  # fmt: skip
-_BY_WIDTH = {(bits, signed): kind for kind, (bits, signed) in KINDS.items() if kind is not bool_}
+_BY_WIDTH = {(bits, signed): kind for kind, (bits, signed) in KINDS.items() if kind not in (bool_, u63)}
+#: Type -> the least and the greatest of its values.
+_RANGES: dict[Any, Limits] = {
+    kind: (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+    for kind, (bits, signed) in KINDS.items()
+}
+_RANGES.update({bool_: (0, 1), u63: (0, (1 << 63) - 1)})
 
-#: Python's operator -> the operation, for unsigned and for signed operands.
-_OPS = MappingProxyType({
-    "+": ("add", "add"), "-": ("sub", "sub"), "*": ("mul", "mul"), "&": ("and", "and"), "|": ("or", "or"),
-    "^": ("xor", "xor"), "<<": ("shl", "shl"), ">>": ("lshr", "ashr"), "//": ("udiv", "sdiv"), "%": ("umod", "smod"),
-})  # fmt: skip
 #: Python's comparison -> condition, unsigned and signed.
 _CONDITIONS = MappingProxyType({
     "==": ("eq", "eq"), "!=": ("ne", "ne"), "is": ("eq", "eq"), "is not": ("ne", "ne"), "<": ("ult", "slt"),
@@ -44,16 +51,12 @@ _MIRRORED = {"==": "==", "!=": "!=", "is": "is", "is not": "is not", "<": ">", "
 Kind = Any
 
 
-class _AnySign:
-    """The type of a constant that u64 and s64 both hold, and no narrower type does."""
-
-
 def kind_of(value: int) -> Kind:
     """The narrowest type that holds a constant; of -2**63 to 2**64 - 1."""
     if isinstance(value, bool):
         return bool_
     if 1 << 32 <= value < 1 << 63:
-        return _AnySign
+        return u63
     signed = value < 0
     need = (~value if signed else value).bit_length() + signed
     return _BY_WIDTH[next(bits for bits in (8, 16, 32, 64) if need <= bits), signed]
@@ -63,9 +66,9 @@ def join(one: Kind, other: Kind) -> Kind | None:
     """The narrowest type that holds every value of both, or None when none does."""
     if one is other:
         return one
-    if one is _AnySign or other is _AnySign:
-        rest = other if one is _AnySign else one
-        return s64 if rest in KINDS and KINDS[rest][1] else u64 if rest is u64 else _AnySign
+    if one is u63 or other is u63:
+        rest = other if one is u63 else one
+        return s64 if rest in KINDS and KINDS[rest][1] else u64 if rest is u64 else u63
     (bits, signed), (other_bits, other_signed) = KINDS[one], KINDS[other]
     if signed == other_signed:
         return _BY_WIDTH[max(bits, other_bits), signed]
@@ -73,23 +76,20 @@ def join(one: Kind, other: Kind) -> Kind | None:
     return _BY_WIDTH.get((wide, True))
 
 
-def settled(kind: Kind) -> Kind:
-    """The type of integers of which only constants are known that u64 and s64 hold: u64."""
-    return u64 if kind is _AnySign else kind
-
-
 class Int(Val):
     """An integer in a register, sign- or zero-extended to 64 bits.
 
     :ivar operand: the register.
-    :ivar kind: its type: ``u8`` .. ``s64`` or ``bool_`` of :mod:`pybpf.types`.
+    :ivar kind: its type: ``u8`` .. ``s64`` or ``bool_`` of :mod:`pybpf.types`; given :class:`u63` it is ``u64``.
+    :ivar limits: the least and the greatest value that it can have: those of its type, or closer ones.
     """
 
-    __slots__ = ("kind", "operand")
+    __slots__ = ("kind", "limits", "operand")
 
-    def __init__(self, operand: Operand, kind: Kind) -> None:
+    def __init__(self, operand: Operand, kind: Kind, limits: Limits | None = None) -> None:
         self.operand = operand
-        self.kind = kind
+        self.kind = u64 if kind is u63 else kind
+        self.limits = limits or _RANGES[kind]
 
     @property
     def what(self) -> str:
@@ -103,20 +103,18 @@ class Int(Val):
     @property
     def wide(self) -> bool:
         """Whether it may be too large for an s64."""
-        return self.kind is u64
+        return self.limits[1] >= 1 << 63
 
     @property
     def narrowest(self) -> Kind:
         """What it counts as among values of which a type must hold all, for :func:`join`."""
-        return self.kind
+        return u63 if self.kind is u64 and not self.wide else self.kind
 
     def unary(self, gen: Gen, op: str, at: ast.AST) -> Val:
-        if op == "+":
-            return Int(self.operand, s64 if self.signed else u64)
-        kind = u64 if self.kind is u64 else s64
-        if op == "-":
-            return Int(gen.b.emit("neg", self.operand), kind)
-        return Int(gen.b.emit("xor", self.operand, -1), kind)
+        operand = self.operand
+        if op != "+":
+            operand = gen.b.emit("neg", operand) if op == "-" else gen.b.emit("xor", operand, -1)
+        return result(operand, limits_of_unary(op, self.limits), self)
 
     def binary(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
         from pybpf.lang.values.arithmetic import binary
@@ -175,16 +173,24 @@ class Literal(Int):
     __slots__ = ("value",)
 
     def __init__(self, value: int) -> None:
-        super().__init__(int(value), settled(kind_of(value)))
+        super().__init__(int(value), kind_of(value), (int(value), int(value)))
         self.value = value
 
     @property
     def narrowest(self) -> Kind:
         return kind_of(self.value)
 
-    @property
-    def wide(self) -> bool:
-        return self.value >= 1 << 63
+
+def result(operand: Operand, limits: Limits, *operands: Int) -> Int:
+    """The register of an operation that computes modulo 2**64, as an integer: what Python gives where 64 bits hold
+    that whatever the operands are, otherwise what the register has, as a u64 or a s64."""
+    low, high = limits
+    if low >= 0 and high < 1 << 64:
+        return Int(operand, u64, limits)
+    if low >= -(1 << 63) and high < 1 << 63:
+        return Int(operand, s64, limits)
+    signed = any(each.signed for each in operands) and not any(each.wide for each in operands)
+    return Int(operand, s64 if signed else u64)
 
 
 class Test(Val):

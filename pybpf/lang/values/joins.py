@@ -17,7 +17,7 @@ from pybpf.compiler.ops import INT, PTR
 from pybpf.errors import PackError
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.flow import Choice, when
-from pybpf.lang.values.ints import Int, join, settled
+from pybpf.lang.values.ints import Int, join
 from pybpf.lang.values.memory import MAP, OWN, PER_CPU, RECORD, Entry, Maybe, Ref, place
 from pybpf.lang.values.pointers import Place, Pointer, Row, Rows
 from pybpf.lang.values.reading import Where
@@ -350,7 +350,7 @@ def _kind_of_numbers(vals: Sequence[Val]) -> Any:
     found = reduce(lambda one, other: None if one is None else join(one, other), kinds)
     if found is None:
         raise Apart("a u64 or a signed value")
-    return settled(found)
+    return found
 
 
 def _alike(vals: Sequence[Val]) -> Form | None:
