@@ -11,6 +11,7 @@ from pybpf.bt.c.includes import Includes
 from pybpf.bt.c.types import CType
 from pybpf.bt.check.facts import Facts, MapFacts, Settings
 from pybpf.bt.check.script import CheckedScript, check_script
+from pybpf.bt.expand.functions import expand_functions
 from pybpf.bt.expand.imports import import_all
 from pybpf.bt.expand.macros import expand_macros
 from pybpf.bt.lower.program import lower
@@ -84,6 +85,7 @@ def compile_script(
     script = parse(text, file, arguments)
     import_all(script, os.path.dirname(os.path.abspath(file)) if os.path.exists(file) else os.getcwd())
     expand_macros(script)
+    expand_functions(script)
     found = _settings(script, settings or {})
     definitions = read_script_c(script, _MACROS, lambda name: _of_kernel(chosen, name), includes)
     facts = Facts(script, definitions, chosen, found, arguments, named, unsafe, command)

@@ -29,7 +29,8 @@ class Checker:
 
     :ivar facts: what the whole script shares.
     :ivar checked: what is found out about this probe.
-    :ivar loops: how many loops are around this place.
+    :ivar loops: how many loops are around this place, in the function that it is in.
+    :ivar calls: the calls of the script's functions that this place is in the bodies of, the innermost last.
     :ivar finished: types are asked for, and no longer found out.
     """
 
@@ -38,6 +39,7 @@ class Checker:
         self.checked = checked
         self.place = checked.place
         self.loops = 0
+        self.calls: list[tree.Inlined] = []
         self.finished = False
         self._scopes: list[_Scope] = []
 
@@ -74,7 +76,7 @@ class Checker:
         """The type of an expression that must give a value; ``Unknown`` while that is not known."""
         found = self.type(node)
         if isinstance(found, Nothing) and self.facts.final:
-            what = f"{node.name}()" if isinstance(node, tree.Call) else "this"
+            what = f"{node.name}()" if isinstance(node, (tree.Call, tree.Inlined)) else "this"
             self.fail(node, f"{what} gives no value")
         return found
 
@@ -169,7 +171,7 @@ class Checker:
         """The variable that is read. :raises CompileError: nothing has assigned to it."""
         found = self.find(node.name)
         if found is None:
-            names = [name for scope in self._scopes for name in scope.variables]
+            names = [written_name(name) for scope in self._scopes for name in scope.variables]
             near = did_you_mean(node.name, names).replace("did you mean ", "did you mean $")
             self.fail(node, f"${written_name(node.name)} has no value here{near or '; assign it before this'}")
         self.checked.variables[node] = found

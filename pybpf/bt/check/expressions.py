@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from pybpf.bt.check.checker import Checker, article
+from pybpf.bt.check.checker import Checker, article, written_name
 from pybpf.bt.check.constants import constant, parameter
-from pybpf.bt.check.facts import Unknown
+from pybpf.bt.check.facts import Unknown, VariableFacts
 from pybpf.bt.check.names import enumeration, meaning, undefined
 from pybpf.bt.check.sizes import written
 from pybpf.bt.syntax import tree
@@ -108,7 +108,7 @@ def _method(check: Checker, node: tree.MethodCall) -> Type:
 def _variable(check: Checker, node: tree.Variable) -> Type:
     found = check.variable(node)
     if found.type is None and check.facts.final:
-        check.fail(node, f"${node.name} is declared, but never assigned to")
+        check.fail(node, f"${written_name(node.name)} is declared, but never assigned to")
     return found.type or Unknown
 
 
@@ -314,6 +314,23 @@ def _block(check: Checker, node: tree.Block) -> Type:
     return check.block(node)
 
 
+def _inlined(check: Checker, node: tree.Inlined) -> Type:
+    """A call of a function of the script: its body is checked for each, as the probe's and the arguments' types are."""
+    outer, check.loops = check.loops, 0
+    with check.scope():
+        for each in node.parameters:
+            check.statement(each)
+        kind = NONE if node.returns is None else written(check, node.returns)
+        if node.returns is not None:
+            result = check.checked.variables.setdefault(node, VariableFacts(node.name))
+            result.type = None if isinstance(kind, Nothing) else kind
+        check.calls.append(node)
+        check.block(node.body)
+        check.calls.pop()
+    check.loops = outer
+    return kind
+
+
 # parts
 
 
@@ -442,6 +459,7 @@ EXPRESSIONS: Mapping[type[tree.Node], Callable[[Checker, Any], Type]] = MappingP
     tree.Field: _field,
     tree.If: _if,
     tree.Index: _index,
+    tree.Inlined: _inlined,
     tree.Integer: _literal,
     tree.Map: _map,
     tree.MapAccess: _map,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from pybpf.bt.check.checker import Checker, article
+from pybpf.bt.check.checker import Checker, article, written_name
 from pybpf.bt.check.expressions import combined
 from pybpf.bt.check.sizes import written
 from pybpf.bt.syntax import tree
@@ -15,7 +15,7 @@ from pybpf.bt.types import Aggregate, Integer, Nothing, Pointer, Tuple, Type, fi
 __all__ = ["STATEMENTS"]
 
 #: expressions that do something, beside having a value
-_ACTING = (tree.Call, tree.Step, tree.Block, tree.If, tree.Conditional)
+_ACTING = (tree.Call, tree.Step, tree.Block, tree.If, tree.Conditional, tree.Inlined)
 #: bpftrace's bound of unroll
 _MOST_UNROLLED = 100
 
@@ -93,7 +93,7 @@ def _compound(check: Checker, node: tree.Assign, have: Type | None, found: Type)
 
 def _assign_variable(check: Checker, node: tree.Assign, target: tree.Variable) -> None:
     if _aggregate(check, node.value) is not None:
-        check.fail(node.value, f"aggregates are values of maps; write @x = ... instead of ${target.name}")
+        check.fail(node.value, f"aggregates are values of maps; write @x = ... instead of ${written_name(target.name)}")
     found = check.value(node.value)
     if node.operator:
         variable = check.variable(target)
@@ -109,7 +109,7 @@ def _declare(check: Checker, node: tree.Declare) -> None:
     name = node.variable.name
     found = check.value(node.value) if node.value is not None else None
     if check.in_this_block(name):
-        check.fail(node, f"this block has a variable ${name} already; assign to it without 'let'")
+        check.fail(node, f"this block has a variable ${written_name(name)} already; assign to it without 'let'")
     variable = check.declare(node, name)
     check.checked.variables[node.variable] = variable
     if node.type is not None:
@@ -117,15 +117,15 @@ def _declare(check: Checker, node: tree.Declare) -> None:
         if variable.type is None:
             variable.type, variable.fixed, check.facts.changed = kind, True, True
         if found is not None and not isinstance(found, Nothing) and not fits(check.read(found), kind):
-            check.fail(node, f"${name} is {article(kind)}; {article(found)} cannot be assigned to it")
+            check.fail(node, f"${written_name(name)} is {article(kind)}; {article(found)} cannot be assigned to it")
         value = check.constant(node.value) if node.value is not None else None
         if isinstance(kind, Integer) and isinstance(value, int) and not _in_range(value, kind):
             taken = f"its lowest {8 * kind.width} bits are taken"
-            check.warn(node, f"${name} is {article(kind)}, which cannot be {value}: {taken}")
+            check.warn(node, f"${written_name(name)} is {article(kind)}, which cannot be {value}: {taken}")
     if found is not None:
         check.give(variable, found, node)
     elif check.facts.final and variable.type is None:
-        check.warn(node, f"${name} is never assigned to")
+        check.warn(node, f"${written_name(name)} is never assigned to")
 
 
 def _in_range(value: int, kind: Integer) -> bool:
@@ -184,10 +184,27 @@ def _jump(check: Checker, node: tree.Break | tree.Continue) -> None:
 
 
 def _return(check: Checker, node: tree.Return) -> None:
+    if check.calls:
+        _return_of(check, node, check.calls[-1])
+        return
     if node.value is not None:
         found = check.read(check.value(node.value))
         if not isinstance(found, (Integer, Nothing, Pointer)):
             check.fail(node.value, f"a probe returns an integer, not {article(found)}")
+
+
+def _return_of(check: Checker, node: tree.Return, call: tree.Inlined) -> None:
+    """``return`` in a function of the script."""
+    if call.returns is None:
+        if node.value is not None:
+            check.fail(node, f"{call.name}() returns nothing: its type is void")
+        return
+    kind = written(check, call.returns)
+    if node.value is None:
+        check.fail(node, f"{call.name}() returns {article(kind)}; write which, as in return 0")
+    found = check.read(check.value(node.value))
+    if not isinstance(found, Nothing) and not isinstance(kind, Nothing) and not fits(found, kind):
+        check.fail(node.value, f"{call.name}() returns {article(kind)}, not {article(found)}")
 
 
 def _import(check: Checker, node: tree.Import) -> None:

@@ -25,12 +25,14 @@ MARK = "'"
 
 
 def expand_macros(script: tree.Script) -> None:
-    """Replace all calls of macros in a script's probes, in place.
+    """Replace all calls of macros in a script's probes and functions, in place.
 
     :raises CompileError: a call fits no macro, or macros call each other without an end.
     """
     if script.macros:
         expander = _Expander(script.source, script.macros)
+        for function in script.functions:
+            expander.expand(function, "body")
         for probe in script.probes:
             expander.expand(probe, "predicate")
             expander.expand(probe, "body")

@@ -203,6 +203,22 @@ def _block(gen: Gen, node: tree.Block) -> Value:
     return gen.block(node) or NO_VALUE
 
 
+def _inlined(gen: Gen, node: tree.Inlined) -> Value:
+    from pybpf.bt.lower.gen import Call
+    from pybpf.bt.lower.variables import read
+
+    for each in node.parameters:
+        gen.statement(each)
+    result = gen.checked.variables.get(node)
+    over = gen.b.new_block("returned")
+    gen.calls.append(Call(result, over))
+    gen.block(node.body)
+    gen.calls.pop()
+    gen.b.jump(over)
+    gen.land(over)
+    return NO_VALUE if result is None else read(gen, result)
+
+
 # parts
 
 
@@ -361,6 +377,7 @@ EXPRESSIONS: Mapping[type[tree.Node], Callable[[Gen, Any], Value]] = MappingProx
     tree.Field: _field,
     tree.If: _if,
     tree.Index: _index,
+    tree.Inlined: _inlined,
     tree.Integer: _constant,
     tree.Map: _map,
     tree.MapAccess: _map,

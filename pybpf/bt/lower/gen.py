@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pybpf.compiler.target import Target
     from pybpf.maps import MapSpec
 
-__all__ = ["Gen", "Loop"]
+__all__ = ["Call", "Gen", "Loop"]
 
 #: Kind of probe -> what it is called in pybpf.lang.
 _KINDS = {"software": "perf_event", "hardware": "perf_event", "rawtracepoint": "raw_tracepoint"}
@@ -42,6 +42,14 @@ class Loop:
         self.again = again
 
 
+class Call:
+    """A call of a function of the script whose body is being compiled: where ``return`` puts a value, and goes."""
+
+    def __init__(self, result: VariableFacts | None, leave: Block) -> None:
+        self.result = result
+        self.leave = leave
+
+
 class Gen:
     """The compilation of one probe: an :class:`~pybpf.lang.values.emitter.Emitter`, and what the checker has found.
 
@@ -49,6 +57,7 @@ class Gen:
     :ivar shared: what the programs of a script share: maps, actions, counts, stacks.
     :ivar check: the checker that has seen the probe last, for what is known while compiling.
     :ivar loops: the loops around this place, the innermost last.
+    :ivar calls: the calls of the script's functions around this place, the innermost last.
     :ivar alone: no other run of the program begins on a CPU where one is under way.
     :ivar homes: variable -> its memory, of those that live there.
     """
@@ -65,6 +74,7 @@ class Gen:
         self.ctx: Instr = b.param(0)
         self.reserves = False
         self.loops: list[Loop] = []
+        self.calls: list[Call] = []
         self.homes: dict[VariableFacts, Instr] = {}
         self._source: Source = check.facts.script.source
         self._lines: dict[int, SourceLine] = {}

@@ -129,6 +129,13 @@ def _continue(gen: Gen, node: tree.Continue) -> None:
 
 
 def _return(gen: Gen, node: tree.Return) -> None:
+    if gen.calls:
+        call = gen.calls[-1]
+        if call.result is not None:
+            assert node.value is not None
+            variables.write(gen, call.result, gen.read(node.value))
+        gen.b.jump(call.leave)
+        return
     gen.leave(0 if node.value is None else gen.scalar(node.value))
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "If",
     "Import",
     "Index",
+    "Inlined",
     "Integer",
     "Macro",
     "Map",
@@ -332,11 +333,25 @@ class If(Node):
     otherwise: Block | None
 
 
+@dataclass(eq=False)
+class Inlined(Node):
+    """A call of a function of the script, after :mod:`pybpf.bt.expand.functions` has put its body in its place.
+
+    :ivar parameters: its parameters, given the arguments.
+    :ivar returns: None: nothing (``void``).
+    """
+
+    name: str
+    parameters: list[Declare]
+    returns: Type | None
+    body: Block
+
+
 Target = Union[Variable, Map, MapAccess]
 Expression = Union[
     Integer, String, Boolean, Name, Variable, Map, MapAccess, Parameter, ParameterCount, Unary, Step, Binary,
     Conditional, Field, Element, Index, Call, MethodCall, Cast, SizeOf, OffsetOf, TypeInfo, Comptime, Tuple, Record,
-    Block, If,
+    Block, If, Inlined,
 ]  # fmt: skip
 
 # Statements
