@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pybpf.bt.lower.values import Known, Own, Value, converted
 from pybpf.bt.types import Buffer, Record, String, Tuple, join
 from pybpf.lang.values import raw
+from pybpf.lang.values.flow import Choice, when
 
 if TYPE_CHECKING:
     from pybpf.bt.lower.gen import Gen
     from pybpf.compiler.ir import Operand
 
 __all__ = ["differs"]
+
+#: Words that are compared before what they have shown is asked.
+_GROUP = 8
 
 
 def differs(gen: Gen, left: Value, right: Value) -> Operand:
@@ -22,8 +27,7 @@ def differs(gen: Gen, left: Value, right: Value) -> Operand:
     if isinstance(left.type, String) and isinstance(right.type, String):
         if isinstance(right, Known):
             return _differs_from(gen, left, right.data)
-        room = String(max(left.type.room, right.type.room))
-        return _words(gen, _clean(gen, converted(gen, left, room)), _clean(gen, converted(gen, right, room)), room.room)
+        return _texts(gen, left.own(gen), right.own(gen))
     if isinstance(left.type, Buffer) or isinstance(right.type, Buffer):
         return _buffers(gen, left, right)
     kind = join(left.type, right.type) or left.type
@@ -32,9 +36,17 @@ def differs(gen: Gen, left: Value, right: Value) -> Operand:
     return _words(gen, left.own(gen), right.own(gen), kind.size)
 
 
-def _clean(gen: Gen, value: Value) -> Own:
-    """The value in memory, zeros behind its end."""
-    return value.own(gen)
+def _texts(gen: Gen, left: Own, right: Own) -> Operand:
+    """Zero if two texts are equal, both with zeros behind their ends: the longer one must end where the other does."""
+    if left.type.size < right.type.size:
+        left, right = right, left
+    common = right.type.size
+    if left.type.size == common:
+        return _words(gen, left, right, common)
+    found = Choice(gen.b, _words(gen, left, right, common))
+    with when(gen.b, "eq", found.value, 0, "alike"):
+        found.set(gen.b.emit("load", left.address, offset=left.offset + common, size=1, signed=False))
+    return found.value
 
 
 def _differs_from(gen: Gen, value: Value, data: bytes) -> Operand:
@@ -46,22 +58,41 @@ def _differs_from(gen: Gen, value: Value, data: bytes) -> Operand:
     if len(text) < room:
         text += b"\0"
     found = value.own(gen)
-    pairs = []
-    for at, width in raw.pieces(found.offset, len(text)):
-        word = gen.b.emit("load", found.address, offset=at, size=width, signed=False)
-        pairs.append((word, int.from_bytes(text[at - found.offset : at - found.offset + width], "little")))
+    pairs = (
+        (
+            gen.b.emit("load", found.address, offset=at, size=width, signed=False),
+            int.from_bytes(text[at - found.offset : at - found.offset + width], "little"),
+        )
+        for at, width in raw.pieces(found.offset, len(text))
+    )
     return raw.differs(gen, pairs)
 
 
 def _words(gen: Gen, left: Own, right: Own, size: int) -> Operand:
-    pairs = []
+    """Zero if so many bytes are equal: word by word, a group of words after the other while they are."""
+    b = gen.b
     shared = next(width for width in (8, 4, 2, 1) if (left.offset - right.offset) % width == 0)
-    for at, width in raw.pieces(left.offset, size, shared):
-        pairs.append((
-            gen.b.emit("load", left.address, offset=at, size=width, signed=False),
-            gen.b.emit("load", right.address, offset=at - left.offset + right.offset, size=width, signed=False),
-        ))  # fmt: skip
-    return raw.differs(gen, pairs)
+    words = list(raw.pieces(left.offset, size, shared))
+
+    def pairs(group: list[tuple[int, int]]) -> Iterator[tuple[Operand, Operand]]:
+        for at, width in group:  # each pair is compared before the next is loaded: registers are few
+            yield (
+                b.emit("load", left.address, offset=at, size=width, signed=False),
+                b.emit("load", right.address, offset=at - left.offset + right.offset, size=width, signed=False),
+            )
+
+    if len(words) <= _GROUP:
+        return raw.differs(gen, pairs(words))
+    found = Choice(b, 0)
+    done = b.new_block("compared")
+    for start in range(0, len(words), _GROUP):
+        found.set(raw.differs(gen, pairs(words[start : start + _GROUP])))
+        more = b.new_block("alike")
+        b.branch("eq", found.value, 0, more, done)
+        gen.land(more)
+    b.jump(done)
+    gen.land(done)
+    return found.value
 
 
 def _buffers(gen: Gen, left: Value, right: Value) -> Operand:
