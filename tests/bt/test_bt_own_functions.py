@@ -55,7 +55,7 @@ WRONG = [
     ('fn f($a: int64): int64 { return $a; } begin { f("a"); }', 49,
      "$a is an int64; a string[2] cannot be assigned to it"),
     ("fn f($a: int64): void { } begin { f(1); print($a); }", 47, "$a has no value here; assign it before this"),
-    ("fn f($a: int64): void { print($b); } begin { $b = 1; f($b); }", 31, "$b has no value here; assign it before this"),
+    ("fn f($a: int8): void { print($b); } begin { $b = 1; f($b); }", 30, "$b has no value here; assign it before this"),
     ("fn f(): void { } begin { $x = f(); }", 31, "f() gives no value"),
     ("fn f(): void { break; } begin { while (1) { f(); } }", 16, "'break' is for loops"),
     ("fn str(): void { } begin { }", 1, "there is a builtin function str() already; call this one otherwise"),

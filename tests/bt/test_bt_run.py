@@ -425,3 +425,12 @@ def test_imports(tmp_path: Path) -> None:
     (tmp_path / "lib").chmod(0o777)
     with pytest.raises(CompileError, match="anybody can write"):
         pybpf.bt.compile_script(main.read_text(), str(main))
+
+
+@pytest.mark.native
+def test_a_script_without_events_ends_by_itself() -> None:
+    done = command("-q", "-e", 'begin { printf("%s", probe); @x = 3; } end { printf("-%s\\n", probe); }')
+    assert (done.returncode, done.stdout) == (0, "begin-end\n\n\n@x: 3\n"), done.stderr
+    assert command("-q", "-e", "begin { exit(4); }").returncode == 4
+    with pybpf.bt.run("begin { print(1); }") as running:
+        assert [type(event) for event in running.events()] == [ValueShown]

@@ -66,7 +66,7 @@ def counter(point: AttachPoint, wants: Wants, environment: Environment) -> list[
 def watchpoint(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
     """``watchpoint:address:length:mode``: in the one process that is traced, or in the kernel."""
     if point.address is None:
-        message = "watching what an argument points to needs the process to be stopped; watch an address"
+        message = "what an argument points to cannot be watched, as in bpftrace since 0.25; write its address"
         raise UnsupportedError(f"attach to {point.text}", errno.EOPNOTSUPP, message)
     address, pid = point.address, environment.pid
     how = at_one(lambda program: attach.watchpoint(program, address, point.length, point.mode, pid=pid))

@@ -83,15 +83,19 @@ class Running:
     def events(self, timeout: float | None = None, ended: Callable[[], bool] | None = None) -> Iterator[Event]:
         """Events as they come, until ``exit()`` is called, :meth:`stop`, or so many seconds are over.
 
+        A script that has no probes but ``begin``, ``end`` and iterators is over when they have run.
+
         :param ended: asked now and then whether to end, with what is there by then.
         :raises ClosedError: the script was closed.
         """
         if self._closed:
             raise ClosedError("cannot read events: the script was closed")
         deadline = None if timeout is None else time.monotonic() + timeout
-        yield from self._act(self._iterated())
         if self._over:
+            yield from self._rest()
+            yield from self._act(self._iterated())
             return
+        yield from self._act(self._iterated())
         tick = _TICK if ended is None else _SHORT_TICK
         while not self._closed and not self._stopped and self.exit_code is None:
             self._watch()
@@ -118,9 +122,8 @@ class Running:
 
     @property
     def _over(self) -> bool:
-        """Whether nothing can happen any more: all that the script has are iterators, and they have run."""
-        kinds = {each.checked.place.kind for each in self.script.built}
-        return "iter" in kinds and kinds <= {"iter", "begin", "end"} and not self._live.iterators
+        """Whether nothing can happen any more: all that the script has are iterators, which run once, begin and end."""
+        return {each.checked.place.kind for each in self.script.built} <= {"iter", "begin", "end"}
 
     def run(self, kind: str) -> int:
         """Run the probes of a kind that the kernel does not run: ``"self"``, ``"test"``, ``"bench"``.
