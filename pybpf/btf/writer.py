@@ -14,7 +14,7 @@ from pybpf.btf.kinds import BtfType, Encoding, Enumerator, Field, Linkage, Param
 from pybpf.btf.reader import Types
 from pybpf.errors import BtfError
 from pybpf.lazy import regex
-from pybpf.types import Array, Int, Layout, Struct, bool_, char, layout, u8, u32
+from pybpf.types import Array, Int, Layout, PointerType, Struct, bool_, char, layout, u8, u32
 
 __all__ = ["BtfBuilder"]
 
@@ -159,6 +159,8 @@ class BtfBuilder:
         if issubclass(kind, Struct):
             fields = kind.__layout__.fields.values()
             return self.struct(kind.__name__, how.size, [(f.name, self.add(f.kind), 8 * f.offset) for f in fields])
+        if issubclass(kind, PointerType):
+            return self.ptr()
         if kind is char:
             return self.int("char", 1, encoding=Encoding.SIGNED)
         if kind is bool_:

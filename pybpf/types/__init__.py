@@ -9,6 +9,7 @@ b'\\x01\\x00\\x00\\x00cat\\x00'
 """
 
 from pybpf.types.layout import Layout, layout, sizeof
+from pybpf.types.pointer import PointerLayout, PointerType, pointer_to
 from pybpf.types.scalars import Array, Int, array_of, bool_, char, s8, s16, s32, s64, u8, u16, u32, u64
 from pybpf.types.struct import Field, Struct, StructLayout
 
@@ -17,12 +18,15 @@ __all__ = [
     "Field",
     "Int",
     "Layout",
+    "PointerLayout",
+    "PointerType",
     "Struct",
     "StructLayout",
     "array_of",
     "bool_",
     "char",
     "layout",
+    "pointer_to",
     "s8",
     "s16",
     "s32",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pybpf.errors import DeclarationError, PackError
 from pybpf.record import NamedTuple
 from pybpf.types.layout import IntLayout, Layout, layout
+from pybpf.types.pointer import PointerType
 from pybpf.types.scalars import Array, ElementType, bool_
 
 __all__ = ["Field", "Struct", "StructLayout"]
@@ -98,7 +99,8 @@ class Struct(_Items, metaclass=ElementType):
             path: char[256]
 
     A type checker knows no types that are made of numbers. It takes ``path: str = char[256]`` (and ``numbers:
-    tuple[int, ...] = u32[4]``), which means the same, and so does ``path: Annotated[str, char[256]]``.
+    tuple[int, ...] = u32[4]``), which means the same, and so does ``path: Annotated[str, char[256]]``. A pointer is
+    ``next: "user_ptr(Node)"``, or for type checkers ``next: Annotated[Any, user_ptr(Node)]``: an address in Python.
 
     Fields are read by name, by index or by unpacking, and cannot be assigned. ``Open(pid=1)`` makes one; fields
     that are not given are zero. ``class Header(Struct, packed=True)`` has no padding. Classes nest, ``Open[4]`` is
@@ -113,7 +115,8 @@ class Struct(_Items, metaclass=ElementType):
 
     def __init_subclass__(cls, packed: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls.__layout__ = made = StructLayout(cls, _fields(cls, sys._getframe(2).f_locals), packed)
+        there = sys._getframe(2)
+        cls.__layout__ = made = StructLayout(cls, _fields(cls, there.f_globals, there.f_locals), packed)
         for field in made.fields.values():
             setattr(cls, field.name, _accessor(field))
 
@@ -192,11 +195,15 @@ def _annotations(cls: type) -> dict[str, Any]:
     return cls.__dict__.get("__annotations__", {})
 
 
-def _fields(cls: type, names: dict[str, Any]) -> list[tuple[str, Any]]:
+def _fields(cls: type, outer: dict[str, Any], names: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """(name, type) of the annotations of ``cls`` and its base structs.
 
-    :param names: the names that are known where the class stands, for annotations kept as text.
+    :param outer: the global names where the class stands, which has no module, for annotations kept as text.
+    :param names: the local ones.
     """
+    if cls.__module__ in sys.modules:
+        outer = vars(sys.modules[cls.__module__])
+    names = {**outer, **names, cls.__name__: cls}  # its own name: of a pointer to the next one
     found: dict[str, Any] = {}
     for base in cls.__mro__[:0:-1]:
         inherited = getattr(base, "__layout__", None)
@@ -206,25 +213,26 @@ def _fields(cls: type, names: dict[str, Any]) -> list[tuple[str, Any]]:
         try:
             if name.startswith("_"):
                 raise DeclarationError("a field's name cannot start with an underscore")
-            found[name] = _said(cls.__dict__[name]) if name in cls.__dict__ else _annotated(cls, kind, names)
-        except (NameError, TypeError) as error:
+            found[name] = _said(cls.__dict__[name]) if name in cls.__dict__ else _annotated(kind, names)
+        except (NameError, SyntaxError, TypeError) as error:
             raise DeclarationError(f"{cls.__name__}.{name}: {error}") from None
     return list(found.items())
 
 
 def _said(kind: Any) -> Any:
     """The type of a field, as ``comm: str = char[16]`` says it."""
-    if not (isinstance(kind, type) and issubclass(kind, Array)):
+    if not (isinstance(kind, type) and issubclass(kind, (Array, PointerType))):
         raise DeclarationError(
-            f"{kind!r} cannot be its value: fields have no defaults, only an array's type may stand there"
+            f"{kind!r} cannot be its value: fields have no defaults, only the type of an array or of a pointer may "
+            "stand there"
         )
     return kind
 
 
-def _annotated(cls: type, kind: Any, names: dict[str, Any]) -> Any:
+def _annotated(kind: Any, names: dict[str, Any]) -> Any:
     """The type of a field, as its annotation says it: in ``Annotated[str, char[16]]`` what follows the first."""
-    if isinstance(kind, str):
-        kind = eval(kind, dict(vars(sys.modules[cls.__module__])), names)
+    for _ in range(2):  # text in quotes, under 'from __future__ import annotations'
+        kind = eval(kind, names) if isinstance(kind, str) else kind
     for each in getattr(kind, "__metadata__", ()):
         if isinstance(each, type) and hasattr(each, "__layout__"):
             return each

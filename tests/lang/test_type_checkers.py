@@ -45,6 +45,8 @@ class Open(Struct):
     numbers: tuple[int, ...] = u32[4]
     raw: bytes = u8[6]
     inner: Inner
+    next: Annotated[Any, user_ptr(Open)]
+    name: Any = user_ptr(char)
     more: tuple[Inner, ...] = Inner[2]
 
 

@@ -17,9 +17,8 @@ from pybpf.lang.values.flow import Choice, when
 from pybpf.lang.values.memory import Written, name_of
 from pybpf.lang.values.pointers import Pointer, Text, value_at
 from pybpf.lang.values.reading import KERNEL, USER, Where, probe_read
-from pybpf.lang.values.shapes import PointerType
 from pybpf.lang.values.val import Val
-from pybpf.types import Array, array_of, u8
+from pybpf.types import Array, PointerType, array_of, pointer_to, u8
 
 __all__ = [
     "kernel_ptr", "read_kernel", "read_kernel_bytes", "read_kernel_str", "read_user", "read_user_bytes",
@@ -152,8 +151,8 @@ class _PointerTo:
         self._user = user
         self.__doc__ = doc
 
-    def __call__(self, to: Any) -> PointerType:
-        return PointerType(to, self._user)
+    def __call__(self, to: Any) -> type[PointerType]:
+        return pointer_to(to, self._user)
 
     def __probe_value__(self, gen: Gen) -> Val:
         return _PointerToVal(self)

@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from pybpf.errors import BtfError
-from pybpf.lang.values.shapes import Address, PointerType, Shape, btf_named, type_shape
+from pybpf.lang.values.shapes import Address, Shape, btf_named, type_shape
 from pybpf.sys.near import did_you_mean
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pybpf.lang.probes.probe import Param
     from pybpf.lang.values.val import Val
 
-__all__ = ["annotated_shape", "kernel_shape", "kernel_types", "type_of"]
+__all__ = ["annotated_shape", "kernel_shape", "kernel_types", "known_address", "type_of"]
 
 
 def kernel_types(gen: Gen, at: ast.AST, what: str) -> Btf:
@@ -41,6 +41,15 @@ def kernel_shape(gen: Gen, name: str, at: ast.AST) -> Shape:
         gen.fail(at, f"the kernel has no type {name!r}{near}")
 
 
+def known_address(gen: Gen, address: Address, at: ast.AST) -> Address:
+    """A pointer whose target is known: one of the kernel's types by its name is looked up. :raises CompileError"""
+    if not isinstance(address.to, str):
+        return address
+    types = kernel_types(gen, at, repr(address.to))
+    kernel_shape(gen, address.to, at)  # whether there is one
+    return Address(types, types.resolve(types.named(address.to)), address.user)
+
+
 def annotated_shape(gen: Gen, param: Param) -> Shape:
     """What the annotation of a parameter says that it is. :raises CompileError: nothing that a parameter can be."""
     if param.annotation is int:
@@ -59,12 +68,9 @@ def type_of_object(gen: Gen, given: Any, at: ast.AST) -> Shape:
     """As :func:`type_of`, of the object itself."""
     if isinstance(given, str):
         return kernel_shape(gen, given, at)
-    if isinstance(given, PointerType) and isinstance(given.to, str):
-        types = kernel_types(gen, at, repr(given.to))
-        kernel_shape(gen, given.to, at)  # whether there is one
-        return Address(types, types.resolve(types.named(given.to)), given.user)
     try:
-        return type_shape(given)
+        shape = type_shape(given)
+        return known_address(gen, shape, at) if isinstance(shape, Address) else shape
     except TypeError:
         name = getattr(given, "__name__", repr(given))
         gen.fail(at, f"{name:.60} is no type: write u64, a Struct, user_ptr(T), or the kernel's \"struct NAME\"")

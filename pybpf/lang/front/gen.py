@@ -272,6 +272,7 @@ class Gen:
             found = kind.__layout__
             self.fail(self.given(at), f"{val.value} does not fit {kind.__name__}: its range is {found.minimum} to "
                       f"{found.maximum}")  # fmt: skip
+        val.check_kept(self, kind, self.given(at))
         return convert(self, val, kind, at)
 
     def store(self, name: str, val: Val | None, at: ast.AST) -> None:

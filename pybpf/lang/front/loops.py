@@ -124,7 +124,7 @@ def _loop(
     gen.rolled -= 1
     gen.frame.loops.pop()
     no_way_out = not leave.predecessors and not done.predecessors
-    if entered and isinstance(node, ast.While) and _endless(node, no_way_out):
+    if entered and isinstance(node, ast.While) and _endless(gen, node, no_way_out):
         gen.fail(node, "this loop never ends: the kernel takes loops that end after a known number of turns, such as "
                  "'for i in range(100):', with 'break' or 'return' to leave it")  # fmt: skip
     gen.go(again)
@@ -179,16 +179,28 @@ def _behind(gen: Gen, node: ast.While | ast.For, turns: Turns, over: Block, done
     gen.land(after)
 
 
-def _endless(node: ast.While, no_way_out: bool) -> bool:
+def _endless(gen: Gen, node: ast.While, no_way_out: bool) -> bool:
     """Whether a loop goes on for ever if it is entered: nothing leaves it, and its condition does not change."""
-    inside = [each for statement in node.body for each in ast.walk(statement)]
-    if any(isinstance(each, (ast.Return, ast.Break)) for each in inside):
+    if _may_leave(node):
         return False
     parts = list(ast.walk(node.test))
-    if any(isinstance(each, (ast.Call, ast.Attribute, ast.Subscript, ast.NamedExpr)) for each in parts):
+    if any(isinstance(each, (ast.Call, ast.Subscript, ast.NamedExpr)) for each in parts):
+        return no_way_out
+    if not all(_is_steady(gen, each) for each in parts if isinstance(each, ast.Attribute)):
         return no_way_out
     names = {each.id for each in parts if isinstance(each, ast.Name)}
     return no_way_out or not names & stored_names(node)
+
+
+def _may_leave(node: ast.While | ast.For) -> bool:
+    """Whether the body of a loop may end it."""
+    inside = (each for statement in node.body for each in ast.walk(statement))
+    return any(isinstance(each, (ast.Return, ast.Break)) for each in inside)
+
+
+def _is_steady(gen: Gen, node: ast.Attribute) -> bool:
+    """Whether an attribute is the same in each turn: nothing but the probe itself could change it."""
+    return isinstance(node.value, ast.Name) and gen.value(node.value).steady
 
 
 def _entered(gen: Gen, node: ast.AST, stored: frozenset[str]) -> Env:
@@ -250,6 +262,9 @@ def compile_for(gen: Gen, node: ast.For) -> None:
             _for_range(gen, node, over, Turns(gen, node))
         return
     times, loops = length(known), gen.target.has("bounded_loop")
+    if times > MOST_TURNS and not _may_leave(node):
+        gen.fail(node.iter, f"a loop of {times} turns would hold its CPU for seconds: a probe takes up to {MOST_TURNS} "
+                 "of a constant range; take fewer, leave by 'break' or 'return', or do the work in Python")  # fmt: skip
     cost = times * sum(1 for each in node.body for _ in ast.walk(each))
     place = gen.frame.key, node
     heavy = gen.facts.heavy.get(place, 0)

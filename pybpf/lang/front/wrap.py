@@ -6,7 +6,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from pybpf.lang.values.constants import Const, hashable
-from pybpf.types import Array, Int, Struct, bool_
+from pybpf.types import Array, Int, PointerType, Struct, bool_
 
 if TYPE_CHECKING:
     from pybpf.lang.front.gen import Gen
@@ -29,6 +29,10 @@ def wrap(gen: Gen, value: Any) -> Val:
         from pybpf.lang.values.conversions import TypeVal
 
         return TypeVal(value)
+    if isinstance(value, type) and issubclass(value, PointerType):
+        from pybpf.lang.values.conversions import PointerTypeVal
+
+        return PointerTypeVal(value)
     if isinstance(value, type) and issubclass(value, (Array, Struct)):
         from pybpf.lang.values.views import type_val
 

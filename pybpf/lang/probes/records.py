@@ -31,6 +31,8 @@ class Fields(Val):
     :ivar name: ``"system:event"``.
     """
 
+    steady = True
+
     def __init__(self, name: str, fields: Mapping[str, TracepointField], where: Where) -> None:
         self.name = name
         self._fields = fields

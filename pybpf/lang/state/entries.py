@@ -11,7 +11,7 @@ from pybpf.lang.state.counts import element_address, global_address
 from pybpf.lang.values import raw
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.flow import Choice, when
-from pybpf.lang.values.ints import Int, Test
+from pybpf.lang.values.ints import Test
 from pybpf.lang.values.memory import (
     MAP,
     OWN,
@@ -22,6 +22,7 @@ from pybpf.lang.values.memory import (
     declared,
     fitting,
     is_integer,
+    loaded_as,
     memory_of,
     owned,
     place,
@@ -148,12 +149,12 @@ class KeyedVal(MapVal):
         """The value that a lookup found."""
         return Ref.of(pointer, 0, self.spec.value, self.space)
 
-    def loaded(self, gen: Gen, pointer: Operand, missing: Operand = 0) -> Int:
-        """The integer that a lookup may have found."""
+    def loaded(self, gen: Gen, pointer: Operand, missing: Operand = 0) -> Val:
+        """The integer or pointer that a lookup may have found."""
         value = Choice(gen.b, missing)
         with when(gen.b, "ne", pointer, 0, "found"):
             value.set(read(gen, self.found(gen, pointer)).scalar(gen, ast.Pass()))
-        return Int(value.value, self.spec.value)
+        return loaded_as(gen, value.value, self.spec.value)
 
     def lookup(self, gen: Gen, index: Val, at: ast.AST) -> Operand:
         """The address of the value under a key, or null."""
@@ -266,7 +267,7 @@ class HashVal(KeyedVal):
             number = Choice(gen.b, first)
             self.made(gen, self.key(gen, key, at), lambda: first,
                       lambda found: number.set(read(gen, found).scalar(gen, at)))  # fmt: skip
-            return Int(number.value, kind)
+            return loaded_as(gen, number.value, kind)
         pointer = self.made(gen, self.key(gen, key, at), lambda: self.keep(gen, kind, default, at, "value"),
                             lambda found: None)  # fmt: skip
         return Maybe(pointer, self.found(gen, pointer), f"{self.name}.setdefault()")
@@ -279,7 +280,7 @@ class HashVal(KeyedVal):
         if is_integer(kind):
             number = Choice(b, fitting(gen, default, kind, at) if default is not None and plain else 0)
             there = self._take(gen, where, lambda found: read(gen, found).scalar(gen, at), number.set)
-            value = Int(number.value, kind)
+            value = loaded_as(gen, number.value, kind)
             return value if plain else Maybe(there, value, f"{self.name}.pop()")
         taken = owned(gen, kind, at, "popped")
         self.let_go(gen, where, at, taken)

@@ -19,6 +19,7 @@ from pybpf.lang.values.memory import (
     differ,
     fitting,
     is_integer,
+    loaded_as,
     memory_of,
     name_of,
     place,
@@ -184,7 +185,7 @@ class MadeArray(Written):
             gen.fail(at, f"{name_of(kind)} has {kind.length} elements, but {len(items)} values are given")
         inner = kind.element
         if is_integer(inner):
-            return MadeArray(kind, [Int(fitting(gen, each, inner, at), inner) for each in items])
+            return MadeArray(kind, [loaded_as(gen, fitting(gen, each, inner, at), inner) for each in items])
         return MadeArray(kind, [checked(gen, each, inner, at) for each in items])
 
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:

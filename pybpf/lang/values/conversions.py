@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import KINDS, Int, convert
+from pybpf.lang.values.memory import fitting, loaded_as
 from pybpf.lang.values.val import Val
 from pybpf.types import bool_, u8
 
 if TYPE_CHECKING:
     from pybpf.lang.front.gen import Gen
 
-__all__ = ["TypeVal"]
+__all__ = ["PointerTypeVal", "TypeVal"]
 
 
 class TypeVal(Const):
@@ -50,3 +51,12 @@ class TypeVal(Const):
         if kind not in KINDS:
             return super().declare(gen, value, at)
         return gen.fitting(value if value is not None else Const(0), kind, at)
+
+
+class PointerTypeVal(Const):
+    """A type of pointer: as an annotation it types a variable, which may be null."""
+
+    __slots__ = ()
+
+    def declare(self, gen: Gen, value: Val | None, at: ast.AST) -> Val:
+        return loaded_as(gen, fitting(gen, value if value is not None else Const(None), self.value, at), self.value)

@@ -16,6 +16,7 @@ from pybpf.lang.values.val import Val
 from pybpf.record import NamedTuple
 from pybpf.types import bool_, layout, sizeof
 from pybpf.types.layout import BoolLayout, IntLayout
+from pybpf.types.pointer import PointerLayout
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Block, Operand
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAP", "OWN", "PER_CPU", "RECORD", "Entry", "Maybe", "Ref", "Written", "called", "checked", "converted",
-    "declared", "differ", "fitting", "is_integer", "memory_of", "name_of", "owned", "place", "read",
+    "declared", "differ", "fitting", "is_integer", "loaded_as", "memory_of", "name_of", "owned", "place", "read",
     "reads", "references",
 ]  # fmt: skip
 
@@ -51,6 +52,9 @@ def fitting(gen: Gen, val: Val, kind: Any, at: ast.AST) -> Operand:
     found = layout(kind)
     if isinstance(found, BoolLayout):
         return convert(gen, val, bool_, at).operand
+    if isinstance(found, PointerLayout) and isinstance(val, Const) and val.value is None:
+        return 0
+    val.check_kept(gen, kind, at)
     number = gen.const(val)
     if isinstance(number, int) and isinstance(found, IntLayout) and not found.minimum <= number <= found.maximum:
         gen.fail(gen.given(at), f"{number} does not fit {name_of(kind)}: its range is {found.minimum} to "
@@ -59,8 +63,17 @@ def fitting(gen: Gen, val: Val, kind: Any, at: ast.AST) -> Operand:
 
 
 def is_integer(kind: Any) -> bool:
-    """Whether values of a type live in registers."""
+    """Whether values of a type live in registers: integers, and pointers."""
     return isinstance(layout(kind), (IntLayout, BoolLayout))
+
+
+def loaded_as(gen: Gen, operand: Operand, kind: Any) -> Val:
+    """What a register holds of a type of which :func:`is_integer` is true."""
+    if isinstance(layout(kind), PointerLayout):
+        from pybpf.lang.values.pointers import pointer_at  # it builds on this file
+
+        return pointer_at(gen, operand, kind)
+    return Int(operand, kind)
 
 
 def read(gen: Gen, ref: Ref) -> Val:
@@ -68,7 +81,7 @@ def read(gen: Gen, ref: Ref) -> Val:
     found = layout(ref.kind)
     if isinstance(found, (IntLayout, BoolLayout)):
         signed = isinstance(found, IntLayout) and found.signed
-        return Int(raw.load(gen, ref.address, ref.offset, found.size, signed, ref.align), ref.kind)
+        return loaded_as(gen, raw.load(gen, ref.address, ref.offset, found.size, signed, ref.align), ref.kind)
     return ref
 
 
@@ -160,6 +173,8 @@ class Ref(Val):
 
     def add(self, gen: Gen, op: str, value: Val, at: ast.AST) -> None:
         """``place op= value``: ``+=`` and ``-=`` are atomic where others write as well, if it has 4 or 8 bytes."""
+        if isinstance(layout(self.kind), PointerLayout):
+            read(gen, self).binary(gen, op, value, at)  # which refuses
         shared = self.space == MAP or (self.space == PER_CPU and not gen.probe.alone(gen.target))
         aligned = self.size in (4, 8) and self.align >= self.size and self.offset % self.size == 0
         if shared and aligned and op in ("+", "-"):
@@ -190,6 +205,7 @@ def fitting_amount(gen: Gen, value: Val, kind: Any, op: str, at: ast.AST) -> Ope
     number = gen.const(value)
     if isinstance(number, int) and number.bit_length() > 64:
         gen.fail(at, f"{number} does not fit {name_of(kind)}")
+    value.check_kept(gen, kind, at)
     amount = value.scalar(gen, at)
     if op == "-":
         return -amount if isinstance(amount, int) else gen.b.emit("neg", amount)

@@ -7,21 +7,22 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pybpf.errors import BtfError
+from pybpf.lang.front.annotations import known_address
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import Int, Test
-from pybpf.lang.values.memory import Written, name_of, place
-from pybpf.lang.values.reading import USER, Where
+from pybpf.lang.values.memory import Written, is_integer, name_of, place
+from pybpf.lang.values.reading import KERNEL, USER, Where
 from pybpf.lang.values.shapes import Address, Elements, Number, Opaque, Record, Shape, is_text
 from pybpf.lang.values.val import Val
 from pybpf.sys.near import did_you_mean
-from pybpf.types import Array, Struct, array_of, char, layout, s8, s64, u8, u64
+from pybpf.types import Array, PointerType, Struct, array_of, bool_, char, layout, s8, s64, u8, u64
 from pybpf.types.layout import IntLayout
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Block, Operand
     from pybpf.lang.front.gen import Gen
 
-__all__ = ["Place", "Pointer", "Row", "Rows", "Text", "value_at"]
+__all__ = ["Place", "Pointer", "Row", "Rows", "Text", "pointer_at", "value_at"]
 
 #: elements that unpacking or a loop without an index reads one by one
 _MOST_ELEMENTS = 64
@@ -38,12 +39,19 @@ def value_at(gen: Gen, where: Where, shape: Shape, at: ast.AST, name: str) -> Va
     if isinstance(shape, Number):
         return _number(gen, where, shape)
     if isinstance(shape, Address):
+        shape = known_address(gen, shape, at)
         return Pointer(where.follow(gen, shape.user, shape.followed), shape.target)
     if isinstance(shape, Elements):
         return Row(where, shape) if isinstance(shape.element, Number) and shape.length else Rows(where, shape)
     if isinstance(shape, Record):
         return Place(where, shape)
     gen.fail(at, f"{name!r} is a {shape.title}: a probe cannot read that")
+
+
+def pointer_at(gen: Gen, address: Operand, kind: type[PointerType]) -> Pointer:
+    """The pointer that a field, an element or a value of a map keeps."""
+    shape = known_address(gen, Address(None, kind.to, kind.user), gen.frame.source.node)
+    return Pointer(Where(address, 0, USER if kind.user else KERNEL), shape.target)
 
 
 def _number(gen: Gen, where: Where, shape: Number) -> Int:
@@ -125,6 +133,8 @@ class Pointer(_Foreign):
     :param shape: of that; or what finds it out, for pointers that few follow: it may take the kernel's types.
     """
 
+    _SIZE = 8
+
     def __init__(self, where: Where, shape: Shape | Callable[[], Shape]) -> None:
         self.where = where
         self._shape = shape
@@ -190,10 +200,24 @@ class Pointer(_Foreign):
         self.refuse(gen, at, f"does not support {op!r}: write pointer[n] for what is n elements on, or u64(pointer) "
                     "to compute with the address")  # fmt: skip
 
+    def check_kept(self, gen: Gen, kind: Any, at: ast.AST) -> None:
+        at = gen.given(at)
+        if isinstance(kind, type) and issubclass(kind, PointerType):
+            there = known_address(gen, Address(None, kind.to, kind.user), at).target
+            if (self.where.space == USER) is not kind.user or there not in (self.shape, Opaque("void")):
+                whose = "process" if self.where.space == USER else "kernel"
+                self.refuse(gen, at, f"of the {whose} cannot be kept as {name_of(kind)}: say what is there by "
+                            f"cast({name_of(kind)}, pointer), or declare another pointer")  # fmt: skip
+        elif kind not in (u64, s64, bool_):
+            names = self.shape.names() if isinstance(self.shape, Record) else []
+            member = f", or keep a member of what is there: pointer.{names[0]}" if names else ""
+            self.refuse(gen, at, f"cannot be kept as {name_of(kind)}: declare a u64 for the address{member}")
+
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
-        if kind not in (u64, s64):
+        if layout(kind).size != self._SIZE or not is_integer(kind):
             read = f"what is there is read_{self.where.space}(pointer)" if isinstance(self.shape, Record) else ""
             self.refuse(gen, at, f"cannot be kept as {name_of(kind)}; {read or 'an address takes a u64'}")
+        self.check_kept(gen, kind, at)
         gen.b.emit("store", address, self.where.number(gen), offset=offset, size=8)
 
 

@@ -11,11 +11,11 @@ from pybpf.btf import kinds as btf_kinds
 from pybpf.btf.member import find_field
 from pybpf.errors import BtfError
 from pybpf.record import NamedTuple, dataclass
-from pybpf.types import Array, Struct, bool_, char, layout, s8, s16, s32, s64, u8, u16, u32, u64
+from pybpf.types import Array, PointerType, Struct, bool_, char, layout, s8, s16, s32, s64, u8, u16, u32, u64
 
 __all__ = [
-    "Address", "Elements", "Number", "Opaque", "PlacedShape", "PointerType", "Record", "Shape", "btf_named",
-    "btf_shape", "integer", "is_text", "type_shape",
+    "Address", "Elements", "Number", "Opaque", "PlacedShape", "Record", "Shape", "btf_named", "btf_shape",
+    "integer", "is_text", "type_shape",
 ]  # fmt: skip
 
 _INTEGERS = {
@@ -49,23 +49,11 @@ class Number:
 
 
 @dataclass(frozen=True)
-class PointerType:
-    """The type of a pointer, as annotations and arguments give it: ``user_ptr(T)``, ``kernel_ptr("struct sock")``."""
-
-    to: Any  #: a type of :mod:`pybpf.types`, the name of one of the kernel, or another pointer
-    user: bool  #: into the memory of the traced process
-
-    @property
-    def __name__(self) -> str:  # as classes have it
-        return f"{'user' if self.user else 'kernel'}_ptr({getattr(self.to, '__name__', repr(self.to))})"
-
-
-@dataclass(frozen=True)
 class Address:
     """A pointer. What it points to is found when it is followed: records point at each other in circles."""
 
     source: Btf | None  #: of BTF, else None
-    to: Any  #: the id of the type pointed to, or a type of :mod:`pybpf.types`
+    to: Any  #: the id of the type pointed to, or a type of :mod:`pybpf.types`, or the name of one of the kernel's
     user: bool = False  #: into the memory of the process
     foreign: bool = False  #: it is tagged as one that the verifier does not let programs follow by themselves
 
@@ -78,7 +66,8 @@ class Address:
 
     @property
     def title(self) -> str:
-        return f"{self.target.title} *".replace("* *", "**")
+        to = self.to if isinstance(self.to, str) else self.target.title
+        return f"{to} *".replace("* *", "**")
 
     @property
     def followed(self) -> bool:
@@ -164,7 +153,7 @@ def type_shape(kind: Any) -> Shape:
     """What a value of a type of :mod:`pybpf.types` is; ``None`` is void. :raises TypeError: it is no type."""
     if kind is None:
         return Opaque("void")
-    if isinstance(kind, PointerType):
+    if isinstance(kind, type) and issubclass(kind, PointerType):
         return Address(None, kind.to, kind.user)
     if isinstance(kind, type) and issubclass(kind, Struct):
         return Record(None, kind)

@@ -17,6 +17,7 @@ from pybpf.lang.values.memory import (
     differ,
     fitting,
     is_integer,
+    loaded_as,
     name_of,
     place,
     read,
@@ -131,7 +132,7 @@ def _named(at: ast.AST, name: str) -> ast.AST:
 def _taken(gen: Gen, value: Val, field: Field, at: ast.AST) -> Val:
     """A value as the field will hold it, checked now."""
     if is_integer(field.kind):
-        return Int(fitting(gen, value, field.kind, at), field.kind)
+        return loaded_as(gen, fitting(gen, value, field.kind, at), field.kind)
     return checked(gen, value, field.kind, at)
 
 

@@ -28,6 +28,8 @@ class Val:
 
     #: whether there is a value, rather than None: of one that may be None it is None before the probe has asked
     known: bool | None = True
+    #: whether its attributes are the same as long as the probe runs
+    steady = False
 
     @property
     def what(self) -> str:
@@ -131,6 +133,9 @@ class Val:
     def number(self, gen: Gen, at: ast.AST) -> Int:
         """The value as an integer with a type."""
         self.refuse(gen, gen.given(at), "is not an integer")
+
+    def check_kept(self, gen: Gen, kind: Any, at: ast.AST) -> None:
+        """Refuse to be kept as an integer or pointer type of :mod:`pybpf.types` that it says nothing of."""
 
     def ssa(self) -> tuple[Hashable, tuple[Operand, ...]] | None:
         """How a variable keeps the value where control flow joins: what must be equal on all ways, and the operands
