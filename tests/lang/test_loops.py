@@ -282,7 +282,7 @@ def test_a_while_loop_that_is_cut_is_counted() -> None:
     @tracer.tracepoint("syscalls:sys_enter_kill")
     def on_kill(args):
         n = 0
-        while args.sig == 0:
+        while args.sig == n & 0:
             n += 1
         while n < args.sig:
             n += 1
