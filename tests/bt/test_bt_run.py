@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 import pybpf.bt
-from pybpf.bt.runtime.events import Exited, MapShown, Printed, ValueShown, Warned
+from pybpf.bt.runtime.events import Exited, MapShown, Printed, PrintedRun, ValueShown, Warned
+from pybpf.bt.show.json import event_json
+from pybpf.bt.show.text import event_text
 from pybpf.errors import CompileError
 from pybpf.report import LinearHistogram, Log2Histogram, Stats
 from tests.bt.harness import BPFTRACE, command, printed, theirs, traced
@@ -149,6 +151,25 @@ def test_events_are_typed() -> None:
     assert isinstance(second, ValueShown) and second.value == (1, "x")
     assert isinstance(third, MapShown) and third.map.name == ""
     assert isinstance(last, Exited) and last.code == 4
+
+
+def test_what_one_printf_prints_again_and_again_comes_together() -> None:
+    script = (
+        f'{ENTER} {{ $n = @n; @n++; printf("%d%% %-4s|%5x|%d|%s\\n", $n, "a\\x1b", (uint8)$n, (uint32)4294967295, '
+        'strftime("", 0)); if ($n % 100 == 99) { printf("hundred\\n"); } if ($n == 249) { exit(3); } }'
+    )
+    with pybpf.bt.run(script, pid=os.getpid()) as running:
+        calls(260)
+        shown = list(running.runs(0))
+        assert running.exit_code == 3
+    lines = [f"{n}% a\\x1b|{n:5x}|-1|\n" for n in range(250)]
+    whole = [*lines[:100], "hundred\n", *lines[100:200], "hundred\n", *lines[200:]]
+    assert [each.records for each in shown if isinstance(each, PrintedRun)] == [100, 1, 100, 1, 50]
+    assert [text for each in shown if isinstance(each, PrintedRun) for text in each.texts] == whole
+    assert [each.text for run in shown[:-1] for each in run.apart()] == whole
+    assert "".join(map(event_text, shown)) == "".join(whole)
+    told = [json.loads(line) for each in shown for line in event_json(each).splitlines()]
+    assert told == [{"type": "printf", "data": line} for line in whole]
 
 
 def test_enumerations_keep_their_names() -> None:

@@ -38,10 +38,10 @@ def trace(compiled: CompiledScript, command: Command | None, options: Options, s
         if command is not None:
             command.go()
         with suppress(KeyboardInterrupt), _usr1(running):
-            for event in running.events(ended=_ended(command, options.pid)):
+            for event in running.runs(ended=_ended(command, options.pid)):
                 if options.warnings or not isinstance(event, Warned):
                     shown.event(event)
-        for event in running.stop():
+        for event in running.stop_runs():
             shown.event(event)
         shown.end(running.shown_maps())
         stream.flush()

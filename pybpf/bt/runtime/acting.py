@@ -8,19 +8,24 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pybpf.bt.runtime.events import Event, Exited, MapShown, Printed, TextShown, ValueShown, Warned
+from pybpf.bt.runtime.events import Event, Exited, MapShown, PrintedRun, TextShown, ValueShown, Warned
 from pybpf.bt.show.values import safe
-from pybpf.bt.state.actions import Asked
+from pybpf.bt.state.actions import Asked, AskedRun
 
 if TYPE_CHECKING:
     from pybpf.bt.runtime.running import Running
 
-__all__ = ["ACTIONS"]
+__all__ = ["ACTIONS", "printed"]
 
 
-def _printf(running: Running, asked: Asked) -> Event:
-    format, span = asked.action.options
-    return Printed(asked.action.name, format, asked.action.fields, asked.values, running.names, running.place(span))
+def printed(running: Running, asked: AskedRun) -> PrintedRun | None:
+    """What records make together that print by a format; None: they do something else."""
+    action = asked.action
+    if action.name not in _PRINTING:
+        return None
+    format, span = action.options
+    place = running.place(span)
+    return PrintedRun(action.name, format, action.fields, asked.columns, asked.records, running.names, place)
 
 
 def _print(running: Running, asked: Asked) -> Event:
@@ -73,7 +78,7 @@ def _warning(running: Running, asked: Asked) -> Event:
 
 def _formatted(running: Running, asked: Asked) -> str:
     format = asked.action.options[0]
-    text: str = format.apply(list(zip(asked.action.fields, asked.values)), running.names)
+    text: str = format.apply(asked.action.fields, asked.values, running.names)
     return text
 
 
@@ -102,11 +107,10 @@ def _join(running: Running, asked: Asked) -> Event:
     return TextShown("join", safe(bytes(found.data[: found.length]).decode("utf-8", "surrogateescape")) + "\n")
 
 
-#: Name of an action -> what carries it out; the event that it makes, or None.
+#: Actions that print by a format.
+_PRINTING = frozenset({"printf", "errorf", "warnf"})
+#: Name of any other action -> what carries it out; the event that it makes, or None.
 ACTIONS: Mapping[str, Callable[[Running, Asked], Event | None]] = MappingProxyType({
-    "printf": _printf,
-    "errorf": _printf,
-    "warnf": _printf,
     "print": _print,
     "print_map": _print_map,
     "print_entry": _print_entry,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 from pybpf.bt.show.format import Format
@@ -13,7 +13,9 @@ from pybpf.record import dataclass
 if TYPE_CHECKING:
     from pybpf.bt.runtime.maps import RunningMap
 
-__all__ = ["Event", "Exited", "Lost", "MapShown", "Printed", "TextShown", "ValueShown", "Warned"]
+__all__ = [
+    "Event", "Exited", "Lost", "MapShown", "Printed", "PrintedRun", "Shown", "TextShown", "ValueShown", "Warned",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +35,38 @@ class Printed:
     @property
     def text(self) -> str:
         """What the format makes of the values."""
-        return self.format.apply(list(zip(self.kinds, self.raw)), self.names)
+        return self.format.apply(self.kinds, self.raw, self.names)
 
     @property
     def values(self) -> tuple[Any, ...]:
         """The values, as Python's own."""
         return tuple(plain(kind, raw, self.names) for kind, raw in zip(self.kinds, self.raw))
+
+
+@dataclass(frozen=True, eq=False)
+class PrintedRun:
+    """Many :class:`Printed` that one call made one behind the other: what is quicker together.
+
+    :ivar columns: for each type of ``kinds``, the raw values of all.
+    """
+
+    name: str
+    format: Format
+    kinds: Sequence[Type]
+    columns: Sequence[Sequence[Any]]
+    records: int
+    names: Names
+    place: str
+
+    @property
+    def texts(self) -> Iterator[str]:
+        """The text of each."""
+        return self.format.texts(self.kinds, self.columns, self.records, self.names)
+
+    def apart(self) -> Iterator[Printed]:
+        """Each for itself."""
+        for raw in zip(*self.columns) if self.columns else [()] * self.records:
+            yield Printed(self.name, self.format, self.kinds, raw, self.names, self.place)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,3 +132,5 @@ class Exited:
 
 
 Event = Union[Printed, ValueShown, MapShown, TextShown, Warned, Lost, Exited]
+#: What is shown at once: an event, or many of a sort.
+Shown = Union[Event, PrintedRun]

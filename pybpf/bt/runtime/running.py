@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from pybpf.bt.runtime.acting import ACTIONS
-from pybpf.bt.runtime.events import Event, Exited, Lost, MapShown, Warned
+from pybpf.bt.runtime.acting import ACTIONS, printed
+from pybpf.bt.runtime.events import Event, Exited, Lost, MapShown, PrintedRun, Shown, Warned
 from pybpf.bt.runtime.live import Live
 from pybpf.bt.runtime.maps import RunningMap
 from pybpf.bt.runtime.naming import Naming
@@ -17,7 +17,7 @@ from pybpf.errors import ClosedError
 if TYPE_CHECKING:
     from pybpf.bt.compile import CompiledScript
     from pybpf.bt.runtime.trials import Trial
-    from pybpf.bt.state.actions import Asked
+    from pybpf.bt.state.actions import AskedRun
     from pybpf.bt.syntax.source import Span
 
 __all__ = ["Running"]
@@ -88,6 +88,10 @@ class Running:
         :param ended: asked now and then whether to end, with what is there by then.
         :raises ClosedError: the script was closed.
         """
+        return _apart(self.runs(timeout, ended))
+
+    def runs(self, timeout: float | None = None, ended: Callable[[], bool] | None = None) -> Iterator[Shown]:
+        """The same, with what one ``printf()`` prints again and again together: ten times faster to show."""
         if self._closed:
             raise ClosedError("cannot read events: the script was closed")
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -101,8 +105,7 @@ class Running:
             self._watch()
             over = ended is not None and ended()
             wait = 0 if over else tick if deadline is None else min(tick, deadline - time.monotonic())
-            found = self.script.shared.actions.events.poll(max(wait, 0))
-            yield from self._act(found)
+            yield from self._act(self._poll(max(wait, 0)))
             yield from self._losses()
             if over or (deadline is not None and time.monotonic() >= deadline):
                 return
@@ -114,11 +117,15 @@ class Running:
         """A descriptor for event loops: readable when ``events(0)`` should be called; call it every second too."""
         return self.script.shared.actions.events.fileno()
 
-    def _iterated(self) -> Iterator[Asked]:
+    def _poll(self, seconds: float) -> Iterator[AskedRun]:
+        actions = self.script.shared.actions
+        return actions.runs(actions.events.poll(seconds))
+
+    def _iterated(self) -> Iterator[AskedRun]:
         """What iterators tell: each is run once."""
+        actions = self.script.shared.actions
         while self._live.iterators:
-            data = self._live.iterators.pop(0).read()
-            yield from self.script.shared.actions.read_run(data)
+            yield from actions.runs(actions.split(self._live.iterators.pop(0).read()))
 
     @property
     def _over(self) -> bool:
@@ -140,19 +147,34 @@ class Running:
 
     def waiting(self) -> list[Event]:
         """The events that are there; an ``exit()`` among them does not end the script."""
-        found = list(self._rest())
+        found = list(_apart(self._rest()))
         self.exit_code = None
         return found
 
-    def _act(self, found: Iterable[Asked]) -> Iterator[Event]:
-        for asked in found:
-            if self.exit_code is not None and not self._stopped:
-                return  # what came after exit() does not count, until end probes run
+    def _act(self, found: Iterable[AskedRun]) -> Iterator[Shown]:
+        for run in found:
+            if self._ended:
+                return
+            many = printed(self, run)
+            if many is None:
+                yield from self._act_apart(run)
+            else:
+                yield many
+
+    def _act_apart(self, run: AskedRun) -> Iterator[Event]:
+        for asked in run.apart():
+            if self._ended:
+                return
             event = ACTIONS[asked.action.name](self, asked)
             if isinstance(event, Exited):
                 self.exit_code = event.code
             if event is not None:
                 yield event
+
+    @property
+    def _ended(self) -> bool:
+        """Whether what comes does not count: it came after ``exit()``, and ``end`` probes do not run yet."""
+        return self.exit_code is not None and not self._stopped
 
     def _losses(self) -> Iterator[Event]:
         lost = self.lost
@@ -175,6 +197,10 @@ class Running:
 
     def stop(self) -> list[Event]:
         """Detach, run ``end``; the events that were left, and those of ``end``. Maps stay. A second call: none."""
+        return list(_apart(self.stop_runs()))
+
+    def stop_runs(self) -> list[Shown]:
+        """The same, with what one ``printf()`` prints together."""
         if self._stopped or self._closed:
             return []
         self._live.detach()
@@ -183,12 +209,13 @@ class Running:
         self._live.run("end")
         return before + list(self._rest())
 
-    def _rest(self) -> Iterator[Event]:
+    def _rest(self) -> Iterator[Shown]:
+        actions = self.script.shared.actions
         while True:
-            found = self.script.shared.actions.events.poll(0)
+            found = actions.events.poll(0)
             if not found:
                 break
-            yield from self._act(found)
+            yield from self._act(actions.runs(found))
         yield from self._losses()
 
     def shown_maps(self) -> list[MapShown]:
@@ -210,3 +237,11 @@ class Running:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _apart(shown: Iterable[Shown]) -> Iterator[Event]:
+    for each in shown:
+        if isinstance(each, PrintedRun):
+            yield from each.apart()
+        else:
+            yield each

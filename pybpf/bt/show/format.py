@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 from pybpf.bt.show.values import Names, text
-from pybpf.bt.types import Special
+from pybpf.bt.types import Special, String
 from pybpf.lazy import regex
 from pybpf.record import dataclass
 from pybpf.types import u64
@@ -19,6 +20,8 @@ _DIRECTIVE = regex(r"%(?P<flags>[-+ #0]*)(?P<width>\d*)(?P<precision>\.\d*)?(?P<
                         r"(?P<conversion>r[xh]?|gr|[a-zA-Z%])", re.DOTALL)  # fmt: skip
 _BITS = {"": 32, "hh": 8, "h": 16, "l": 64, "ll": 64, "j": 64, "z": 64, "t": 64}
 _SIGNED, _UNSIGNED = "di", "uxXo"
+#: room of text of which each is looked at once, for it comes again
+_SHORT = 64
 #: Flags of the kernel's page allocator.
 GFP = Special("gfp", u64)
 
@@ -32,7 +35,7 @@ class Piece:
     """One directive.
 
     :ivar text: literal text before it.
-    :ivar conversion: a key of :data:`_APPLY`.
+    :ivar conversion: a key of :data:`_WAYS`.
     :ivar layout: flags, width and precision, as Python's ``%`` takes them.
     :ivar bits: to how many bits an integer is cut.
     """
@@ -54,14 +57,24 @@ class Format:
     pieces: tuple[Piece, ...]
     end: str
 
-    def apply(self, values: Sequence[tuple[Any, Any]], names: Names) -> str:
-        """The text of pairs of type and raw value."""
-        parts = []
-        for piece, (kind, raw) in zip(self.pieces, values):
-            parts.append(piece.text)
-            parts.append(_APPLY[piece.conversion](piece, kind, raw, names))
-        parts.append(self.end)
-        return "".join(parts)
+    def apply(self, kinds: Sequence[Any], values: Sequence[Any], names: Names) -> str:
+        """The text of raw values of some types."""
+        return next(self.texts(kinds, [(raw,) for raw in values], 1, names))
+
+    def texts(self, kinds: Sequence[Any], columns: Sequence[Sequence[Any]], count: int, names: Names) -> Iterator[str]:
+        """The texts of many events: one ``%`` for each.
+
+        :param columns: for each type, the raw values of all events.
+        :param count: of events.
+        """
+        parts: list[str] = []
+        shown: list[Iterable[Any]] = []
+        for piece, kind, column in zip(self.pieces, kinds, columns):
+            way, convert = _WAYS[piece.conversion](piece, kind, names)
+            parts += piece.text.replace("%", "%%"), way
+            shown.append(convert(column))
+        parts.append(self.end.replace("%", "%%"))
+        return map("".join(parts).__mod__, zip(*shown) if shown else [()] * count)
 
 
 def read_format(source: str) -> Format:
@@ -76,8 +89,8 @@ def read_format(source: str) -> Format:
             continue
         if conversion == "i":
             conversion = "d"
-        if conversion not in _APPLY:
-            raise FormatFault(f"%{conversion} is no directive; there are %{', %'.join(_APPLY)} and %%")
+        if conversion not in _WAYS:
+            raise FormatFault(f"%{conversion} is no directive; there are %{', %'.join(_WAYS)} and %%")
         layout = match["flags"] + match["width"] + (match["precision"] or "")
         pieces.append(Piece("".join(text).replace("%%", "%"), conversion, layout, _BITS[match["length"] or ""]))
         text = []
@@ -92,36 +105,55 @@ def _cut(value: int, bits: int, signed: bool) -> int:
     return value - (1 << bits) if signed and value >> (bits - 1) else value
 
 
-def _integer(piece: Piece, kind: Any, raw: Any, names: Names) -> str:
-    signed = piece.conversion in _SIGNED
-    code = "d" if piece.conversion == "u" else piece.conversion
-    return f"%{piece.layout}{code}" % _cut(int(raw), piece.bits, signed)
+#: What :meth:`Format.texts` takes for a directive: how Python's ``%`` has it, and what makes its operands.
+Way = tuple[str, Callable[[Sequence[Any]], Iterable[Any]]]
 
 
-def _character(piece: Piece, kind: Any, raw: Any, names: Names) -> str:
-    value = int(raw) & 0xFF
-    return f"%{piece.layout}s" % bytes([value]).decode("utf-8", "surrogateescape")
+def _each(convert: Callable[[Any], Any]) -> Callable[[Sequence[Any]], Iterable[Any]]:
+    return lambda column: map(convert, column)
 
 
-def _pointer(piece: Piece, kind: Any, raw: Any, names: Names) -> str:
-    return f"%{piece.layout}s" % f"0x{int(raw) & ((1 << 64) - 1):x}"
+def _integer(piece: Piece, kind: Any, names: Names) -> Way:
+    signed, bits = piece.conversion in _SIGNED, piece.bits
+    least, most = (-1 << (bits - 1), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+
+    def fitting(column: Sequence[Any]) -> Iterable[Any]:
+        if least <= min(column) and max(column) <= most:  # as nearly all do: nothing is to be done for each
+            return column
+        return [_cut(int(raw), bits, signed) for raw in column]
+
+    return f"%{piece.layout}{'d' if piece.conversion == 'u' else piece.conversion}", fitting
 
 
-def _text(piece: Piece, kind: Any, raw: Any, names: Names) -> str:
-    return f"%{piece.layout}s" % text(kind, raw, names)
+def _character(piece: Piece, kind: Any, names: Names) -> Way:
+    return f"%{piece.layout}s", _each(lambda raw: bytes([int(raw) & 0xFF]).decode("utf-8", "surrogateescape"))
 
 
-def _flags(piece: Piece, kind: Any, raw: Any, names: Names) -> str:
-    return f"%{piece.layout}s" % names.special(GFP, int(raw) & ((1 << 64) - 1))
+def _pointer(piece: Piece, kind: Any, names: Names) -> Way:
+    return f"%{piece.layout}s", _each(lambda raw: f"0x{int(raw) & ((1 << 64) - 1):x}")
 
 
-def _bytes(piece: Piece, kind: Any, raw: Any, names: Names) -> str:
-    data = bytes(raw.data[: raw.length])
-    if piece.conversion == "rx":
-        return "".join(f"\\x{each:02x}" for each in data)
-    if piece.conversion == "rh":
-        return data.hex(" ")
-    return escaped(data)
+def _text(piece: Piece, kind: Any, names: Names) -> Way:
+    room = kind.room if isinstance(kind, String) else 0
+
+    def show(raw: Any) -> str:
+        return text(kind, raw, names)
+
+    def show_text(raw: str) -> str:
+        return raw if len(raw) < room and raw.isprintable() else text(kind, raw, names)  # as nearly all is
+
+    if 0 < room <= _SHORT:  # names of processes and the like come again and again
+        return f"%{piece.layout}s", _each(lru_cache(maxsize=None)(show_text))
+    return f"%{piece.layout}s", _each(show_text if room else show)
+
+
+def _flags(piece: Piece, kind: Any, names: Names) -> Way:
+    return f"%{piece.layout}s", _each(lambda raw: names.special(GFP, int(raw) & ((1 << 64) - 1)))
+
+
+def _bytes(piece: Piece, kind: Any, names: Names) -> Way:
+    show = _SHOWN[piece.conversion]
+    return "%s", _each(lambda raw: show(bytes(raw.data[: raw.length])))
 
 
 def escaped(data: bytes) -> str:
@@ -129,7 +161,13 @@ def escaped(data: bytes) -> str:
     return "".join(chr(each) if 0x20 <= each < 0x7F else f"\\x{each:02x}" for each in data)
 
 
-_APPLY: Mapping[str, Callable[[Piece, Any, Any, Names], str]] = MappingProxyType({
+#: Directive for bytes -> their text.
+_SHOWN: Mapping[str, Callable[[bytes], str]] = MappingProxyType({
+    "r": escaped,
+    "rx": lambda data: "".join(f"\\x{each:02x}" for each in data),
+    "rh": lambda data: data.hex(" "),
+})  # fmt: skip
+_WAYS: Mapping[str, Callable[[Piece, Any, Names], Way]] = MappingProxyType({
     **dict.fromkeys((*_SIGNED[:1], *_UNSIGNED), _integer),
     "c": _character,
     "s": _text,

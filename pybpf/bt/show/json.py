@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from pybpf.bt.runtime.events import Event, Lost, MapShown, Printed, TextShown, ValueShown, Warned
+from pybpf.bt.runtime.events import Lost, MapShown, Printed, PrintedRun, Shown, TextShown, ValueShown, Warned
 from pybpf.bt.show.values import Names, plain, text
 from pybpf.bt.types import Tuple, Type
 from pybpf.report import Stats, TimeSeries
@@ -17,20 +17,23 @@ __all__ = ["attached_json", "event_json"]
 
 #: integers beyond that are no exact doubles: they become text
 _EXACT = 1 << 53
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def event_json(event: Event) -> str:
-    """The line of an event, or ``""``."""
+def event_json(event: Shown) -> str:
+    """The line of an event, or ``""``; of a run of them, their lines."""
+    if isinstance(event, PrintedRun):
+        return "".join([f'{{"type": "{event.name}", "data": {_encode(text)}}}\n' for text in event.texts])
     how = _DATA.get(type(event))
     if how is None:
         return ""
     kind, data = how(event)
-    return json.dumps({"type": kind, "data": _exact(data)}, ensure_ascii=False) + "\n"
+    return _encode({"type": kind, "data": _exact(data)}) + "\n"
 
 
 def attached_json(count: int) -> str:
     """The line that says how many probes there are."""
-    return json.dumps({"type": "attached_probes", "data": {"probes": count}}) + "\n"
+    return _encode({"type": "attached_probes", "data": {"probes": count}}) + "\n"
 
 
 def _exact(value: Any) -> Any:

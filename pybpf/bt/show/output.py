@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TextIO
 
-from pybpf.bt.runtime.events import Event, MapShown
+from pybpf.bt.runtime.events import MapShown, Shown
 from pybpf.bt.show.text import event_errors, event_text
 
 __all__ = ["Output", "output_of"]
@@ -32,7 +32,7 @@ class Output(ABC):
         if self._at_once:
             self.stream.flush()
 
-    def complain(self, event: Event) -> None:
+    def complain(self, event: Shown) -> None:
         """Say what went wrong, if anything did."""
         wrong = event_errors(event)
         if wrong:
@@ -44,7 +44,7 @@ class Output(ABC):
         """So many probes are attached."""
 
     @abstractmethod
-    def event(self, event: Event) -> None:
+    def event(self, event: Shown) -> None:
         """Something has happened."""
 
     @abstractmethod
@@ -58,7 +58,7 @@ class Text(Output):
     def attached(self, count: int) -> None:
         print(f"Attached {count} probe{'s'[: count != 1]}", file=self.errors, flush=True)
 
-    def event(self, event: Event) -> None:
+    def event(self, event: Shown) -> None:
         found = event_text(event)
         if found:
             self.write(found)
@@ -80,7 +80,7 @@ class Json(Output):
     def attached(self, count: int) -> None:
         self.write(self._json.attached_json(count))
 
-    def event(self, event: Event) -> None:
+    def event(self, event: Shown) -> None:
         self.write(self._json.event_json(event))
         self.complain(event)
 

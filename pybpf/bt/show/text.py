@@ -6,7 +6,17 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from pybpf.bt.runtime.events import Event, Exited, Lost, MapShown, Printed, TextShown, ValueShown, Warned
+from pybpf.bt.runtime.events import (
+    Exited,
+    Lost,
+    MapShown,
+    Printed,
+    PrintedRun,
+    Shown,
+    TextShown,
+    ValueShown,
+    Warned,
+)
 from pybpf.bt.show.values import Names, text
 from pybpf.bt.types import Tuple, Type
 from pybpf.report import Stats, TimeSeries
@@ -15,12 +25,12 @@ from pybpf.report.histogram import Histogram
 __all__ = ["event_errors", "event_text", "map_text"]
 
 
-def event_text(event: Event) -> str:
+def event_text(event: Shown) -> str:
     """What goes to the output."""
     return _OUTPUT[type(event)](event)
 
 
-def event_errors(event: Event) -> str:
+def event_errors(event: Shown) -> str:
     """What goes to the error output."""
     how = _ERRORS.get(type(event))
     return "" if how is None else how(event)
@@ -31,8 +41,17 @@ def _printed(event: Printed) -> str:
 
 
 def _printed_errors(event: Printed) -> str:
-    word = {"errorf": "ERROR", "warnf": "WARNING"}.get(event.name)
+    word = _SEVERITIES.get(event.name)
     return "" if word is None else f"{event.place}: {word}: {event.text}"
+
+
+def _run(event: PrintedRun) -> str:
+    return "".join(event.texts) if event.name == "printf" else ""
+
+
+def _run_errors(event: PrintedRun) -> str:
+    word = _SEVERITIES.get(event.name)
+    return "" if word is None else "".join(f"{event.place}: {word}: {text}" for text in event.texts)
 
 
 def _value(event: ValueShown) -> str:
@@ -68,15 +87,17 @@ def _key(kind: Type, key: Any, names: Names) -> str:
     return text(kind, key, names)
 
 
-def _nothing(event: Event) -> str:
+def _nothing(event: Shown) -> str:
     return ""
 
 
+_SEVERITIES: Mapping[str, str] = MappingProxyType({"errorf": "ERROR", "warnf": "WARNING"})
 _OUTPUT: Mapping[type, Callable[[Any], str]] = MappingProxyType({
     Exited: _nothing,
     Lost: _nothing,
     MapShown: map_text,
     Printed: _printed,
+    PrintedRun: _run,
     TextShown: lambda event: event.text,
     ValueShown: _value,
     Warned: _nothing,
@@ -84,5 +105,6 @@ _OUTPUT: Mapping[type, Callable[[Any], str]] = MappingProxyType({
 _ERRORS: Mapping[type, Callable[[Any], str]] = MappingProxyType({
     Lost: lambda event: f"Lost {event.count} events\n",
     Printed: _printed_errors,
+    PrintedRun: _run_errors,
     Warned: lambda event: f"{event.place}: {event.severity}: {event.message}\n",
 })  # fmt: skip
