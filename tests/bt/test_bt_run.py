@@ -293,7 +293,7 @@ def test_intervals_and_exit_code() -> None:
 
 
 def test_interrupt_ends_a_script() -> None:
-    script = 'BEGIN { printf("ready\\n"); @x = 1; } END { printf("end\\n"); }'
+    script = 'BEGIN { printf("ready\\n"); @x = 1; } interval:s:100 { } END { printf("end\\n"); }'
     words = [sys.executable, "-m", "pybpf", "bt", "-e", script]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
