@@ -11,6 +11,7 @@ from pybpf.bt.c.includes import Includes
 from pybpf.bt.c.types import CType
 from pybpf.bt.check.facts import Facts, MapFacts, Settings
 from pybpf.bt.check.script import CheckedScript, check_script
+from pybpf.bt.check.settings import SettingError, setting
 from pybpf.bt.expand.functions import expand_functions
 from pybpf.bt.expand.imports import import_all
 from pybpf.bt.expand.macros import expand_macros
@@ -27,8 +28,7 @@ from pybpf.compiler.pipeline import compile_unit
 from pybpf.compiler.target import Target
 from pybpf.errors import CompileError
 from pybpf.lang.state.counts import Counts
-from pybpf.record import dataclass, field_names
-from pybpf.sys.near import did_you_mean
+from pybpf.record import dataclass, replace
 
 __all__ = ["CompiledScript", "compile_script"]
 
@@ -72,7 +72,7 @@ def compile_script(
     :param file: what messages call it.
     :param arguments: ``$1`` and so on.
     :param target: what to compile for; by default the running kernel.
-    :param settings: beside those of the script's ``config`` block, which come first.
+    :param settings: beside those of the script's ``config`` block, which they come before.
     :param named: named arguments, for ``getopt()``.
     :param pid: trace this process alone.
     :param unsafe: allow what changes the processes that are traced.
@@ -94,7 +94,9 @@ def compile_script(
     built = []
     for probe in checked.probes:
         unit = lower(facts, probe, shared, chosen, pid)
-        built.append(Built(probe, compile_unit(unit, chosen, stages=stages), dict(unit.owners)))
+        compiled = compile_unit(unit, chosen, stages=stages)
+        compiled = replace(compiled, spec=replace(compiled.spec, license=found.license))
+        built.append(Built(probe, compiled, dict(unit.owners)))
     return CompiledScript(script.source, found, chosen, shared, built, pid, list(facts.warnings.values()))
 
 
@@ -120,20 +122,13 @@ def _map(facts: MapFacts, settings: Settings, counts: Counts) -> ScriptMap:
 
 
 def _settings(script: tree.Script, given: Mapping[str, Any]) -> Settings:
-    """The settings of the script's ``config`` block, and others where it says nothing."""
-    known = field_names(Settings)
-    found = dict(given)
+    """The settings of the script's ``config`` block, and those that were given, which come first."""
+    found = {}
     for each in script.settings:
-        name = each.name.lower()
-        name = name[len("bpftrace_") :] if name.startswith("bpftrace_") else name
-        if name not in known:
-            hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
-            script.source.fail(each.span, f"there is no setting {each.name!r}{hint}")
-        wanted = type(getattr(Settings, name))
-        if not isinstance(each.value, wanted) or (wanted is int and isinstance(each.value, bool)):
-            script.source.fail(each.span, f"{each.name} is {_KINDS[wanted]}, not {each.value!r}")
-        found[name] = each.value
-    return Settings(**found)
-
-
-_KINDS: Mapping[type, str] = {int: "a number", bool: "true or false", str: "a word or text"}
+        try:
+            known = setting(each.name, each.value)
+        except SettingError as error:
+            script.source.fail(each.span, str(error))
+        if known is not None:
+            found[known[0]] = known[1]
+    return Settings(**{**found, **given})

@@ -455,3 +455,15 @@ def test_a_script_without_events_ends_by_itself() -> None:
     assert command("-q", "-e", "begin { exit(4); }").returncode == 4
     with pybpf.bt.run("begin { print(1); }") as running:
         assert [type(event) for event in running.events()] == [ValueShown]
+
+
+@pytest.mark.native
+def test_settings_of_other_versions_are_taken() -> None:
+    done = traced(
+        "config = { print_maps_on_exit = 0; unstable_map_decl = enable; BPFTRACE_STRLEN = 64; use_blazesym = 1;"
+        ' license = "Dual BSD/GPL" } begin { @x = 1; printf("%d", config.max_strlen); }'
+    )
+    assert (done.text, done.shown) == ("64", "")
+    # what is given comes before what the script says
+    done = traced("config = { max_strlen = 64 } begin { print(config.max_strlen); }", settings={"max_strlen": 32})
+    assert done.text == "32\n"

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
-from pybpf.bt.runtime.events import Warned
+from pybpf.bt.runtime.events import Printed, PrintedRun, Warned
 
 if TYPE_CHECKING:
     from pybpf.bt import CompiledScript, Running
     from pybpf.bt.command.options import Options
     from pybpf.bt.runtime.command import Command
+    from pybpf.bt.runtime.events import Shown
 
 __all__ = ["trace"]
 
@@ -37,15 +38,25 @@ def trace(compiled: CompiledScript, command: Command | None, options: Options, s
             print(_NOTIFY, flush=True)
         if command is not None:
             command.go()
-        with suppress(KeyboardInterrupt), _usr1(running):
-            for event in running.runs(ended=_ended(command, options.pid)):
-                if options.warnings or not isinstance(event, Warned):
+
+        def show(events: Iterable[Shown]) -> None:
+            for event in events:
+                if options.warnings or not _warns(event):
                     shown.event(event)
-        for event in running.stop_runs():
-            shown.event(event)
+
+        with suppress(KeyboardInterrupt), _usr1(running):
+            show(running.runs(ended=_ended(command, options.pid)))
+        show(running.stop_runs())
         shown.end(running.shown_maps())
         stream.flush()
         return running.exit_code or 0
+
+
+def _warns(event: Shown) -> bool:
+    """Whether --no-warnings leaves it out."""
+    if isinstance(event, (Printed, PrintedRun)):
+        return event.name == "warnf"
+    return isinstance(event, Warned) and event.severity == "WARNING"
 
 
 def _ended(command: Command | None, pid: int | None) -> Callable[[], bool] | None:

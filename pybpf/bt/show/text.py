@@ -42,7 +42,7 @@ def _printed(event: Printed) -> str:
 
 def _printed_errors(event: Printed) -> str:
     word = _SEVERITIES.get(event.name)
-    return "" if word is None else f"{event.place}: {word}: {event.text}"
+    return "" if word is None else _told(event.place, word, event.text)
 
 
 def _run(event: PrintedRun) -> str:
@@ -51,7 +51,13 @@ def _run(event: PrintedRun) -> str:
 
 def _run_errors(event: PrintedRun) -> str:
     word = _SEVERITIES.get(event.name)
-    return "" if word is None else "".join(f"{event.place}: {word}: {text}" for text in event.texts)
+    return "" if word is None else "".join(_told(event.place, word, text) for text in event.texts)
+
+
+def _told(place: str, word: str, text: str) -> str:
+    """A line of its own, whether the text ends in one or not."""
+    end = "" if text.endswith("\n") else "\n"
+    return f"{place}: {word}: {text}{end}"
 
 
 def _value(event: ValueShown) -> str:
