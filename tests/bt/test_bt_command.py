@@ -400,3 +400,12 @@ def test_what_the_kernel_can_do() -> None:
     assert done.returncode == 0
     assert "  LLVM: none\n" in done.stdout
     assert re.search(r"^Probe types\n  kprobe: (yes|no|not allowed)\n  tracepoint: yes\n", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.native
+@pytest.mark.root
+def test_warnings_of_the_script_are_lines_that_can_be_left_out() -> None:
+    script = 'begin { warnf("one"); } end { warnf("two\\n"); errorf("three"); }'
+    error = "stdin:1:47-62: ERROR: three\n"
+    assert bt("-q", "-e", script).stderr == f"stdin:1:9-21: WARNING: one\nstdin:1:31-45: WARNING: two\n{error}"
+    assert bt("-q", "--no-warnings", "-e", script).stderr == error
