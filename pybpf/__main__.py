@@ -1,5 +1,9 @@
 """``python -m pybpf`` is the ``pybpf`` command."""
 
-from pybpf.cli import process
+import os
 
+try:
+    from pybpf.cli import process
+except KeyboardInterrupt:
+    os._exit(130)
 process()

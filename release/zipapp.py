@@ -28,13 +28,16 @@ LEFT_OUT = "descriptions.py"
 #: the oldest time that the format knows
 EPOCH = (1980, 1, 1, 0, 0, 0)
 START = """\
+import os
 import sys
 
 if sys.version_info < (3, 9):
     sys.exit("pybpf needs Python 3.9 or newer; this is " + sys.version.split()[0])
 
-from pybpf.cli import process
-
+try:
+    from pybpf.cli import process
+except KeyboardInterrupt:
+    os._exit(130)
 process()
 """
 

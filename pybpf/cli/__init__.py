@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from io import TextIOWrapper
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pybpf.errors import BpfError
 from pybpf.record import NamedTuple
@@ -40,6 +41,8 @@ COMMANDS = (
 #: Exit codes, as shells and Python's argparse have them.
 EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
+#: seconds until Ctrl-C comes again where it had no effect
+_MOMENT = 0.001
 #: objects that are made before Python looks for garbage in cycles
 _OBJECTS = 100_000
 
@@ -92,13 +95,29 @@ def process(*first: str) -> NoReturn:
 
     :param first: words that come before those of the command line.
     """
-    gc.set_threshold(_OBJECTS)
-    code = main([*first, *sys.argv[1:]])
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            with suppress(OSError):  # its reader has gone
-                stream.flush()
+    try:
+        sys.unraisablehook = _dropped
+        gc.set_threshold(_OBJECTS)
+        code = main([*first, *sys.argv[1:]])
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                with suppress(OSError):  # its reader has gone
+                    stream.flush()
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
     os._exit(code)
+
+
+def _dropped(what: Any) -> None:
+    """An exception that Python cannot raise: in a ``__del__``, in a callback of a weak reference, as imports have them.
+
+    Ctrl-C comes again in a moment, and then it finds another place.
+    """
+    if issubclass(what.exc_type, KeyboardInterrupt):
+        signal.signal(signal.SIGALRM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+        signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+    else:
+        sys.__unraisablehook__(what)
 
 
 def process_bt() -> NoReturn:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -281,14 +280,14 @@ def test_whoever_waits_for_the_probes_is_told() -> None:
 @pytest.mark.root
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_with_the_maps(number: signal.Signals) -> None:
-    process = start("-e", "begin { @x = 1; } end { printf(\"over\\n\"); }", __BPFTRACE_NOTIFY_PROBES_ATTACHED="1")
+    script = 'begin { @x = 1; } interval:s:100 { } end { printf("over\\n"); }'
+    process = start("-e", script, __BPFTRACE_NOTIFY_PROBES_ATTACHED="1")
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "__BPFTRACE_NOTIFY_PROBES_ATTACHED\n"
-        time.sleep(0.1)  # from there to the loop that a signal ends
         process.send_signal(number)
         out, error = process.communicate(timeout=60)
-        assert (process.returncode, out, error) == (0, "over\n\n\n@x: 1\n", "Attached 2 probes\n")
+        assert (process.returncode, out, error) == (0, "over\n\n\n@x: 1\n", "Attached 3 probes\n")
     finally:
         process.kill()
         process.communicate()
@@ -303,7 +302,6 @@ def test_a_signal_runs_the_probes_of_it() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "__BPFTRACE_NOTIFY_PROBES_ATTACHED\n"
         for number in (1, 2):
-            time.sleep(0.1)
             process.send_signal(signal.SIGUSR1)
             assert process.stdout.readline() == f"got {number}\n"
         assert process.communicate(timeout=60) == ("\n\n@x: 2\n", "")
@@ -317,7 +315,8 @@ def test_the_end_of_what_is_traced_is_the_end() -> None:
     done = bt("-c", f"{sys.executable} -c pass", "-e", "end { printf(\"over\\n\"); }")
     assert (done.returncode, done.stdout) == (0, "over\n\n\n")
     with Caller() as caller:
-        process = start("-p", str(caller.pid), "-e", "begin { @x = 1; }", __BPFTRACE_NOTIFY_PROBES_ATTACHED="1")
+        script = "begin { @x = 1; } interval:s:100 { }"
+        process = start("-p", str(caller.pid), "-e", script, __BPFTRACE_NOTIFY_PROBES_ATTACHED="1")
         assert process.stdout is not None
         assert process.stdout.readline() == "__BPFTRACE_NOTIFY_PROBES_ATTACHED\n"
     out, _ = process.communicate(timeout=60)

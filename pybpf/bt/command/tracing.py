@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from pybpf.bt.command.ending import Ending
 from pybpf.bt.runtime.events import Printed, PrintedRun, Warned
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def trace(compiled: CompiledScript, command: Command | None, options: Options, s
     from pybpf.bt.show.output import output_of
 
     shown = output_of(options.format, stream, sys.stderr, options.buffering)
-    with _ending_signals(), Running(compiled).start() as running:
+    ending = Ending(_ended(command, options.pid))
+    with ending, Running(compiled).start() as running, _usr1(running):
+        ending.asked_only()
         if options.verbose:
             _tell(running)
         if not options.quiet:
@@ -44,8 +47,7 @@ def trace(compiled: CompiledScript, command: Command | None, options: Options, s
                 if options.warnings or not _warns(event):
                     shown.event(event)
 
-        with suppress(KeyboardInterrupt), _usr1(running):
-            show(running.runs(ended=_ended(command, options.pid)))
+        show(_events(running, ending))
         show(running.stop_runs())
         shown.end(running.shown_maps())
         stream.flush()
@@ -68,19 +70,17 @@ def _ended(command: Command | None, pid: int | None) -> Callable[[], bool] | Non
     return None
 
 
-@contextmanager
-def _ending_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the script as Ctrl-C does: with its ``end`` probes and its maps."""
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # nohup
-            signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _events(running: Running, ending: Ending) -> Iterator[Shown]:
+    """Events as they come, until the script ends, or is to end."""
+    while True:
+        last, none = ending.over, True
+        for event in running.runs(0):
+            none = False
+            yield event
+        if last or running.over:
+            return
+        if none:
+            ending.wait(running.fileno())
 
 
 @contextmanager

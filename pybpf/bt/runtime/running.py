@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,6 @@ __all__ = ["Running"]
 
 #: seconds after which the reader looks in any case
 _TICK = 1.0
-#: the same where something else may end the script
-_SHORT_TICK = 0.05
 
 
 class Running:
@@ -51,6 +49,8 @@ class Running:
         self._lost = 0
         self._dropped: dict[str, int] = {}
         self._stopped = self._closed = False
+        # all that it has are iterators, which run once, begin and end
+        self._runs_once = {each.checked.place.kind for each in script.built} <= {"iter", "begin", "end"}
 
     def start(self) -> Running:
         """Load, run ``begin``, attach. :raises BpfError: something fails; nothing stays in the kernel."""
@@ -80,34 +80,31 @@ class Running:
 
     # events
 
-    def events(self, timeout: float | None = None, ended: Callable[[], bool] | None = None) -> Iterator[Event]:
+    def events(self, timeout: float | None = None) -> Iterator[Event]:
         """Events as they come, until ``exit()`` is called, :meth:`stop`, or so many seconds are over.
 
         A script that has no probes but ``begin``, ``end`` and iterators is over when they have run.
 
-        :param ended: asked now and then whether to end, with what is there by then.
         :raises ClosedError: the script was closed.
         """
-        return _apart(self.runs(timeout, ended))
+        return _apart(self.runs(timeout))
 
-    def runs(self, timeout: float | None = None, ended: Callable[[], bool] | None = None) -> Iterator[Shown]:
+    def runs(self, timeout: float | None = None) -> Iterator[Shown]:
         """The same, with what one ``printf()`` prints again and again together: ten times faster to show."""
         if self._closed:
             raise ClosedError("cannot read events: the script was closed")
         deadline = None if timeout is None else time.monotonic() + timeout
-        if self._over:
+        if self._runs_once:
             yield from self._rest()
             yield from self._act(self._iterated())
             return
         yield from self._act(self._iterated())
-        tick = _TICK if ended is None else _SHORT_TICK
-        while not self._closed and not self._stopped and self.exit_code is None:
+        while not self.over:
             self._watch()
-            over = ended is not None and ended()
-            wait = 0 if over else tick if deadline is None else min(tick, deadline - time.monotonic())
+            wait = _TICK if deadline is None else min(_TICK, deadline - time.monotonic())
             yield from self._act(self._poll(max(wait, 0)))
             yield from self._losses()
-            if over or (deadline is not None and time.monotonic() >= deadline):
+            if deadline is not None and time.monotonic() >= deadline:
                 return
 
     def __iter__(self) -> Iterator[Event]:
@@ -128,9 +125,9 @@ class Running:
             yield from actions.runs(actions.split(self._live.iterators.pop(0).read()))
 
     @property
-    def _over(self) -> bool:
-        """Whether nothing can happen any more: all that the script has are iterators, which run once, begin and end."""
-        return {each.checked.place.kind for each in self.script.built} <= {"iter", "begin", "end"}
+    def over(self) -> bool:
+        """Whether it has ended: ``exit()`` was called, it was stopped, or all that it has runs once and has run."""
+        return self._closed or self._stopped or self.exit_code is not None or self._runs_once
 
     def run(self, kind: str) -> int:
         """Run the probes of a kind that the kernel does not run: ``"self"``, ``"test"``, ``"bench"``.
