@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,11 +86,17 @@ class Running:
 
     def ready(self, header: str) -> str:
         """Wait until a line that starts so is printed: everything is attached then."""
+        return self.until(lambda line: line.startswith(header), f"no line {header!r}")[-1]
+
+    def until(self, wanted: Callable[[str], bool], else_say: str = "it ended") -> list[str]:
+        """Wait for a line; all that were printed since, with that one as the last."""
         assert self.process.stdout
+        lines = []
         for line in self.process.stdout:
-            if line.startswith(header):
-                return line
-        raise AssertionError(f"no line {header!r}: {self.ended()}")
+            lines.append(line)
+            if wanted(line):
+                return lines
+        raise AssertionError(f"{else_say}: {self.ended()}")
 
     def attached(self) -> None:
         """Wait until it says on stderr that its probes are attached; for tools that print nothing before a report."""
@@ -135,18 +140,20 @@ class Running:
 
 
 def while_it_runs(name: str, work: Callable[[], object], arguments: Sequence[str]) -> int:
-    """Run a tool in this process, where a test can change what it finds; when it is attached, ``work``."""
+    """Run a tool in this process, where a test can change what it finds: when it is attached ``work``, then its end."""
     begun: list[threading.Thread] = []
 
-    def later() -> None:
-        time.sleep(0.3)
-        work()
+    def meanwhile() -> None:
+        try:
+            work()
+        finally:  # the thread that waits has to be the one that is interrupted
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     start = Run.start
 
     def started(self: Run, tracer: Tracer) -> None:
         start(self, tracer)
-        begun.append(threading.Thread(target=later))
+        begun.append(threading.Thread(target=meanwhile))
         begun[0].start()
 
     with pytest.MonkeyPatch.context() as patch:

@@ -83,7 +83,7 @@ def test_by_each_kind_of_probe(
         pytest.skip(f"the kernel has no {kind}")
     known = places.lack
     monkeypatch.setattr(places, "lack", lambda place: known(place) if place.startswith(kind) else "not taken")
-    arguments = ["-j", "-D", "-d", disk.name, "--duration", "1", *options]
+    arguments = ["-j", "-D", "-d", disk.name, *options]
     seen = while_it_runs("biolatency", lambda: disk.read(60), arguments)
     (line,) = capfd.readouterr().out.splitlines()
     assert seen == 0 and json.loads(line)["count"] == 60

@@ -64,7 +64,7 @@ def test_by_other_probes(
         disk.read(2)
         disk.write(1)
 
-    assert while_it_runs("biosnoop", work, ["--json", "-d", disk.name, "--duration", "1"]) == 0
+    assert while_it_runs("biosnoop", work, ["--json", "-d", disk.name]) == 0
     rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [row["operation"] for row in rows] == ["R", "R", "W"]
     assert {(row["bytes"], row["latency_ns"] > 0) for row in rows} == {(BLOCK, True)}

@@ -129,8 +129,7 @@ def test_processes_and_intervals(tmp_path: Path) -> None:
         one.call("getppid*30")
         other.call("getppid*40")
         pids = one.pid, other.pid
-        time.sleep(0.4)
-        found = reports(tool.stop())
+        found = reports(tool.until(lambda line: f"[{other.pid}]" in line) + tool.stop())
     counts = dict.fromkeys(pids, 0)
     for each in (histogram for report in found for histogram in report["histograms"]):
         pid = int(each["function"].split("[")[1].rstrip("]"))

@@ -112,8 +112,7 @@ def test_intervals_and_the_picture(caller: Caller, tmp_path: Path) -> None:
     tool = Running("runqlat", "-T", "-L", "-p", str(caller.pid), "--heatmap", str(file), "0.3")
     tool.ready("Tracing")
     caller.call(WORK)
-    time.sleep(0.4)
-    lines = tool.stop()
+    lines = [line.rstrip("\n") for line in tool.until(lambda line: line.startswith("tid = "))] + tool.stop()
     assert sum(line.count(":") == 2 and "|" not in line for line in lines) >= 2
     assert f"tid = {caller.pid}" in lines and counts(lines) >= 40
     assert f"tid = {caller.pid}" in file.read_text()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -131,8 +130,7 @@ def test_intervals_and_the_time(caller: Caller) -> None:
     tool = Running("stackcount", "-T", "-i", "0.3", "-D", "600", "-p", str(caller.pid), "c:getppid")
     tool.ready("Tracing")
     caller.call("getppid*100")
-    time.sleep(0.4)
-    lines = tool.stop()
+    lines = tool.until(lambda line: line.strip().isdecimal()) + tool.stop()
     assert sum(line.count(":") == 2 for line in lines) >= 2
     assert sum(int(line) for line in lines if line.strip().isdecimal()) == 100
 

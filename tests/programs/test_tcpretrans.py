@@ -25,13 +25,13 @@ c.setsockopt(6, 19, -1)
 
 
 def lose(server: Host, client: Host, address: str = "127.0.0.1") -> tuple[int, int, int]:
-    """Send a packet that is lost for a second. The port of its socket, its sequence number, how often it was sent."""
+    """Send a packet that is lost twice. The port of its socket, its sequence number, how often it was sent."""
     server.listen(address, 5000)
     port = client.connect(address, 5000)
     server.accept()
     deaf(server)
     sequence = client.do(SEQUENCE)
-    client.do("c.sendall(b'x' * 100); time.sleep(1)")
+    client.do(f"c.sendall(b'x' * 100)\nwhile {TOTAL_RETRANS} < 2: time.sleep(0.01)")
     hears(server)
     server.do("n = 0\nwhile n < 100: n += len(s.recv(100))")
     return port, sequence, client.do(f"time.sleep(0.1); result = {TOTAL_RETRANS}")

@@ -69,7 +69,7 @@ def test_bytes_are_exact_over_intervals(server: Host, client: Host) -> None:
         server.do("s.close()")
         expected[client.pid, port, 5000, "tx"] = expected[server.pid, 5000, port, "rx"] = 5 * size
     found, busy = totals(tool)
-    assert +found == expected and busy > 3
+    assert +found == expected and busy > 1
 
 
 def test_ways_to_send_and_receive(server: Host, client: Host) -> None:

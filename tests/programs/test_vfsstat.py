@@ -47,7 +47,7 @@ def test_numbers_are_exact(
         pytest.skip(f"the kernel has no {kind}")
     known = places.lack
     monkeypatch.setattr(places, "lack", lambda place: known(place) if place.startswith(kind) else "not taken")
-    arguments = ["-p", str(caller.pid), "--json", "--duration", "2", "1000"]
+    arguments = ["-p", str(caller.pid), "--json", "1000"]
     assert while_it_runs("vfsstat", lambda: work(caller, tmp_path), arguments) == 0
     out, err = capfd.readouterr()
     (line,) = out.splitlines()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from typing import Any
 
 from pybpf import Struct, Tracer, u32, u64
@@ -46,7 +47,7 @@ def main(pid: int, program: str) -> None:
     print("attaching", os.getpid(), flush=True)
     with tracer:
         print("attached", flush=True)
-        tracer.run({calls: lambda event: None})
+        tracer.run({calls: lambda event: None}, every=0.05, callback=cache(lambda: print("running", flush=True)))
     print("done", flush=True)
 
 

@@ -24,6 +24,11 @@ NAME = "pybpf-overload"
 GROWTH = 24 << 20
 
 
+#: pages of each buffer, and more events than the buffers of all CPUs hold: each has at least 16 bytes
+PAGES = 4
+ENOUGH = 2 * PAGES * os.sysconf("SC_PAGE_SIZE") // 16 * len(os.sched_getaffinity(0))
+
+
 class Call(Struct):
     number: u64
     tid: u32
@@ -45,7 +50,7 @@ def _resident() -> int:
 def _tracer(ring: bool) -> tuple[Tracer, Any, Any]:
     host = Target.host()
     tracer = Tracer(comm=NAME, target=replace(host, has=lambda name: (ring or name != "ringbuf") and host.has(name)))
-    calls, emitted = tracer.events(Call, pages=4), tracer.count()
+    calls, emitted = tracer.events(Call, pages=PAGES), tracer.count()
 
     @tracer.tracepoint("syscalls:sys_enter_getpgid")
     def on_call(args: Any) -> None:
@@ -77,6 +82,8 @@ def test_emitted_is_delivered_or_lost(ring: bool) -> None:
                 assert producer.stdin is not None
                 producer.stdin.write("go\n")
                 producer.stdin.flush()
+            while emitted.value < ENOUGH and any(producer.poll() is None for producer in producers):
+                time.sleep(0.01)  # until more was sent than all buffers hold
             take(calls.poll(1.0))
             before, largest = _resident(), 0
             while any(producer.poll() is None for producer in producers):
