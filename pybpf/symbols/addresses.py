@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from itertools import islice
-from operator import le
+from itertools import compress, count, islice
+from operator import gt
 from typing import Protocol
 
 from pybpf.errors import BpfError
@@ -43,7 +43,7 @@ class Names(Protocol):
 class BytesNames:
     """Names in memory."""
 
-    def __init__(self, text: bytes, end: bytes = b"\0") -> None:
+    def __init__(self, text: bytes | bytearray, end: bytes = b"\0") -> None:
         self._text = text
         self._end = end
         self.nbytes = len(text)
@@ -52,7 +52,7 @@ class BytesNames:
         """See :class:`Names`. Very long names are cut."""
         most = at + _MOST_NAME
         end = self._text.find(self._end, at, most)
-        return self._text[at : end if end >= 0 else most]
+        return bytes(self._text[at : end if end >= 0 else most])
 
 
 class FileNames:
@@ -112,8 +112,8 @@ class AddressTable:
         if labels:  # behind what has a size
             keys = [start << 1 | (not size) for start, size in zip(starts, sizes)]
             starts, sizes, offsets = _reordered(keys, starts, sizes, offsets)
-        elif not all(map(le, starts, islice(starts, 1, None))):  # those of the kernel are sorted, and are many
-            starts, sizes, offsets = _reordered(starts, starts, sizes, offsets)
+        else:
+            _sort(starts, sizes, offsets)
         if labels:
             kept = _without_labels(starts, sizes)
             starts, sizes, offsets = (_taken(column, kept) for column in (starts, sizes, offsets))
@@ -146,6 +146,18 @@ class AddressTable:
     def name(self, raw: bytes) -> str:
         """What to call a symbol with this name in the table; ``""`` for one that is to be passed over."""
         return raw.decode("utf-8", "surrogateescape")
+
+
+def _sort(starts: array[int], *others: array[int]) -> None:
+    """Sort the columns by the first, in place. Those of the kernel are many, and nearly all of them are sorted."""
+    unsorted = next(compress(count(1), map(gt, starts, islice(starts, 1, None))), None)
+    if unsorted is None:
+        return
+    cut = bisect_left(starts, min(islice(starts, unsorted, None)), 0, unsorted)
+    columns = (starts, *others)
+    tails = [column[cut:] for column in columns]
+    for column, tail in zip(columns, _reordered(tails[0], *tails)):
+        column[cut:] = tail
 
 
 def _reordered(keys: Sequence[int], *columns: array[int]) -> list[array[int]]:

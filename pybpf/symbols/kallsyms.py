@@ -81,15 +81,15 @@ def _search(text: bytes, wanted: set[bytes]) -> list[tuple[bytes, bytes, bytes]]
     return [lines[start] for start in sorted(lines)]
 
 
-def chunks(path: str) -> Iterator[bytes]:
-    """A file in pieces that end with a line. :raises BpfError: it cannot be read."""
+def chunks(path: str, size: int = _CHUNK) -> Iterator[bytes]:
+    """A file in pieces of about ``size`` bytes that end with a line. :raises BpfError: it cannot be read."""
     try:
         file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed below, when the reader stops too
     except OSError as error:
         raise BpfError(f"cannot read {path}: {error.strerror}") from None
     with file:
         rest = b""
-        while chunk := file.read(_CHUNK):
+        while chunk := file.read(size):
             text, newline, rest = (rest + chunk).rpartition(b"\n")
             yield text + newline
         yield rest

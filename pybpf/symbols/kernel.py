@@ -6,6 +6,7 @@ import re
 import sys
 from array import array
 from functools import cached_property
+from itertools import accumulate, islice
 
 from pybpf.errors import BpfError
 from pybpf.lazy import regex
@@ -19,6 +20,8 @@ __all__ = ["KernelSymbols"]
 _FUNCTION = regex(rb"^([0-9a-f]{16}) [tTwW] ([^\n]*)$", re.MULTILINE)
 #: where code ends: what follows has no name
 _ENDS = frozenset({"_etext", "_einittext", "__entry_text_end", "__irqentry_text_end"})
+#: read at once: what is found in it takes seven times as much memory, for a moment
+_CHUNK = 1 << 16
 _HIDDEN = "the kernel hides its addresses; run as root with CAP_SYSLOG, and set kernel.kptr_restrict to 0 or 1"
 
 
@@ -35,30 +38,28 @@ class KernelSymbols(Resolver):
     @cached_property
     def _read(self) -> tuple[AddressTable, str]:
         starts, offsets = array("Q"), array("I")
-        names: list[bytes] = []
-        size = 0
+        names = bytearray()  # which grows without being copied to another place at the end
         reason = ""
         try:
-            for text in chunks(self._path):
+            for text in chunks(self._path, _CHUNK):
                 found = _FUNCTION.findall(text)
                 if not found:
                     continue
                 addresses, tails = zip(*found)
                 starts.frombytes(bytes.fromhex(b"".join(addresses).decode("ascii")))
-                for tail in tails:
-                    offsets.append(size)
-                    size += len(tail) + 1
-                names.append(b"\n".join(tails))
+                ends = accumulate(map(len, tails), lambda at, size: at + size + 1, initial=len(names))
+                offsets.extend(islice(ends, len(tails)))
+                names += b"\n".join(tails) + b"\n"
         except BpfError as error:
             reason = str(error)
         if sys.byteorder == "little":
             starts.byteswap()
         if starts and not any(starts):
-            starts, offsets, names = array("Q"), array("I"), []
+            starts, offsets, names = array("Q"), array("I"), bytearray()
             reason = _HIDDEN
         elif not starts and not reason:
             reason = f"{self._path} has no functions"
-        table = AddressTable(starts, array("I", bytes(4 * len(starts))), offsets, BytesNames(b"\n".join(names), b"\n"))
+        table = AddressTable(starts, array("I", bytes(4 * len(starts))), offsets, BytesNames(names, b"\n"))
         return table, reason
 
     @property
