@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pybpf import Struct, char, u32, u64
-from pybpf.lang import comm, kernel_ptr, ktime_ns, pid
+from pybpf import Struct, Tracer, char, u32, u64
+from pybpf.lang import comm, ktime_ns, pid
 from pybpf.tool import Column, FirstOf, Moment, Run, Tool, disks, option, shared
 
-STARTED = FirstOf(
-    "tp_btf:block_io_start", "tracepoint:block:block_io_start", "kprobe:__blk_account_io_start",
-    "kprobe:blk_account_io_start", "tp_btf:block_rq_insert", "tracepoint:block:block_rq_insert",
-    what="requests that are made", optional=True,
-)  # fmt: skip
-ISSUED = FirstOf(
-    "tp_btf:block_rq_issue", "tracepoint:block:block_rq_issue", "kprobe:blk_mq_start_request",
-    what="requests that a device is given",
-)  # fmt: skip
 DONE = FirstOf(
     "tp_btf:block_io_done", "tracepoint:block:block_io_done", "kprobe:__blk_account_io_done",
     "kprobe:blk_account_io_done", "tp_btf:block_rq_complete", "tracepoint:block:block_rq_complete",
@@ -28,8 +19,6 @@ MAX_ENTRIES = 10240
 SECTOR = 512
 #: the sector of what is for no place of the disk, as a flush
 NOWHERE = 2**64 - 1
-#: what all of these places have, under one name or another
-RequestPtr: Any = kernel_ptr("struct request")
 #: the operation of a request, in the low bits of its flags, and the letters by which the kernel's records name it
 OPERATION = 0xFF
 OPERATIONS = {0: "R", 1: "W", 2: "F", 3: "D", 5: "D"}
@@ -53,67 +42,14 @@ class Request(Struct):
 
 
 def trace(run: Run) -> None:
-    """The probes, and a row for each request."""
+    """A row for each request."""
     options = run.options
     tracer = run.tracer()
-    by_request = not any(each.choose().startswith("tracepoint:") for each in (ISSUED, DONE))
-    begun = tracer.hash(u64 if by_request else (u32, u64), Request, max_entries=MAX_ENTRIES)
     requests = tracer.events(Request)
-    disk: int | None = disks.number_of(options.disk) if options.disk else None
-    # without filters also those whose makers were not seen
-    only_known: bool = run.pid is not None or any((options.tid, options.uid is not None, options.comm, options.cgroup,
-                                                   options.container))  # fmt: skip
-
-    def is_made(key: Any) -> None:
-        begun[key] = Request(made=ktime_ns(), pid=pid(), comm=comm())
-
-    def is_issued(key: Any, number: int, sector: int, size: int, operation: int) -> None:
-        if disk is not None and number != disk:
-            return
-        request = begun.get(key)
-        if request is None:
-            if not only_known:
-                begun[key] = Request(
-                    issued=ktime_ns(), disk=number, sector=sector, bytes=size, operation=operation
-                )
-            return
-        request.disk, request.sector, request.bytes, request.operation = number, sector, size, operation
-        request.issued = ktime_ns()
-
-    def is_done(key: Any) -> None:
-        request = begun.pop(key)
-        if request is not None and request.issued:
-            request.done = ktime_ns()
-            requests.emit(request)
-
-    # by the address of the request
-    def request_made(rq: RequestPtr) -> None:
-        is_made(u64(rq))
-
-    def request_issued(rq: RequestPtr) -> None:
-        is_issued(u64(rq), disks.of_request(rq), rq.__sector, rq.__data_len, rq.cmd_flags & OPERATION)
-
-    def request_done(rq: RequestPtr) -> None:
-        is_done(u64(rq))
-
-    # by what tracepoints tell of it
-    def record_made(args: Any) -> None:
-        is_made((args.dev, args.sector))
-
-    def record_issued(args: Any) -> None:
-        letter = args.rwbs[0]
-        if letter == FLUSH and args.rwbs[1]:
-            letter = args.rwbs[1]
-        is_issued((args.dev, args.sector), args.dev, args.sector, args.bytes, letter)
-
-    def record_done(args: Any) -> None:
-        is_done((args.dev, args.sector))
-
-    kinds = ("tp_btf", "kprobe") if by_request else ("tracepoint",)
-    STARTED.on(tracer, *kinds)(request_made if by_request else record_made)
-    # whoever happens to run when a device begins or ends says nothing of the request
-    ISSUED.on(tracer, *kinds, everyone=True)(request_issued if by_request else record_issued)
-    DONE.on(tracer, *kinds, everyone=True)(request_done if by_request else record_done)
+    disk = disks.number_of(options.disk) if options.disk else None
+    by_request = not any(each.choose().startswith("tracepoint:") for each in (disks.ISSUED, DONE))
+    known = Known(tracer, by_request, requests, disk, run.chooses_tasks)
+    (by_address if by_request else by_record)(tracer, known)
 
     operations = OPERATIONS if by_request else LETTERS
     rows = run.rows(columns(run, operations), moment=Moment(
@@ -123,6 +59,80 @@ def trace(run: Run) -> None:
     run.start(tracer)
     rows.header()
     run.deliver({requests: rows.write})
+
+
+class Known:
+    """What happens to requests, by a key that tells them apart; functions for probes.
+
+    :param only_made: requests whose makers were not seen are left out: with filters.
+    """
+
+    def __init__(self, tracer: Tracer, by_request: bool, requests: Any, disk: int | None, only_made: bool) -> None:
+        begun = tracer.hash(u64 if by_request else (u32, u64), Request, max_entries=MAX_ENTRIES)
+
+        def made(key: Any) -> None:
+            begun[key] = Request(made=ktime_ns(), pid=pid(), comm=comm())
+
+        def issued(key: Any, number: int, sector: int, size: int, operation: int) -> None:
+            if disk is not None and number != disk:
+                return
+            request = begun.get(key)
+            if request is None:
+                if not only_made:
+                    begun[key] = Request(
+                        issued=ktime_ns(), disk=number, sector=sector, bytes=size, operation=operation
+                    )
+                return
+            request.disk, request.sector, request.bytes, request.operation = number, sector, size, operation
+            request.issued = ktime_ns()
+
+        def done(key: Any) -> None:
+            request = begun.pop(key)
+            if request is not None and request.issued:
+                request.done = ktime_ns()
+                requests.emit(request)
+
+        self.made, self.issued, self.done = made, issued, done
+
+
+# Whoever happens to run when a device begins or ends says nothing of the request.
+
+
+def by_address(tracer: Tracer, known: Known) -> None:
+    """Probes that are given the request, whose address is its key."""
+    is_made, is_issued, is_done = known.made, known.issued, known.done
+
+    @disks.MADE.on(tracer, "tp_btf", "kprobe")
+    def request_made(rq: disks.Request) -> None:
+        is_made(u64(rq))
+
+    @disks.ISSUED.on(tracer, "tp_btf", "kprobe", everyone=True)
+    def request_issued(rq: disks.Request) -> None:
+        is_issued(u64(rq), disks.of_request(rq), rq.__sector, rq.__data_len, rq.cmd_flags & OPERATION)
+
+    @DONE.on(tracer, "tp_btf", "kprobe", everyone=True)
+    def request_done(rq: disks.Request) -> None:
+        is_done(u64(rq))
+
+
+def by_record(tracer: Tracer, known: Known) -> None:
+    """Tracepoints, which tell where on which disk it is."""
+    is_made, is_issued, is_done = known.made, known.issued, known.done
+
+    @disks.MADE.on(tracer, "tracepoint")
+    def record_made(args: Any) -> None:
+        is_made((args.dev, args.sector))
+
+    @disks.ISSUED.on(tracer, "tracepoint", everyone=True)
+    def record_issued(args: Any) -> None:
+        letter = args.rwbs[0]
+        if letter == FLUSH and args.rwbs[1]:
+            letter = args.rwbs[1]
+        is_issued((args.dev, args.sector), args.dev, args.sector, args.bytes, letter)
+
+    @DONE.on(tracer, "tracepoint", everyone=True)
+    def record_done(args: Any) -> None:
+        is_done((args.dev, args.sector))
 
 
 def columns(run: Run, operations: Mapping[int, str]) -> list[Column]:
@@ -167,7 +177,7 @@ TOOL = Tool(
     topic="Files and disks",
     summary="trace requests to disks, and how long each takes",
     trace=trace,
-    probes=(STARTED, ISSUED, DONE),
+    probes=(disks.MADE, disks.ISSUED, DONE),
     options=(
         option("-Q", "--queue", action="store_true", help="print the time in the queue, too"),
         option("-d", "--disk", metavar="DISK", help="only this disk, as sda"),

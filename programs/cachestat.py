@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from typing import Any
 
-from pybpf import Struct, u32, u64
+from pybpf import Struct, Tracer, u32, u64
 from pybpf.lang import kernel_ptr, tid
 from pybpf.tool import Column, FirstOf, Run, Tool, option, shared, undisturbed
 
@@ -39,15 +39,32 @@ class Read(Struct):
 
 
 def trace(run: Run) -> None:
-    """The probes, and a row per interval."""
+    """A row per interval."""
     options = run.options
     tracer = run.tracer()
     counts = tracer.sum(u32, u64)
-    reads = tracer.lru_hash(u32, Read, max_entries=MAX_ENTRIES)
     # pages that a thread has brought in, until it is known what for
     fresh = tracer.lru_hash(u32, u32, max_entries=MAX_ENTRIES)
+    if ACCESSED.choose().startswith("tp_btf"):
+        by_reads(tracer, counts, fresh)
+    else:
+        by_marks(tracer, counts, fresh)
+    changes(tracer, counts, fresh)
+    run.start(tracer)
+    rows = run.rows(columns(run))
+    rows.header()
+    for when in run.intervals(options.interval or 1, options.count):
+        with undisturbed():
+            found = counts.changes()
+        buffers, cached = memory()
+        rows.write(Report(when, found, buffers, cached))
 
-    @ACCESSED.on(tracer, "tp_btf")
+
+def by_reads(tracer: Tracer, counts: Any, fresh: Any) -> None:
+    """Pages that are looked up by reads and page faults."""
+    reads = tracer.lru_hash(u32, Read, max_entries=MAX_ENTRIES)
+
+    @ACCESSED.on(tracer)
     def looked_up(mapping: Mapping, index: u64, last_index: u64) -> None:
         fresh.pop(tid())
         end = last_index + 1
@@ -61,23 +78,26 @@ def trace(run: Run) -> None:
             counts[ACCESSES].add(end - index)
         reads[tid()] = Read(mapping=u64(mapping), index=index, end=end)
 
-    @ACCESSED.on(tracer, "fentry", "kprobe")
+    @FAULTED.on(tracer)
+    def faulted() -> None:
+        counts[ACCESSES].add(1)
+
+
+def by_marks(tracer: Tracer, counts: Any, fresh: Any) -> None:
+    """Pages that are marked as used; writing to buffers marks them, too."""
+
+    @ACCESSED.on(tracer)
     def marked() -> None:
         fresh.pop(tid())
         counts[ACCESSES].add(1)
 
-    by_reads = ACCESSED.choose().startswith("tp_btf")
-    if by_reads:
+    @BUFFERS.on(tracer)
+    def buffer_dirtied() -> None:
+        counts[DIRTY_BUFFERS].add(1)
 
-        @FAULTED.on(tracer)
-        def faulted() -> None:
-            counts[ACCESSES].add(1)
 
-    else:  # writing to buffers marks pages, too
-
-        @BUFFERS.on(tracer)
-        def buffer_dirtied() -> None:
-            counts[DIRTY_BUFFERS].add(1)
+def changes(tracer: Tracer, counts: Any, fresh: Any) -> None:
+    """Pages that come in, and pages that are written to."""
 
     def come(pages: int) -> None:
         counts[ADDITIONS].add(pages)
@@ -97,15 +117,6 @@ def trace(run: Run) -> None:
         pages = fresh.pop(tid())
         if pages is not None:  # brought in to be written to: that is no miss
             counts[WRITTEN].add(pages)
-
-    run.start(tracer)
-    rows = run.rows(columns(run))
-    rows.header()
-    for when in run.intervals(options.interval or 1, options.count):
-        with undisturbed():
-            found = counts.changes()
-        buffers, cached = memory()
-        rows.write(Report(when, found, buffers, cached))
 
 
 class Report:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pybpf import Struct, char, s32, u8, u32, u64
+from pybpf import Struct, Tracer, char, s32, u8, u32, u64
 from pybpf.lang import (
     comm,
     cpu,
@@ -66,19 +66,33 @@ class Exec(Struct):
 
 
 def trace(run: Run) -> None:
-    """The probes, and a row for each exec."""
-    options = run.options
+    """A row for each exec."""
     tracer = run.tracer()
     execs = tracer.events(Exec, pages=1024)
-    calls = tracer.hash(u32, Call)
     typed = DONE.choose() == "tp_btf:sched_process_exec"
     saved = tracer.hash(u32, Saved, max_entries=1 if typed else 256)
+    at_programs(tracer, execs, saved)
+    if run.options.fails or not typed:
+        at_calls(tracer, execs, saved, run.options.fails, typed)
 
-    def describe(event: Any) -> None:
-        event.time, event.pid, event.uid, event.cpu, event.comm = ktime_ns(), pid(), uid(), cpu(), comm()
-        if has_field("struct task_struct", "real_parent"):
-            event.ppid = ppid()
-            event.pcomm = current_task().real_parent.comm
+    rows = run.rows(columns(run), lambda event: "red" if event.ret < 0 else "",
+                    Moment(lambda event: str(event.filename)))
+    run.start(tracer)
+    rows.header()
+    wanted = matching(run.options)
+    run.deliver({execs: lambda event: rows.write(event) if wanted(event) else None})
+
+
+def describe(event: Any) -> None:
+    """In a probe: who it is."""
+    event.time, event.pid, event.uid, event.cpu, event.comm = ktime_ns(), pid(), uid(), cpu(), comm()
+    if has_field("struct task_struct", "real_parent"):
+        event.ppid = ppid()
+        event.pcomm = current_task().real_parent.comm
+
+
+def at_programs(tracer: Tracer, execs: Any, saved: Any) -> None:
+    """The probes where a program begins to run."""
 
     @DONE.on(tracer, "tp_btf")
     def runs(p: Any, old_pid: Any, bprm: Any) -> None:
@@ -102,6 +116,15 @@ def trace(run: Run) -> None:
             event.joined = 1
         del saved[args.old_pid]
 
+
+def at_calls(tracer: Tracer, execs: Any, saved: Any, fails: bool, typed: bool) -> None:
+    """The probes at the system calls: for those that fail, and for the strings where they cannot be read later.
+
+    :param fails: those that fail are wanted.
+    :param typed: the strings are read from the new program.
+    """
+    calls = tracer.hash(u32, Call)
+
     def begins(filename: int, argv: int) -> None:
         calls[tid()] = Call(filename=filename, argv=argv)
         if not typed:
@@ -120,27 +143,18 @@ def trace(run: Run) -> None:
             event.args = join_user_str(call.argv, STRINGS, sep=BETWEEN)
             event.joined = 1
 
-    if options.fails or not typed:
+    @CALLS.enter(tracer, "execve")
+    def execve_begins(filename: u64, argv: u64) -> None:
+        begins(filename, argv)
 
-        @CALLS.enter(tracer, "execve")
-        def execve_begins(filename: u64, argv: u64) -> None:
-            begins(filename, argv)
+    @CALLS.enter(tracer, "execveat")
+    def execveat_begins(fd: s32, filename: u64, argv: u64) -> None:
+        begins(filename, argv)
 
-        @CALLS.enter(tracer, "execveat")
-        def execveat_begins(fd: s32, filename: u64, argv: u64) -> None:
-            begins(filename, argv)
-
-        @CALLS.leave(tracer)
-        def exec_ends(ret: s32) -> None:
-            if options.fails or ret >= 0:
-                ends(ret)
-
-    rows = run.rows(columns(run), lambda event: "red" if event.ret < 0 else "",
-                    Moment(lambda event: str(event.filename)))
-    run.start(tracer)
-    rows.header()
-    wanted = matching(options)
-    run.deliver({execs: lambda event: rows.write(event) if wanted(event) else None})
+    @CALLS.leave(tracer)
+    def exec_ends(ret: s32) -> None:
+        if fails or ret >= 0:
+            ends(ret)
 
 
 def words_of(event: Any) -> list[str]:

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from pybpf import NotFoundError, Tracer, u32, u64
 from pybpf.lang import ktime_ns, pid, tid
-from pybpf.report import Log2Histogram, Stats
-from pybpf.tool import (
-    Functions,
-    HeatMaps,
-    Run,
-    Tool,
-    arguments,
-    clean,
-    option,
-    shared,
-    struct,
-    undisturbed,
-)
+from pybpf.tool import UNITS, Functions, Run, TimeReport, Tool, arguments, clean, option, shared, struct
 
 MAX_ENTRIES = 10240
-#: nanoseconds of each unit
-UNITS = {"nsecs": 1, "usecs": 1_000, "msecs": 1_000_000}
 
 
 def trace(run: Run) -> None:
@@ -40,17 +25,16 @@ def trace(run: Run) -> None:
     total = tracer.stats()
     deep = tracer.count()
     probe(tracer, found, options, by_process, UNITS[unit], (spent, total, deep))
-    maps = HeatMaps(run, unit)
+
+    def name_of(key: Any) -> str:
+        function, process = tuple(key)
+        return f"{found.names[function]} [{process}]" if by_process else found.names[function]
+
+    section = "function" if options.function or by_process else ""
+    report = TimeReport(run, unit, section, section.title(), name=name_of, average=True, stamp="%H:%M:%S")
     run.start(tracer)
     run.say(f'Tracing {len(found.names)} functions for "{clean(options.pattern)}"... Hit Ctrl-C to end.')
-    for when in run.intervals(maps.interval(options.interval)):
-        with undisturbed():
-            counted, whole = spent.changes(), total.changes()
-        sections = options.function or by_process
-        named = {name_of(key, found, by_process) if sections else "": each for key, each in counted.items()}
-        maps.add(when, dict(sorted(named.items())))
-        report(run, when, dict(sorted(named.items())), whole, unit)
-    maps.save()
+    report.follow(spent.changes, total.changes)
     if deep.value:
         run.warn(f"{deep.value} calls were not timed, for they were inside of {options.level} others; see --level")
     run.say("Detaching...")
@@ -98,32 +82,6 @@ def probe(tracer: Tracer, found: Functions, options: Any, by_process: bool, per_
 
     found.attach(tracer, returns, ret=True)
     found.attach(tracer, begins)
-
-
-def name_of(key: Any, found: Functions, by_process: bool) -> str:
-    """What a histogram is of."""
-    function, process = tuple(key)
-    return f"{found.names[function]} [{process}]" if by_process else found.names[function]
-
-
-def report(run: Run, when: float, histograms: Mapping[str, Log2Histogram], whole: Stats, unit: str) -> None:
-    """One interval, as BCC prints it."""
-    output = run.output
-    if output.form == "json":
-        rows = [{**({"function": name} if name else {}), **each.to_dict()} for name, each in histograms.items()]
-        output.object({"time": round(when, 3), "unit": unit, "histograms": rows, "count": whole.count,
-                       "total_ns": whole.total})  # fmt: skip
-        return
-    output.line()
-    if run.options.timestamp:
-        output.line(run.clock.now("%H:%M:%S", when))
-    for name, each in histograms.items():
-        if name:
-            output.line(f"\nFunction = {clean(name)}")
-        output.histogram(each, unit)
-    if whole.count:
-        time = whole.total // UNITS[unit]
-        output.line(f"\navg = {time // whole.count} {unit}, total: {time} {unit}, count: {whole.count}\n")
 
 
 def check(options: Any) -> str:

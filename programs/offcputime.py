@@ -151,7 +151,7 @@ TOOL = Tool(
                help="only waits of so many microseconds at most (default: any)"),
         option("--state", type=arguments.bits, metavar="MASK",
                help="only waits in these states, a bit each (2: TASK_UNINTERRUPTIBLE; 0: it could run on)"),
-        *shared("pids follow tids uid comm cgroup container interval duration command exec json"),
+        *shared("pids follow tids uid comm groups interval duration command exec json"),
     ),
     examples=(
         ("5", "where all threads wait, for five seconds"),

@@ -69,7 +69,7 @@ TOOL = Tool(
         option("-C", "--cpu", type=int, metavar="CPU", help="only this CPU"),
         option("--hash-storage-size", type=arguments.positive, default=40960, metavar="N",
                help="how many pairs of process and stack can be counted"),
-        *shared("pids follow tids=-L uid comm cgroup container interval duration command exec json"),
+        *shared("pids follow tids=-L uid comm groups interval duration command exec json"),
     ),
     examples=(
         ("", "what all CPUs run, until Ctrl-C"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from pybpf import BpfError, NotFoundError, Struct, char, s32, u8, u32, u64
+from pybpf import BpfError, NotFoundError, Struct, Tracer, char, s32, u8, u32, u64
 from pybpf.lang import comm, ktime_ns, pid, read_user, read_user_bytes, tid, uid
 from pybpf.symbols import find_binary
 from pybpf.tool import Column, Run, Tool, arguments, clean, option, shared
@@ -63,40 +63,7 @@ def trace(run: Run) -> None:
     struct: Any = type(Call)
     with_data = struct("Data", (Call,), {"__annotations__": {"data": u8[room]}, "__module__": __name__})
     calls = tracer.events(with_data, pages=1024)
-    begun = tracer.hash(u32, Begun)
-
-    def fill(event: Any, start: Any, kind: int) -> None:
-        event.time = ktime_ns()
-        event.ns = event.time - start.time
-        event.pid, event.tid, event.uid, event.comm, event.kind = pid(), tid(), uid(), comm(), kind
-
-    def send(kind: int, size: int, start: Any) -> None:
-        with calls.reserve() as event:
-            fill(event, start, kind)
-            event.size = size
-            event.data = read_user_bytes(start.data, size)
-
-    def see(file: str, functions: tuple[str, ...], kind: int, at_pointer: bool = False) -> None:
-        """Trace functions of a library."""
-
-        @tracer.uprobe(file, functions)
-        def begins(handle: u64, data: u64, size: u64, length: u64) -> None:
-            begun[tid()] = Begun(time=ktime_ns(), data=data, length=length)
-
-        @tracer.uretprobe(file, functions)
-        def ends(ret: s32) -> None:
-            start = begun.pop(tid())
-            if start is None or ret <= 0:
-                return
-            if kind == HANDSHAKE:
-                with calls.reserve() as event:
-                    fill(event, start, kind)
-                    event.size = 0
-            elif at_pointer:
-                send(kind, read_user(start.length, u64), start)
-            else:
-                send(kind, ret, start)
-
+    see = seeing(tracer, calls)
     for name, file in files(options):
         library = LIBRARIES[name]
         see(file, library.writes, WRITE)
@@ -121,6 +88,46 @@ def trace(run: Run) -> None:
             run.output.line()
 
     run.deliver({calls: show})
+
+
+def seeing(tracer: Tracer, calls: Any) -> Callable[..., None]:
+    """``see(file, functions, kind, at_pointer)`` lets functions of a library be traced.
+
+    ``at_pointer``: how much was sent or received is written to where the fourth argument points.
+    """
+    begun = tracer.hash(u32, Begun)
+
+    def fill(event: Any, start: Any, kind: int) -> None:
+        event.time = ktime_ns()
+        event.ns = event.time - start.time
+        event.pid, event.tid, event.uid, event.comm, event.kind = pid(), tid(), uid(), comm(), kind
+
+    def send(kind: int, size: int, start: Any) -> None:
+        with calls.reserve() as event:
+            fill(event, start, kind)
+            event.size = size
+            event.data = read_user_bytes(start.data, size)
+
+    def see(file: str, functions: tuple[str, ...], kind: int, at_pointer: bool = False) -> None:
+        @tracer.uprobe(file, functions)
+        def begins(handle: u64, data: u64, size: u64, length: u64) -> None:
+            begun[tid()] = Begun(time=ktime_ns(), data=data, length=length)
+
+        @tracer.uretprobe(file, functions)
+        def ends(ret: s32) -> None:
+            start = begun.pop(tid())
+            if start is None or ret <= 0:
+                return
+            if kind == HANDSHAKE:
+                with calls.reserve() as event:
+                    fill(event, start, kind)
+                    event.size = 0
+            elif at_pointer:
+                send(kind, read_user(start.length, u64), start)
+            else:
+                send(kind, ret, start)
+
+    return see
 
 
 def files(options: Any) -> Iterator[tuple[str, str]]:
@@ -211,7 +218,7 @@ TOOL = Tool(
         option("--handshake", action="store_true", help="also OpenSSL's handshakes that succeed"),
         option("--extra-lib", type=extra_library, action="append", metavar="TYPE:PATH",
                help="also a library, or a program with one in it: openssl:/usr/bin/node"),
-        *shared("pid follow tid uid comm=-c cgroup container duration command exec rows"),
+        *shared("pid follow tid uid comm=-c groups duration command exec rows"),
     ),
     examples=(
         ("-p 181", "what process 181 sends and receives"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from pybpf import Struct, char, s64, u32, u64
@@ -101,27 +101,31 @@ class Counting:
             if by_process and tid() == pid() and ns_pid() in calls:
                 names[ns_pid()] = comm()
 
-        def enter_record(args: Any) -> None:
-            enter(args.id)
-
-        def enter_raw(regs: Any, id: Any) -> None:
-            enter(id)
-
-        def leave_record(args: Any) -> None:
-            leave(args.id, args.ret)
-
-        def leave_raw(regs: Any, ret: Any) -> None:
-            leave(regs.orig_ax if has_field("struct pt_regs", "orig_ax") else regs.syscallno, ret)
-
         with_result = timed or options.failures or error is not None
         if timed or by_process:
             END.on(tracer)(end)
         if with_result:
-            LEAVE.on(tracer, "tracepoint")(leave_record)
-            LEAVE.on(tracer, "raw_tracepoint")(leave_raw)
+            self._at_results(leave)
         if timed or not with_result:
-            ENTER.on(tracer, "tracepoint")(enter_record)
-            ENTER.on(tracer, "raw_tracepoint")(enter_raw)
+            self._at_calls(enter)
+
+    def _at_calls(self, enter: Callable[[int], None]) -> None:
+        @ENTER.on(self.tracer, "tracepoint")
+        def enter_record(args: Any) -> None:
+            enter(args.id)
+
+        @ENTER.on(self.tracer, "raw_tracepoint")
+        def enter_raw(regs: Any, id: Any) -> None:
+            enter(id)
+
+    def _at_results(self, leave: Callable[[int, int], None]) -> None:
+        @LEAVE.on(self.tracer, "tracepoint")
+        def leave_record(args: Any) -> None:
+            leave(args.id, args.ret)
+
+        @LEAVE.on(self.tracer, "raw_tracepoint")
+        def leave_raw(regs: Any, ret: Any) -> None:
+            leave(regs.orig_ax if has_field("struct pt_regs", "orig_ax") else regs.syscallno, ret)
 
     def lost(self) -> int:
         """Calls that could not be counted: a map was full, or a program was not run because it was running."""

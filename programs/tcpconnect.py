@@ -192,7 +192,7 @@ TOOL = Tool(
         option("-U", "--print-uid", action="store_true", help="print the user"),
         option("-c", "--count", action="store_true", help="count by addresses and port, until the end"),
         option("-d", "--dns", action="store_true", help="print the name whose lookup gave the address"),
-        *shared("pid follow tid= uid comm cgroup container net ends rows"),
+        *shared("pid follow tid= uid comm groups net ends rows"),
     ),
     examples=(
         ("-t -L", "all connections, with times and local ports"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pybpf import Struct, char, u8, u16, u32, u64
+from pybpf import Struct, Tracer, char, u8, u16, u32, u64
 from pybpf.btf import Btf
 from pybpf.lang import (
     IpAddress,
@@ -52,20 +52,38 @@ class Drop(Struct):
 
 
 def trace(run: Run) -> None:
-    """The probes, and a row and a stack for each packet."""
+    """A row and a stack for each packet."""
     tracer = run.tracer()
     drops = tracer.events(Drop, pages=256)
     wanted = net.SocketFilter(run.options)
     owners = net.Owners(run, tracer, wanted)
-    only, owner_of = owners.only, owners.map
-    netns = wanted.netns
-    wants4, wants6 = (family in wanted.families for family in (net.AF_INET, net.AF_INET6))
+    probe(tracer, packets(drops, wanted, owners))
+    owners.forget(tracer)
+    rows = run.rows(columns(run))
+    run.start(tracer)
+    rows.header()
 
-    def namespace_of(skb: Any) -> int:
-        """Of the device, or of where the packet was routed to."""
-        if skb.dev is not None:
-            return u32(skb.dev.nd_net.net.ns.inum)
-        return u32(cast("struct dst_entry", skb._skb_refdst & ~NOREF).dev.nd_net.net.ns.inum)
+    def show(event: Drop) -> None:
+        rows.write(event)
+        if run.output.form == "text":
+            for frame in event.stack.frames:
+                run.output.line(f"\t{frame}")
+            run.output.line()
+
+    run.deliver({drops: show})
+
+
+def namespace_of(skb: Any) -> int:
+    """In a probe: the network namespace of a packet's device, or of where it was routed to."""
+    if skb.dev is not None:
+        return u32(skb.dev.nd_net.net.ns.inum)
+    return u32(cast("struct dst_entry", skb._skb_refdst & ~NOREF).dev.nd_net.net.ns.inum)
+
+
+def packets(drops: Any, wanted: net.SocketFilter, owners: net.Owners) -> Callable[[Any, int, int, int, int], None]:
+    """For probes: ``dropped(skb, reason, socket, state, inum)`` makes an event of a packet, if it is wanted."""
+    only, owner_of, netns = owners.only, owners.map, wanted.netns
+    wants4, wants6 = (family in wanted.families for family in (net.AF_INET, net.AF_INET6))
 
     def dropped(skb: Any, reason: int, socket: int, state: int, inum: int) -> None:
         network = u64(skb.head) + skb.network_header
@@ -93,6 +111,12 @@ def trace(run: Run) -> None:
             event.flags = read_kernel(transport + FLAGS_OFFSET, u8)
             if owner is not None:
                 event.pid, event.comm = owner.pid, owner.comm
+
+    return dropped
+
+
+def probe(tracer: Tracer, dropped: Callable[[Any, int, int, int, int], None]) -> None:
+    """The probes. Of a packet's sockets the sender's comes first."""
 
     def freed(skb: Any, receiver: Any, reason: int) -> None:
         if reason <= enum("SKB_DROP_REASON_NOT_SPECIFIED"):
@@ -123,20 +147,6 @@ def trace(run: Run) -> None:
     def without_reason(sk: u64, skb: u64) -> None:
         ends = cast("struct sock", sk).__sk_common
         dropped(cast("struct sk_buff", skb), 0, sk, ends.skc_state, ends.skc_net.net.ns.inum)
-
-    owners.forget(tracer)
-    rows = run.rows(columns(run))
-    run.start(tracer)
-    rows.header()
-
-    def show(event: Drop) -> None:
-        rows.write(event)
-        if run.output.form == "text":
-            for frame in event.stack.frames:
-                run.output.line(f"\t{frame}")
-            run.output.line()
-
-    run.deliver({drops: show})
 
 
 def columns(run: Run) -> list[Column]:

@@ -28,7 +28,7 @@ def trace(run: Run) -> None:
     changes = tracer.events(Change, pages=256)
     since = tracer.hash(u64, u64, max_entries=net.MOST_SOCKETS)
     wanted = net.SocketFilter(options, options.localport, options.remoteport)
-    owners = net.Owners(run, tracer, wanted) if net.chooses_processes(run) else None
+    owners = net.Owners(run, tracer, wanted) if run.chooses_tasks else None
 
     def changed(sk: Any, old: int, new: int) -> None:
         if not wanted.passes(sk):

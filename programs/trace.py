@@ -239,7 +239,7 @@ TOOL = Tool(
         option("-I", "--include", action="append", metavar="HEADER", help="ignored: types are the kernel's own (BTF)"),
         option("-A", "--aggregate", action="store_true", help="with -M: print each row once, with its number"),
         option("-D", "--debug", action="store_true", help="print the instructions of the probes"),
-        *shared("pid follow comm container ends json perfetto"),
+        *shared("pid follow comm container cgroupmap mntnsmap ends json perfetto"),
     ),
     examples=(
         ("'p:c:write (arg3 > 1024) \"fd=%d, size=%zu\", arg1, arg3'", "large writes of all programs"),

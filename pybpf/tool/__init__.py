@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pybpf.tool.clock import Clock
     from pybpf.tool.columns import Column, Rows
     from pybpf.tool.declare import TOPICS, Tool, option
+    from pybpf.tool.distributions import UNITS, TimeReport
     from pybpf.tool.functions import Functions
     from pybpf.tool.heatmaps import HeatMaps
     from pybpf.tool.options import shared
@@ -43,6 +44,7 @@ __all__ = [
     "STACK_OPTIONS",
     "THREAD_ENDS",
     "TOPICS",
+    "UNITS",
     "Allocators",
     "Body",
     "Clock",
@@ -64,6 +66,7 @@ __all__ = [
     "StackReport",
     "StackStyle",
     "SyscallProbes",
+    "TimeReport",
     "Tool",
     "arguments",
     "balanced",
@@ -96,6 +99,7 @@ __getattr__ = lazy_names(
         "clock": "Clock",
         "columns": "Column Rows",
         "declare": "TOPICS Tool option",
+        "distributions": "UNITS TimeReport",
         "functions": "Functions",
         "heatmaps": "HeatMaps",
         "options": "shared",

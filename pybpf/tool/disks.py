@@ -1,4 +1,4 @@
-"""Disks: their numbers in the kernel, and their names in /sys."""
+"""Disks: their numbers in the kernel, their names in /sys, and where it shows what it does with requests."""
 
 from __future__ import annotations
 
@@ -6,10 +6,24 @@ import os
 from typing import Any
 
 from pybpf.errors import NotFoundError
-from pybpf.lang import has_field
+from pybpf.lang import has_field, kernel_ptr
+from pybpf.tool.places import FirstOf
 from pybpf.types import u32
 
-__all__ = ["name_of", "number_of", "of_request"]
+__all__ = ["ISSUED", "MADE", "Request", "name_of", "number_of", "of_request"]
+
+#: in the context of who makes the request, mostly
+MADE = FirstOf(
+    "tp_btf:block_io_start", "tracepoint:block:block_io_start", "kprobe:__blk_account_io_start",
+    "kprobe:blk_account_io_start", "tp_btf:block_rq_insert", "tracepoint:block:block_rq_insert",
+    what="requests that are made", optional=True,
+)  # fmt: skip
+ISSUED = FirstOf(
+    "tp_btf:block_rq_issue", "tracepoint:block:block_rq_issue", "kprobe:blk_mq_start_request",
+    what="requests that a device is given",
+)  # fmt: skip
+#: the parameter that all of these places have but tracepoints, under one name or another
+Request: Any = kernel_ptr("struct request")
 
 #: bits of a number that are those of the minor one (include/linux/kdev_t.h)
 _MINOR_BITS = 20

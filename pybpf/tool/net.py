@@ -36,7 +36,6 @@ __all__ = [
     "Owners",
     "SocketCalls",
     "SocketFilter",
-    "chooses_processes",
     "endpoint_columns",
     "ip_column",
     "on_states",
@@ -178,12 +177,6 @@ def socket_of(fd: int) -> Any:
     return cast("struct socket", current_task().files.fdt.fd[fd].private_data).sk
 
 
-def chooses_processes(run: Run) -> bool:
-    """Whether the options say which processes are wanted."""
-    given = ("pid", "tid", "uid", "comm", "cgroup", "container", "ppid")
-    return run.child.pid is not None or any(getattr(run.options, name, None) is not None for name in given)
-
-
 class SocketCalls(FirstOf):
     """A function of the kernel that is given a socket first, seen at its return.
 
@@ -245,7 +238,7 @@ class Owners:
 
     def __init__(self, run: Run, tracer: Tracer, wanted: SocketFilter) -> None:
         self.map = owners = tracer.hash(u64, Owner, max_entries=MOST_SOCKETS)
-        self.only = chooses_processes(run)
+        self.only = run.chooses_tasks
         passes = wanted.passes
 
         def changed(sk: Any, old: int, new: int) -> None:

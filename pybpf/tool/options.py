@@ -35,6 +35,10 @@ SHARED: Mapping[str, Option] = MappingProxyType({
                       help="only this control group (version 2) and those below it"),
     "container": _shared(_WHOM, "--container", metavar="NAME",
                          help="only this container, by name, id or the start of its id"),
+    "cgroupmap": _shared(_WHOM, "--cgroupmap", metavar="PATH",
+                         help="only control groups whose ids are keys of the map that is pinned there"),
+    "mntnsmap": _shared(_WHOM, "--mntnsmap", metavar="PATH",
+                        help="only mount namespaces whose numbers are keys of the map that is pinned there"),
     "ipv4": _shared(_WHOM, "-4", "--ipv4", action="store_true", help="only IPv4"),
     "ipv6": _shared(_WHOM, "-6", "--ipv6", action="store_true", help="only IPv6"),
     "netns": _shared(_WHOM, "--netns", type=arguments.netns, metavar="NAMESPACE",
@@ -70,10 +74,10 @@ SHARED: Mapping[str, Option] = MappingProxyType({
 def shared(names: str, **settings: Any) -> tuple[Option, ...]:
     """Options that tools share, by name: ``shared("pid tid top=-T interval")``.
 
-    ``NAME=-X`` gives it the short flag -X, ``NAME=`` none. ``who`` stands for all filters, ``net`` for those of
-    sockets, ``ends`` for all ways to end, ``rows`` for the forms in which rows can be printed, ``pictures`` for the
-    ways to show stacks that :class:`~pybpf.tool.Pictures` has. A short flag that an own option of the tool wants is the
-    tool's.
+    ``NAME=-X`` gives it the short flag -X, ``NAME=`` none. ``who`` stands for all filters, ``groups`` for those of
+    control groups and containers, ``net`` for those of sockets, ``ends`` for all ways to end, ``rows`` for the forms
+    in which rows can be printed, ``pictures`` for the ways to show stacks that :class:`~pybpf.tool.Pictures` has. A
+    short flag that an own option of the tool wants is the tool's.
 
     :param settings: what is different for these options in this tool, as ``help`` or ``default``.
     """
@@ -81,8 +85,10 @@ def shared(names: str, **settings: Any) -> tuple[Option, ...]:
     return tuple(_named(word, settings) for word in words)
 
 
+_GROUPS = "cgroup container cgroupmap mntnsmap"
 _SETS = {
-    "net": "ipv4 ipv6 netns", "who": "pid follow tid uid comm cgroup container", "ends": "duration command exec",
+    "net": "ipv4 ipv6 netns", "groups": _GROUPS, "who": f"pid follow tid uid comm {_GROUPS}",
+    "ends": "duration command exec",
     "rows": "json csv", "pictures": "folded flamegraph speedscope pprof",
 }  # fmt: skip
 

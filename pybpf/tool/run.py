@@ -19,6 +19,7 @@ from pybpf.tool.columns import Column, Rows
 from pybpf.tool.ending import Ending
 from pybpf.tool.losses import Losses
 from pybpf.tool.output import Output
+from pybpf.tool.pinned import MAPS, only_in
 
 if TYPE_CHECKING:
     from pybpf.lang import Tracer
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "require"]
 
+#: options that say whose events are wanted
+_WHOM = ("pid", "tid", "uid", "comm", "ppid", "cgroup", "container", *MAPS)
 #: seconds after which attaching says how far it is, and how often then
 _PATIENCE = 0.5
 
@@ -135,7 +138,15 @@ class Run:
             filters["cgroup"] = container_cgroup(chosen["container"])
         filters["follow"] = bool(filters["follow"])
         filters.setdefault("on_print", self.output.text)
-        return Tracer(**filters)
+        tracer = Tracer(**filters)
+        if any(chosen.get(name) is not None for name in MAPS):
+            only_in(tracer, **{name: chosen.get(name) for name in MAPS})
+        return tracer
+
+    @property
+    def chooses_tasks(self) -> bool:
+        """Whether the options, or a command, say whose events are wanted."""
+        return self.child.pid is not None or any(vars(self.options).get(name) is not None for name in _WHOM)
 
     def rows(
         self, columns: list[Column], style: Callable[[Any], str] | None = None, moment: Moment | None = None

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pybpf.maps import Map
 
 __all__ = [
-    "Array", "Hash", "Lpm", "LruHash", "LruPerCpuHash", "PerCpuArray", "PerCpuHash", "Queue", "Stack", "TracerMap",
-    "Variable", "key_type", "value_type",
+    "Array", "Hash", "Lpm", "LruHash", "LruPerCpuHash", "PerCpuArray", "PerCpuHash", "PinnedHash", "Queue", "Stack",
+    "TracerMap", "Variable", "key_type", "value_type",
 ]  # fmt: skip
 
 #: max_entries of a map that is made without
@@ -89,6 +89,10 @@ class TracerMap:
     def dropped(self) -> int:
         """How many times a probe could not store a value, because the map was full."""
         return self.counter.value
+
+    def create(self, spec: MapSpec) -> Map:
+        """The map in the kernel; the tracer calls this, with its own specification."""
+        return spec.create()
 
     def bind(self, loaded: Map) -> None:
         """The map has been created; the tracer calls this."""
@@ -199,6 +203,27 @@ class Hash(_Keyed):
         """Take all entries out: pairs of key and value."""
         found: Iterator[tuple[Any, Any]] = self.map.drain()
         return found
+
+
+class PinnedHash(Hash):
+    """A hash table that others have made and pinned.
+
+    :raises NotFoundError, KernelError, PackError: as :meth:`pybpf.maps.Map.open`.
+    """
+
+    def __init__(self, path: str, key: Any, counts: Counts, name: str = "") -> None:
+        self._path = path
+        with self._open(key_type(key)) as found:
+            spec = found.spec
+        super().__init__(spec.key, spec.value, spec.max_entries, counts, name, spec.flags)
+
+    def _open(self, key: Any, value: Any = None) -> Map:
+        from pybpf.maps import HashMap  # not needed by who makes maps
+
+        return HashMap.open(self._path, key, value)
+
+    def create(self, spec: MapSpec) -> Map:
+        return self._open(spec.key, spec.value)
 
 
 class LruHash(Hash):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pybpf.compiler.ir import Operand
@@ -35,6 +35,7 @@ class Filters:
         id, which does not.
     :param ppid: the process whose children are wanted; only from the initial pid namespace.
     :param family: with ``pid``: its descendants too.
+    :param functions: of the language; each has to be true.
     :raises PackError: (from the constructor) one of them cannot be.
     """
 
@@ -45,6 +46,7 @@ class Filters:
     cgroup: str | int | None = None
     ppid: int | None = None
     family: Family | None = None
+    functions: Sequence[Callable[[], object]] = ()
 
     def __post_init__(self) -> None:
         for name, limit in (("pid", 1 << 31), ("tid", 1 << 31), ("uid", 1 << 32), ("ppid", 1 << 31)):
@@ -95,8 +97,7 @@ class Filters:
                 if wanted is not None:
                     yield value, wanted if isinstance(wanted, tuple) else (wanted,)
         if self.family is not None:
-            at = gen.frame.source.node
-            yield gen.truth(gen.wrap(self.family.has).call(gen, [], {}, at), at).operand, (1,)
+            yield _truth(gen, self.family.has), (1,)
         if self.uid is not None:
             yield b.emit("zext", b.emit("call", helper="get_current_uid_gid"), bits=32), (self.uid,)
         if self.cgroup is not None:
@@ -111,6 +112,8 @@ class Filters:
             for offset in (0, 8):
                 word = int.from_bytes(data[offset : offset + 8], gen.target.arch.endian)  # type: ignore[arg-type]
                 yield b.emit("load", name, offset=offset, size=8, signed=False), (word,)
+        for function in self.functions:
+            yield _truth(gen, function), (1,)
 
     def _parent(self, gen: Gen) -> Operand:
         from pybpf.lang.builtins.kernel import parent_id
@@ -134,6 +137,12 @@ class Filters:
                 "on the target; give the group's id, which is the inode number of its directory, or leave it out"
             )
         return gen.b.emit("call", *level, helper=helper), wanted
+
+
+def _truth(gen: Gen, function: Callable[[], object]) -> Operand:
+    """Whether a function of the language says yes."""
+    at = gen.frame.source.node
+    return gen.truth(gen.wrap(function).call(gen, [], {}, at), at).operand
 
 
 def _ids(gen: Gen) -> tuple[Operand, Operand]:

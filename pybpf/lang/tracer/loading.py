@@ -13,6 +13,7 @@ from pybpf.errors import BpfError
 from pybpf.lang.builtins.stacks import Stacks, bound
 from pybpf.lang.front.compile import compile_probe
 from pybpf.lang.probes.probe import Probe
+from pybpf.lang.state.maps import TracerMap
 from pybpf.lang.state.output import Events
 from pybpf.lang.tracer.attaching import Attach, by_spec
 from pybpf.lang.tracer.declare import Declared
@@ -127,7 +128,9 @@ class Live:
 
     def _make(self, part: Any, owner: Any) -> Map:
         """Create the map of a part, which ``owner`` stands for in programs."""
-        made = self._create(_with_stacks(owner.spec, self._session.stacks))
+        spec = _with_stacks(owner.spec, self._session.stacks)
+        made = owner.create(spec) if isinstance(owner, TracerMap) else spec.create()
+        self._owned.callback(made.close)
         self._maps[id(owner)] = made
         if isinstance(part, Events):
             self._sends = True
@@ -143,18 +146,15 @@ class Live:
         """A map that a program refers to; one that only it has (scratch memory) is made."""
         owner = built.owners.get(name)
         if owner is None:
-            return self._create(spec)
+            made = spec.create()
+            self._owned.callback(made.close)
+            return made
         if id(owner) in self._maps:
             return self._maps[id(owner)]
         if id(owner) not in self._owners:
             what = f"{type(owner).__name__} {name!r}"
             raise BpfError(f"cannot load the probe {built.compiled.spec.name}: {what} belongs to another tracer")
         return self._make(owner, owner)
-
-    def _create(self, spec: MapSpec) -> Map:
-        made = spec.create()
-        self._owned.callback(made.close)
-        return made
 
     def detach(self) -> None:
         """Detach and unload all programs; maps stay."""

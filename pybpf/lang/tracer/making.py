@@ -16,6 +16,7 @@ from pybpf.lang.state.maps import (
     LruPerCpuHash,
     PerCpuArray,
     PerCpuHash,
+    PinnedHash,
     Queue,
     Stack,
     TracerMap,
@@ -59,6 +60,18 @@ class Makes(MakesAggregates):
         """
         flags = NO_FLAGS if preallocate else MapFlags.NO_PREALLOC
         return self._part(Hash(key, value, max_entries, self.counts, name, flags))
+
+    def pinned_hash(self, path: str, key: Any, *, name: str = "") -> Hash:
+        """A hash table that others have made and pinned at ``path``, as ``bpftool map create`` does; it stays theirs.
+
+        Values are of the type that the map has with it, or else bytes.
+
+        :param key: type of its keys.
+        :raises NotFoundError: no hash table is pinned there.
+        :raises PackError: its keys are of another size.
+        :raises PermissionDenied, KernelError: it cannot be opened.
+        """
+        return self._part(PinnedHash(path, key, self.counts, name))
 
     def lru_hash(self, key: Any, value: Any, max_entries: int = ENTRIES, *, name: str = "") -> LruHash:
         """A hash table that drops what was not used for long when it is full."""

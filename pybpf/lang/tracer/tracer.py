@@ -97,7 +97,8 @@ class Tracer(Declares, Makes):
             from pybpf.lang.tracer.family import MOST_FOLLOWED, Family  # only here: few follow children
 
             self.family = Family(pid, self.hash(u32, u8, MOST_FOLLOWED, name="family"))
-        filters = Filters(pid, tid, comm, uid, cgroup, ppid, self.family)
+        self._only: list[Callable[[], object]] = []
+        filters = Filters(pid, tid, comm, uid, cgroup, ppid, self.family, self._only)
         self.session = Session(self.counts, filters, stacks, Prints(self.counts, stacks))
         self.target = target
         self.on_print = on_print
@@ -105,6 +106,16 @@ class Tracer(Declares, Makes):
         self._live: Live | None = None
         self._closed = False
         self._pumps = 0
+
+    def only(self, wanted: Callable[[], object]) -> None:
+        """Another filter: a function for probes, without parameters, which is true where something is wanted::
+
+            groups = tracer.pinned_hash("/sys/fs/bpf/groups", u64)
+            tracer.only(lambda: cgroup_id() in groups)
+
+        It holds for all probes of the tracer for which the filters hold.
+        """
+        self._only.append(wanted)
 
     # --- life
 
