@@ -207,7 +207,7 @@ TOOL = Tool(
         option("-n", "--number", type=arguments.positive, metavar="N", help="number of reports"),
         option("-c", "--cumulative", action="store_true", help="do not start from zero with each report"),
         option("-T", "--top", type=arguments.positive, metavar="N", help="only the N largest counts"),
-        option("-z", "--string-size", type=arguments.positive, default=80, metavar="N", help="longest text"),
+        option("-z", "--string-size", type=arguments.text_size, default=80, metavar="N", help="longest text"),
         option("-I", "--include", action="append", metavar="HEADER", help="ignored: types are the kernel's own (BTF)"),
         option("-D", "--debug", action="store_true", help="print the instructions of the probes"),
         *shared("who ends json heatmap"),

@@ -174,7 +174,7 @@ TOOL = Tool(
         ("postgres -p 181 -m 0", "all queries of one process of the server"),
         ("mysql -x /opt/mysql/bin/mysqld -m 100", "those of another MySQL, of more than 100 ms"),
     ),
-    notes=f"""\\
+    notes=f"""\
 Text is read when a query begins, up to {TEXT - 1} bytes. Of PostgreSQL simple queries are seen, of MySQL the command
 COM_QUERY: those that were prepared before are not.""",
 )  # fmt: skip

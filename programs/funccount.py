@@ -94,7 +94,7 @@ TOOL = Tool(
                "is the duration in seconds"),
         option("-r", "--regexp", action="store_true", help="the pattern is a regular expression"),
         option("-P", "--processes", action="store_true", help="count each process by itself"),
-        option("-c", "--cpu", type=int, metavar="CPU", help="only on this CPU"),
+        option("-c", "--cpu", type=arguments.cpu, metavar="CPU", help="only on this CPU"),
         option("-T", "--timestamp", action="store_true", help="print the time of each report"),
         option("-D", "--debug", action="store_true", help="print the instructions of the probe"),
         *shared("who interval ends json"),

@@ -37,13 +37,15 @@ def trace(run: Run) -> None:
     begun = tracer.hash(u32, Begun)
     only_failed: bool = options.failed
     wanted_target: int | None = options.tpid
-    wanted = sum(1 << number for number in options.signal or ())
+    chosen = options.signal is not None
+    # of the signals, which are numbered from 1; 0 asks whether a process is there
+    wanted, asking = sum(1 << number - 1 for number in options.signal or () if number), 0 in (options.signal or ())
 
     @KILLS.enter(tracer)
     def begins(target: s32, signal: s32) -> None:
         if wanted_target is not None and target != wanted_target:
             return
-        if wanted and not (0 <= signal < 64 and wanted >> signal & 1):
+        if chosen and not (asking if signal == 0 else 1 <= signal <= 64 and bool(wanted >> signal - 1 & 1)):
             return
         begun[tid()] = Begun(target=target, signal=signal)
 
@@ -75,8 +77,8 @@ def columns(run: Run) -> list[Column]:
 
 
 def signals(text: str) -> Sequence[int]:
-    """Signals, by numbers or names, with commas between."""
-    return [arguments.signal_number(each) for each in text.split(",")]
+    """Signals, by numbers or names, with commas between; each once."""
+    return list(dict.fromkeys(arguments.signal_number(each) for each in text.split(",")))
 
 
 TOOL = Tool(
@@ -87,7 +89,7 @@ TOOL = Tool(
     probes=(KILLS,),
     options=(
         option("-x", "--failed", action="store_true", help="only those that fail"),
-        option("-T", "--tpid", type=int, metavar="PID", help="only to this process (negative: a group)"),
+        option("-T", "--tpid", type=arguments.whole, metavar="PID", help="only to this process (negative: a group)"),
         option("-s", "--signal", type=signals, metavar="SIGNALS", help="only these, as 9,SIGTERM"),
         *shared("who ends rows"),
     ),

@@ -153,7 +153,7 @@ TOOL = Tool(
         THREAD_ENDS,
     ),
     options=(
-        option("-z", "--min-size", type=arguments.not_negative, default=0, metavar="BYTES",
+        option("-z", "--min-size", type=arguments.size, default=0, metavar="BYTES",
                help="only allocations of at least this size"),
         option("-O", "--obj", default="c", metavar="FILE", help="a program or library that has the allocators"),
         option("--symbols-prefix", default="", metavar="TEXT", help="of the allocators' names, as je_"),

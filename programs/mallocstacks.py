@@ -77,7 +77,7 @@ TOOL = Tool(
         THREAD_ENDS,
     ),
     options=(
-        option("threshold", nargs="?", type=arguments.not_negative, default=65536, metavar="BYTES",
+        option("threshold", nargs="?", type=arguments.size, default=65536, metavar="BYTES",
                help="the least size"),
         option("-O", "--obj", default="c", metavar="FILE", help="a program or library that has the allocators"),
         option("--symbols-prefix", default="", metavar="TEXT", help="of the allocators' names, as je_"),

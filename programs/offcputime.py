@@ -31,6 +31,8 @@ SWITCH = FirstOf(
 )  # fmt: skip
 
 MAX_ENTRIES = 10240
+#: microseconds
+MOST_TIME = (1 << 63) // 1000
 Task: Any = kernel_ptr("struct task_struct")
 #: flag of a task that is a thread of the kernel (PF_KTHREAD)
 KERNEL_THREAD = 0x00200000
@@ -123,6 +125,11 @@ def whom(options: Any) -> str:
     return "user threads" if options.user_threads_only else "all threads"
 
 
+def microseconds(text: str) -> int:
+    """A time to wait."""
+    return arguments.whole(text, 1, MOST_TIME)
+
+
 def check(options: Any) -> str:
     """What does not go together."""
     if options.kernel_threads_only and options.user_threads_only:
@@ -145,9 +152,9 @@ TOOL = Tool(
         option("-u", "--user-threads-only", action="store_true", help="no threads of the kernel"),
         *STACK_OPTIONS,
         option("-s", "--offset", action="store_true", help="how far into each function"),
-        option("-m", "--min-block-time", type=arguments.positive, default=1, metavar="US",
+        option("-m", "--min-block-time", type=microseconds, default=1, metavar="US",
                help="only waits of so many microseconds at least"),
-        option("-M", "--max-block-time", type=arguments.positive, default=(1 << 63) // 1000, metavar="US",
+        option("-M", "--max-block-time", type=microseconds, default=MOST_TIME, metavar="US",
                help="only waits of so many microseconds at most (default: any)"),
         option("--state", type=arguments.bits, metavar="MASK",
                help="only waits in these states, a bit each (2: TASK_UNINTERRUPTIBLE; 0: it could run on)"),

@@ -174,7 +174,7 @@ TOOL = Tool(
                help="only opens with this flag, as O_WRONLY; give it again for one of several"),
         option("-F", "--full-path", action="store_true", help="make relative paths absolute"),
         option("--path", metavar="PATTERN", help="only paths that match, as '/etc/*.conf'"),
-        option("-b", "--buffer-pages", type=arguments.positive, default=512, metavar="N",
+        option("-b", "--buffer-pages", type=arguments.pages, default=512, metavar="N",
                help="4 KiB pages of the buffer for events"),
         *shared("who ends rows perfetto"),
     ),

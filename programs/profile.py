@@ -66,7 +66,7 @@ TOOL = Tool(
         *STACK_OPTIONS,
         option("-a", "--annotations", action="store_true", help="mark functions of the kernel by _[k]"),
         option("-I", "--include-idle", action="store_true", help="also what CPUs do that have nothing to do"),
-        option("-C", "--cpu", type=int, metavar="CPU", help="only this CPU"),
+        option("-C", "--cpu", type=arguments.cpu, metavar="CPU", help="only this CPU"),
         option("--hash-storage-size", type=arguments.positive, default=40960, metavar="N",
                help="how many pairs of process and stack can be counted"),
         *shared("pids follow tids=-L uid comm groups interval duration command exec json"),

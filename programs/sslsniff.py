@@ -192,10 +192,7 @@ def extra_library(text: str) -> tuple[str, str]:
 
 def buffer_size(text: str) -> int:
     """For ``--max-buffer-size``."""
-    size = arguments.positive(text)
-    if size > 1 << 20:
-        raise argparse.ArgumentTypeError(f"{text} is more than 1048576 bytes")
-    return size
+    return arguments.whole(text, 1, 1 << 20)
 
 
 TOOL = Tool(

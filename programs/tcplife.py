@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pybpf import char, u32, u64
-from pybpf.lang import cast, ktime_ns
+from pybpf.lang import cast, enum, has_field, ktime_ns
 from pybpf.tool import Column, Moment, Run, Tool, arguments, net, option, shared
 
 
@@ -48,8 +48,7 @@ def trace(run: Run) -> None:
                 return
             event.time = ktime_ns()
             event.ns = event.time - begin
-            event.sent = cast("struct tcp_sock", sk).bytes_acked
-            event.received = cast("struct tcp_sock", sk).bytes_received
+            event.sent, event.received = carried(cast("struct tcp_sock", sk), sk)
             if owner is not None:
                 event.pid, event.comm = owner.pid, owner.comm
 
@@ -60,6 +59,13 @@ def trace(run: Run) -> None:
     run.start(tracer)
     rows.header()
     run.deliver({lives: rows.write})
+
+
+def carried(tcp: Any, sk: Any) -> tuple[int, int]:
+    """In a probe: bytes of data that a socket has sent, each counted once, and received."""
+    sent = tcp.bytes_sent - tcp.bytes_retrans if has_field("struct tcp_sock", "bytes_retrans") else tcp.bytes_acked
+    # the kernel counts the end of the other side (FIN), too, which makes the socket SOCK_DONE
+    return sent, tcp.bytes_received - (sk.__sk_common.skc_flags >> enum("SOCK_DONE") & 1)
 
 
 def columns(run: Run) -> list[Column]:

@@ -159,7 +159,7 @@ TOOL = Tool(
         ("-l /usr/bin/python3.11 -vv", "USDT probes of a program, and where their arguments are"),
         ("-p 181 '*gc*'", "those of process 181 that match"),
     ),
-    notes="""\\
+    notes="""\
 Tracepoints are told by tracefs, which only root may read. `pybpf list probes` lists all kinds of probes.""",
 )
 main = TOOL.main

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from typing import Any
 
 from pybpf import BpfError, Struct, char, u32, u64
 from pybpf.lang import KernelAddress, KernelStack, UserAddress, UserStack
-from pybpf.report import printable
 from pybpf.tool import (
     Body,
     Format,
@@ -26,7 +26,12 @@ from pybpf.tool import (
 )
 
 #: kinds of values of a format -> field, type, and how a probe makes it
-FIELDS = {"number": ("n", u64), "text": ("s", None), "kernel": ("k", KernelAddress), "user": ("u", UserAddress)}
+FIELDS = {
+    "number": ("n", u64), "letter": ("n", u64), "text": ("s", None), "kernel": ("k", KernelAddress),
+    "user": ("u", UserAddress),
+}  # fmt: skip
+ESCAPE = re.compile(r"\\([abefnrtv\"'\\]|[0-7]{1,3}|x[0-9A-Fa-f]{1,2})")
+ESCAPES = {**dict(zip("abefnrtv", "\a\b\x1b\f\n\r\t\v")), '"': '"', "'": "'", "\\": "\\"}
 
 
 class Traced:
@@ -75,7 +80,14 @@ class Traced:
 
 def unescaped(text: str) -> str:
     """What backslashes in a format of C mean."""
-    return text.replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"').replace("\\\\", "\\").rstrip("\n")
+    return ESCAPE.sub(lambda match: meaning(match[1]), text).rstrip("\n")
+
+
+def meaning(escape: str) -> str:
+    """What follows a backslash of C, as what it stands for."""
+    if escape[0] == "x":
+        return chr(int(escape[1:], 16))
+    return chr(int(escape, 8)) if escape[0].isdigit() else ESCAPES[escape]
 
 
 def event_type(probes: list[Traced], options: Any) -> type[Struct]:
@@ -142,7 +154,7 @@ class Report:
             self.run.output.object(self.fields(event, probe, message))
         else:
             text = f"{event.pid:<7} {event.tid:<7} {clean(event.comm):<15} {clean(probe.spec.place.function):<16} "
-            rows = [(text + printable_lines(message)).rstrip(" "), *self.stacks(event)]
+            rows = [(text + message).rstrip(" "), *self.stacks(event)]
             if self.options.aggregate:
                 self.seen["\n".join(rows)] += 1
             else:
@@ -192,11 +204,6 @@ class Report:
         self.run.output.flush()
 
 
-def printable_lines(text: str) -> str:
-    """A message: ends of lines are those of the format, all else has been made safe."""
-    return "\n".join(printable(line) if "\\" not in line else line for line in text.split("\n"))
-
-
 def check(options: Any) -> str:
     """What does not go together."""
     if options.unix_timestamp and not options.timestamp:
@@ -219,10 +226,10 @@ TOOL = Tool(
     options=(
         option("probe", nargs="+", metavar="PROBE", help="what to trace: PLACE[(signature)] [(predicate)] "
                "[\"format\"[, expression]...]"),
-        option("-b", "--buffer-pages", type=arguments.positive, default=64, metavar="N", help="4 KiB pages for events"),
+        option("-b", "--buffer-pages", type=arguments.pages, default=64, metavar="N", help="4 KiB pages for events"),
         option("-L", "--tid", dest="lid", type=arguments.tid, metavar="TID", help="only this thread"),
         option("--uid", type=arguments.user, metavar="USER", help="only this user (name or number)"),
-        option("-Z", "--string-size", type=arguments.positive, default=80, metavar="N", help="longest text of %%s"),
+        option("-Z", "--string-size", type=arguments.text_size, default=80, metavar="N", help="longest text of %s"),
         option("-S", "--include-self", action="store_true", help="also what pybpf itself does"),
         option("-M", "--max-events", type=arguments.positive, metavar="N", help="end after so many events"),
         option("-t", "--timestamp", action="store_true", help="print the time since the start, in seconds"),

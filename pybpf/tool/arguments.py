@@ -12,10 +12,12 @@ from contextlib import suppress
 __all__ = [
     "bits",
     "command_line",
+    "cpu",
     "error_number",
     "netns",
     "new_file",
     "not_negative",
+    "pages",
     "pid",
     "pids",
     "ports",
@@ -23,22 +25,65 @@ __all__ = [
     "regex",
     "seconds",
     "signal_number",
+    "size",
     "syscall",
+    "text_size",
     "tid",
     "tids",
     "user",
+    "whole",
     "wrong",
 ]
 
-#: the highest number that a system call could have
+#: the highest number of most things, as of a system call
 _MOST_NUMBER = (1 << 31) - 1
+_MOST_SIZE = (1 << 63) - 1
+#: a gigabyte
+_MOST_PAGES = 1 << 18
+#: the longest path, and more than what is read of a command line
+_MOST_TEXT = 4096
+
+
+def whole(text: str, least: int = -_MOST_NUMBER, most: int = _MOST_NUMBER) -> int:
+    """A whole number between two."""
+    number = int(text) if text.isascii() else None
+    if number is None or not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from {least} to {most}")
+    return number
 
 
 def positive(text: str) -> int:
     """A whole number above zero."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return whole(text, 1)
+
+
+def not_negative(text: str) -> int:
+    """A whole number, zero or above."""
+    return whole(text, 0)
+
+
+def size(text: str) -> int:
+    """A number of bytes."""
+    return whole(text, 0, _MOST_SIZE)
+
+
+def pages(text: str) -> int:
+    """How large a buffer for events is, in pages of 4 KiB."""
+    return whole(text, 1, _MOST_PAGES)
+
+
+def text_size(text: str) -> int:
+    """How long texts can be that are read of a process, in bytes with the NUL."""
+    return whole(text, 1, _MOST_TEXT)
+
+
+def cpu(text: str) -> int:
+    """The number of a CPU that is online."""
+    from pybpf.sys.cpus import online_cpus
+
+    number = whole(text, 0)
+    if number not in online_cpus():
+        raise argparse.ArgumentTypeError(f"there is no CPU {number} online")
     return number
 
 
@@ -47,14 +92,6 @@ def bits(text: str) -> int:
     number = int(text, 0)
     if not 0 <= number < 1 << 32:
         raise argparse.ArgumentTypeError(f"{text} is no mask of 32 bits")
-    return number
-
-
-def not_negative(text: str) -> int:
-    """A whole number, zero or above."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below zero")
     return number
 
 

@@ -42,7 +42,7 @@ def help_of(option: Option) -> str:
     """The help of an option, with its default."""
     text = str(option.settings.get("help", ""))
     default = option.settings.get("default")
-    if default is None or default is False or default == argparse.SUPPRESS or "default" in text:
+    if default in (None, False, "") or default == argparse.SUPPRESS or "default" in text:
         return text
     return f"{text} (default: {default})"
 

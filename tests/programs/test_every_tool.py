@@ -163,6 +163,37 @@ def test_an_unknown_option_is_refused(tool: Tool) -> None:
     assert found.returncode == 2 and "--no-such-option" in found.stderr and "Traceback" not in found.stderr
 
 
+NUMBERS = ("0", "-1", str(2**31), str(2**64), "10" * 12, "\uff19", "1e9", "")
+
+
+@pytest.mark.native
+@pytest.mark.root
+@every_tool
+def test_numbers_that_are_too_large_or_too_small(tool: Tool, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is refused in a line, or taken: then the tool can be compiled with it."""
+    for option in options_of(tool):
+        if option.flags[0].startswith("-") and getattr(option.settings.get("type"), "__name__", "") in NUMERIC:
+            for number in NUMBERS:
+                words = [*ARGUMENTS.get(tool.name, ()), f"{option.flags[-1]}={number}"]
+                try:
+                    options = parse(tool, words)
+                except SystemExit as refused:
+                    assert refused.code == 2 and option.flags[-1] in capsys.readouterr().err
+                    continue
+                try:
+                    tool.trace(Rehearsal(tool, options))
+                except (Compiled, BpfError):
+                    continue
+                raise AssertionError(f"{words} ends early")
+
+
+#: types of options that are numbers
+NUMERIC = {
+    "bits", "buffer_size", "cpu", "int", "float", "microseconds", "milliseconds", "not_negative", "pages", "positive",
+    "seconds", "size", "text_size", "whole",
+}  # fmt: skip
+
+
 @pytest.mark.native
 @of_a_process
 def test_a_process_that_does_not_exist(tool: Tool) -> None:

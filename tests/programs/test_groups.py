@@ -64,4 +64,4 @@ def test_a_map_that_cannot_be(bpffs: Path) -> None:
         wrong.pin(bpffs / "wrong")
         found = run("execsnoop", "--mntnsmap", str(bpffs / "wrong"))
         (bpffs / "wrong").unlink()
-    assert found.returncode == 1 and "has 4 bytes, but u64 has 8" in found.stderr and len(found.stderr.splitlines()) == 1
+    assert found.returncode == 1 and "has 4 bytes, but u64 has 8\n" in found.stderr and found.stderr.count("\n") == 1

@@ -56,6 +56,7 @@ def test_columns_are_those_of_bcc(caller: Caller) -> None:
         ('c:getpgid(int x) (x == 5 || x % 3 == 0 && x > 3) "%d %02x%%", x, x << 4', ["5 50%", "6 60%"]),
         ('c:atoi "<%s>", arg1', ["<42>", "<abc>"]),
         ('c:atoi(const char *s) (STRCMP("ab", s)) "%s %c", s, s[1]', ["abc b"]),
+        (r'c:atoi(const char *s) (s[0] == 52) "%c%c\t\\n\x41\101", s[0], s[2]', [r"4\x00" + "\t\\nAA"]),
         ('c:atoi (STRCMP({0x34, 0x32}, arg1)) "%s", arg1', ["42"]),
         ('t:syscalls:sys_enter_getpgid (args->pid == 6) "%d %d", args->pid, $tgid == $pid', ["6 1"]),
     ],

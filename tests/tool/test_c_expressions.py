@@ -15,6 +15,7 @@ from pybpf.tool.c.expressions import Names, translate
 from pybpf.tool.c.formats import parse_format
 from pybpf.tool.c.specs import Place, Spec, split
 from pybpf.tool.c.types import ctype, parameter
+from pybpf.tool.output import clean
 
 pytestmark = pytest.mark.native
 
@@ -150,10 +151,12 @@ def test_any_text_is_translated_or_refused(text: str) -> None:
         ("%hd %hhu %c %o", [0xFFFF, 257, 65, 8], "-1 1 A 10"),
         ("%s|%6s|%.2s|%%", ["ab", "c", "def"], "ab|     c|de|%"),
         ("100%% %d%%", [3], "100% 3%"),
+        ("%c%c|%3c|%-2c|", [0, 27, 127, 65], r"\x00\x1b|\x7f|A |"),
+        ("%c%c%c", [200, 255, 92], r"\xc8\xff\\"),
     ],
 )
 def test_formats_are_those_of_printf(text: str, values: list[Any], line: str) -> None:
-    assert parse_format(text).fill(values, str) == line
+    assert parse_format(text).fill(values, clean) == line
 
 
 @pytest.mark.parametrize("text", ["%", "%q", "%5", "%n", "%99999d", "a%b"])

@@ -21,18 +21,20 @@ _WIDEST = 4096
 class Part(NamedTuple):
     """One value of a format."""
 
-    kind: str  #: ``"number"``, ``"text"``, ``"kernel"`` or ``"user"``: an address that is printed as a symbol
+    #: ``"number"``, ``"letter"``: a byte of text as a number, ``"text"``; ``"kernel"``, ``"user"``: an address that is
+    #: printed as a symbol
+    kind: str
     form: str  #: what Python's ``%`` takes
     bits: int
     signed: bool
 
     def value(self, found: Any) -> Any:
         """What ``form`` is given for a value of the event."""
-        if self.kind != "number":
+        if self.kind not in ("number", "letter"):
             return found
         number = found & ((1 << self.bits) - 1)
         number = number - (1 << self.bits) if self.signed and number >> (self.bits - 1) else number
-        return chr(number & 0xFF) if self.form.endswith("c") else number
+        return number if self.kind == "number" else bytes([number & 0xFF]).decode("utf-8", "surrogateescape")
 
 
 class Format(NamedTuple):
@@ -49,8 +51,7 @@ class Format(NamedTuple):
         cells = []
         for part, found in zip(self.parts, values):
             value = part.value(found)
-            value = shown(value) if isinstance(value, str) or part.kind in ("text", "kernel", "user") else value
-            cells.append(part.form % value)
+            cells.append(part.form % (value if part.kind == "number" else shown(value)))
         return self.text % tuple(cells)
 
 
@@ -89,7 +90,7 @@ def _part(match: re.Match[str]) -> Part:
     if kind == "p":
         return Part("number", f"%#{flags}{match['width']}x", 64, False)
     if kind == "c":
-        return Part("number", f"%{flags}{match['width']}c", 8, False)
+        return Part("letter", f"%{flags}{match['width']}s", 8, False)
     form = {"i": "d", "u": "d"}.get(kind, kind)
     if form == "o" and "#" in flags:  # Python writes 0o17
         flags, form = flags.replace("#", ""), "o"
