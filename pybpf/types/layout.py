@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from operator import index
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from pybpf.errors import DeclarationError, PackError
@@ -14,6 +15,14 @@ from pybpf.errors import DeclarationError, PackError
 __all__ = ["BoolLayout", "BytesLayout", "CharsLayout", "IntLayout", "Layout", "TupleLayout", "layout", "sizeof"]
 
 T = TypeVar("T")
+
+#: what of Python may be meant by a type of Python
+_INSTEAD: Mapping[type, str] = MappingProxyType({
+    int: "; an int has no size: write s64, or u64 where it is never negative",
+    str: "; a str has no size: write char[16], say",
+    bytes: "; bytes have no size: write u8[16], say",
+    float: "; eBPF has no floating point: write u64, and count in smaller units",
+})  # fmt: skip
 
 
 class Layout(ABC, Generic[T]):
@@ -187,7 +196,7 @@ class TupleLayout(Layout["tuple[Any, ...]"]):
         except TypeError:
             raise PackError(f"cannot store {value!r} in {self}: not a sequence") from None
         if len(values) != self.length:
-            raise PackError(f"cannot store {len(values)} values in {self}")
+            raise PackError(f"cannot store {len(values)} values in {self}: it takes {self.length}")
         return tuple(item for element in values for item in self.element.to_items(element))
 
     def from_items(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -202,8 +211,9 @@ def layout(kind: Any) -> Layout[Any]:
     """The layout of a type of this package. :raises DeclarationError: ``kind`` is not one."""
     found = getattr(kind, "__layout__", None) if isinstance(kind, type) else None
     if not isinstance(found, Layout):
+        said = _INSTEAD.get(kind, "") if isinstance(kind, type) else ""
         raise DeclarationError(
-            f"{kind!r} is not a pybpf type (u8 .. u64, s8 .. s64, bool_, char[N], T[N], a Struct class)"
+            f"{kind!r} is not a pybpf type (u8 .. u64, s8 .. s64, bool_, char[N], T[N], a Struct class){said}"
         )
     return found
 

@@ -105,7 +105,8 @@ def test_no_such_file(capsys: pytest.CaptureFixture[str]) -> None:
     [
         "with tracer:\n    raise SystemExit('it traced')",
         "try:\n    tracer.attach()\nexcept Exception:\n    pass\nraise SystemExit('it traced')",
-        "def main():\n    other = Tracer()\n    other.interval(1)(first)\n    with other:\n        pass\nmain()",
+        "def own():\n    pass\ndef main():\n    other = Tracer()\n    other.interval(1)(own)\n    with other:\n"
+        "        pass\nmain()",
     ],
 )
 def test_a_script_that_traces_is_stopped_before(
@@ -120,7 +121,7 @@ def test_a_script_that_traces_is_stopped_before(
     Path(script).write_text(_SCRIPT + text)
     assert main(["dump", script, "--kernel", "6.1"]) == 0
     shown = capsys.readouterr().out
-    assert "getppid: first()" in shown and ("interval:1s: first()" in shown) == ("other" in text)
+    assert "getppid: first()" in shown and ("interval:1s: own()" in shown) == ("other" in text)
     with Tracer() as tracer:  # the command is over: tracers can be attached again
         assert not tracer.closed
 

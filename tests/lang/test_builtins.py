@@ -337,7 +337,7 @@ def refused(probe: Callable[..., object], kind: str = "uprobe", release: str = "
         (lambda: signal(1234), "uprobe", "6.12",
          "1234 is not the number of a signal; write signal.SIGUSR1, say, of Python's signal"),
         (lambda: pid.x, "uprobe", "6.12",  # type: ignore[attr-defined]
-         "the builtin pid has no attribute 'x'; write pid() to call it"),
+         "the builtin pid has no attribute 'x': write pid() to call it"),
         (lambda: ns_pid(pid()), "uprobe", "6.12",  # type: ignore[arg-type]
          "the namespace is the path of its file, as a constant: '/proc/1234/ns/pid'"),
     ],

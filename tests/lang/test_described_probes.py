@@ -354,9 +354,10 @@ REFUSED = [
     (nothing_alike, CONNECT, "sk.zzz",
      "struct sock has no member 'zzz'; it has __sk_common, sk_flags, sk_mark, sk_next, sk_numbers, sk_name, sk_bits, "
      "sk_more, sk_wide"),
-    (number_as_pointer, CONNECT, "sk.sk_mark.x", "a u32 has no attribute 'x'"),
+    (number_as_pointer, CONNECT, "sk.sk_mark.x", "a u32 has no attribute 'x'"
+     ": what is at an address is read by read_user(x, u32), say, or cast(\"struct NAME\", x).member"),
     (too_wide, CONNECT, "sk.sk_wide", "'sk_wide' is a __int128 of 16 bytes: a probe cannot read that"),
-    (outside, CONNECT, "sk.sk_numbers[4]", "the index 4 is outside of a u32[4], which has 4 elements"),
+    (outside, CONNECT, "sk.sk_numbers[4]", "the index 4 is outside of a u32[4], which has elements 0 to 3"),
     (written, CONNECT, "sk.sk_mark", "this is memory of the kernel: a probe can read it, not write it"),
     (written_item, CONNECT, "sk.sk_numbers[0]", "this is memory of the kernel: a probe can read it, not write it"),
     (arithmetic, CONNECT, "sk + 1",
@@ -398,13 +399,14 @@ REFUSED = [
      "annotate 'size': nothing says the type of a parameter of uprobe:libc.so.6:malloc; write size: u64, say, or "
      "user_ptr(T) for a pointer"),
     (not_a_type, MALLOC, "size: 5", "5 is no type: write u64, a Struct, user_ptr(T), or the kernel's \"struct NAME\""),
-    (no_such_pointer, MALLOC, 'user_ptr("struct none")', "the kernel has no type 'struct none'"),
+    (no_such_pointer, MALLOC, 'user_ptr("struct none")', "the kernel has no type 'struct none'"
+     ": names are as in C, struct sock, pid_t, void *"),
     (unknown_field, OPEN, "args.filenam",
      "tracepoint syscalls:sys_enter_openat has no field 'filenam'; did you mean filename?"),
     (no_field_alike, OPEN, "args.zzz",
      "tracepoint syscalls:sys_enter_openat has no field 'zzz'; it has __syscall_nr, dfd, filename, flags, mode"),
     (written_field, OPEN, "args.flags",
-     "the record of tracepoint syscalls:sys_enter_openat can be read, not written"),
+     "the record of tracepoint syscalls:sys_enter_openat can be read, not written: keep what changes in a variable"),
     (two_records, OPEN, "more",
      "tracepoint:syscalls:sys_enter_openat has one parameter: the record, whose fields are its attributes"),
     (unknown_field, Probe("tracepoint", "a:b"), "args",
@@ -462,10 +464,11 @@ def test_patterns_mean_the_tracepoints_of_the_target() -> None:
     assert any("(r1 +8)" in str(insn) or "+8)" in str(insn) for insn in built.compiled.spec.code.insns)
 
     other = Tracer()
+    others = other.sum()
 
     @other.tracepoint("made:*")
     def on_other(args: Any) -> None:
-        seen.add(args.shared)
+        others.add(args.shared)
 
     with pytest.raises(CompileError, match="all tracepoints of made:\\* have the same field 'shared': made:other does"):
         other.compile(target)

@@ -81,15 +81,18 @@ ROWS = [
     ("small[300] = 1", "300", "300 does not fit u8: its range is 0 to 255"),
     ("small[1] = 70000", "70000", "70000 does not fit u16: its range is 0 to 65535"),
     ("small[-1] += 1", "-1", "-1 does not fit u8: its range is 0 to 255"),
-    ("hits['a'] = 1", "'a'", "'a' is not an integer"),
+    ("hits['a'] = 1", "'a'", "'a' is not an integer"
+     ": write a number, or declare char[N] for text"),
     ("points[x] = 5", "5", "cannot store 5 in struct Point: not a Point"),
     ("points[x] = x", "points[x]", "a u64 cannot be kept as Point"),
-    ("points[x] = Open()", "points[x]", "an Open cannot be kept as Point"),
+    ("points[x] = Open()", "points[x]", "an Open cannot be kept as Point"
+     ": declare Open for it"),
     ("pairs[x] = 1", "x", "a u64 cannot be kept as Key"),
     ("pairs['a', x, x] += 1", "'a', x, x", "Key has 2 fields, but 3 values are given"),
     ("for key in hits:\n        pass", "hits",
      "the hash map 'hits' cannot be gone through in a probe: read it in Python, or look up keys that are known"),
-    ("return len(hits)", "len(hits)", "the hash map 'hits' has no length"),
+    ("return len(hits)", "len(hits)", "the hash map 'hits' has no length"
+     " in a probe: count in a variable, or ask len() in Python"),
     ("return cells[4]", "4", "the array map 'cells' has elements 0 to 3, not 4"),
     ("del cells[1]", "cells[1]", "the array map 'cells' is an array, whose elements are always there: store 0 instead"),
     ("total += 1", "total",
@@ -104,9 +107,11 @@ ROWS = [
     ("p = Point(x=70000)", "70000", "70000 does not fit u16: its range is 0 to 65535"),
     ("p = Point(x=1)\n    return p.z", "p.z", "a Point has no field 'z'; its fields are x, y"),
     ("p = Point(x=1)\n    p.z = 2", "p.z", "a Point has no field 'z'; its fields are x, y"),
-    ("p = Point(x=1)\n    return p + 1", "p + 1", "a Point does not support '+'"),
+    ("p = Point(x=1)\n    return p + 1", "p + 1", "a Point does not support '+'"
+     ": write which field, as in x.x"),
     ("o = Open()\n    return o.numbers[4]", "4", "a u32[4] has elements 0 to 3, not 4"),
-    ("o = Open()\n    o.numbers = (1, 2)", "(1, 2)", "cannot store 2 values in u32[4]"),
+    ("o = Open()\n    o.numbers = (1, 2)", "(1, 2)", "cannot store 2 values in u32[4]"
+     ": it takes 4"),
     ("o = Open()\n    o.numbers = (x, 2)", "o.numbers", "u32[4] has 4 elements, but 2 values are given"),
     ("o = Open()\n    o.path[0] = 'a'", "o.path[0]",
      "a char[16] is text, which is assigned as a whole; a u8[N] has bytes that can be assigned"),
@@ -135,7 +140,8 @@ ROWS = [
     ("by[x] = 1", "by[x]", "the avg 'by' cannot be assigned to: write x[key].add(value)"),
     ("count[x].add(1)", "count[x]", "the count 'count' has no keys: make it with key=..., or write .add() without one"),
     ("sizes.add()", "sizes.add()", "the method add() of the histogram 'sizes' takes one value: add(value)"),
-    ("sizes.add('a')", "sizes.add('a')", "'a' is not an integer"),
+    ("sizes.add('a')", "sizes.add('a')", "'a' is not an integer"
+     ": write a number, or declare char[N] for text"),
     ("sizes.percentile(5)", "sizes.percentile",
      "the histogram 'sizes' has no 'percentile' in a probe; it has add(...)"),
     ("v = u64[4](1, 2)", "u64[4](1, 2)", "u64[4]() takes one value at most: what the array holds"),

@@ -306,7 +306,7 @@ def test_what_belongs_to_another_tracer_is_refused() -> None:
     def on_call() -> None:
         hits[0] += 1
 
-    with pytest.raises(BpfError, match="belongs to another tracer"):
+    with pytest.raises(BpfError, match="hits is of another tracer: make it by the tracer of this probe"):
         tracer.attach()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -65,7 +66,8 @@ ROWS: list[tuple[Callable[[], Any], type[BpfError], str]] = [
      "@tracer.tracepoint: 3 names nothing to trace: give its name, a pattern, or a list of names"),
     (lambda: Tracer().tracepoint("a:b")(3), BpfError,  # type: ignore[type-var]
      "cannot make a probe of 3: @tracer.tracepoint(...) decorates a function"),
-    (lambda: Tracer().hash(int, u32), DeclarationError, f"<class 'int'> {NO_TYPE}"),
+    (lambda: Tracer().hash(int, u32), DeclarationError,
+     f"<class 'int'> {NO_TYPE}; an int has no size: write s64, or u64 where it is never negative"),
     (lambda: Tracer().histogram(key=5), DeclarationError, f"5 {NO_TYPE}"),  # type: ignore[arg-type]
     (lambda: Tracer().variable("x"), DeclarationError, f"'x' {NO_TYPE}"),  # type: ignore[arg-type]
     (lambda: Tracer().events(u32), DeclarationError,
@@ -120,6 +122,48 @@ def test_names_of_nothing(declare: Callable[[Tracer], Any], message: str) -> Non
     with pytest.raises(NotFoundError) as raised:
         tracer.attach()
     assert str(raised.value).startswith(message)
+
+
+SHORT = """
+from pybpf import Tracer, u32, u64
+
+tracer = Tracer()
+counts = tracer.hash(u32, u64)
+
+def helper():
+    counts["x"] += 1
+
+@tracer.uprobe("libc.so.6", "getppid")
+def probe():
+    helper()
+
+def main():
+    HOW
+
+main()
+"""
+
+
+@pytest.mark.root
+@pytest.mark.native
+@pytest.mark.parametrize("how", ["tracer.__enter__()", "tracer.attach()", "tracer.compile()"])
+def test_a_script_that_is_refused_ends_in_few_lines(how: str, tmp_path: Path) -> None:
+    """The frames of pybpf, but the one that was called, are left out; 'python -X dev' shows them."""
+    script = tmp_path / "script.py"
+    script.write_text(SHORT.replace("HOW", how))
+    shown = []
+    for options in ([], ["-X", "dev"]):
+        done = subprocess.run(
+            [sys.executable, *options, str(script)],
+            env={**os.environ, "PYTHONPATH": str(Path(pybpf.__file__).parents[1])},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1 and "'x' is not an integer: write a number" in done.stderr
+        shown.append(re.findall(r'^  File "(.*)", line', done.stderr, re.MULTILINE))
+        assert "During handling" not in done.stderr and "direct cause" not in done.stderr
+    short, whole = shown
+    assert [Path(each).name for each in short] == ["script.py", "script.py", "tracer.py"]
+    assert len(whole) > 10
 
 
 SCRIPT = """

@@ -26,6 +26,17 @@ def test_titles_tell_cases_apart() -> None:
     assert all(case.message for case in ALL)
 
 
+#: says what there is, or what is taken, instead of what to write
+SAYS = (": ", "; ", ", not ", " has elements ", " takes ", " is called as ", " is for ", " has fields ", " but ")
+
+
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.title)
+def test_messages_say_what_to_write(case: Case) -> None:
+    message = case.message.partition("\n")[0]
+    said = message.split(": ", 1)[1] if message.startswith("probe.py:") else message
+    assert any(each in said for each in SAYS), said
+
+
 #: what is sure to be there, in other words
 CHECKED = [
     """pair = pairs.get(1)

@@ -82,8 +82,9 @@ class BuiltinVal(Val):
     def what(self) -> str:
         return f"the builtin {self.row.name}"
 
-    def refuse(self, gen: Gen, at: ast.AST, doing: str) -> NoReturn:
-        gen.fail(at, f"{self.what} {doing}; write {self.row.name}{_signature(self.row.function)} to call it")
+    @property
+    def instead(self) -> str:
+        return f"write {self.row.name}{_signature(self.row.function)} to call it"
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
         row = self.row

@@ -14,7 +14,7 @@ from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import convert
 from pybpf.lang.values.pointers import Place, Pointer, Row, Rows
 from pybpf.lang.values.reading import KERNEL, USER, Where
-from pybpf.lang.values.shapes import Address, Shape
+from pybpf.lang.values.shapes import Address, Record, Shape
 from pybpf.lang.values.val import Val
 from pybpf.types import u32
 
@@ -26,11 +26,11 @@ __all__ = [
 _TASK = "struct task_struct"
 
 
-def _text(gen: Gen, val: Val, at: ast.AST, what: str) -> str:
+def _text(gen: Gen, val: Val, at: ast.AST, what: str, example: str) -> str:
     """A constant string."""
     found = gen.const(val)
     if not isinstance(found, str):
-        gen.fail(at, f"{what} is a constant string, not {val.what}")
+        gen.fail(at, f"{what} is a constant string, not {val.what}: {example}")
     return found
 
 
@@ -92,7 +92,9 @@ def cast(kind: Any, pointer: Any) -> Any:
 
 
 def _container_of(gen: Gen, at: ast.AST, pointer: Val, kind: Val, member: Val) -> Val:
-    name, path = _text(gen, kind, at, "the type of the container"), _text(gen, member, at, "the member")
+    example = 'container_of(inode, "struct socket_alloc", "vfs_inode")'
+    name = _text(gen, kind, at, "the type of the container", example)
+    path = _text(gen, member, at, "the member", example)
     shape = kernel_shape(gen, name, at)
     where = where_of(gen, pointer, at)._replace(direct=None, typed=False)
     return Pointer(where.moved(-_member_offset(gen, name, path, at)), shape)
@@ -120,15 +122,30 @@ def _member_offset(gen: Gen, name: str, path: str, at: ast.AST) -> int:
 
 
 def _has_field(gen: Gen, at: ast.AST, kind: Val, path: Val) -> Val:
-    name, member = _text(gen, kind, at, "the type"), _text(gen, path, at, "the path of the member")
+    name, member = _type_and_path(gen, at, kind, path, "has_field")
     types = gen.target.types()
     if types is None:
         return Const(False)
     try:
-        types.member(types.named(name), member)
+        record = types.named(name)
+    except BtfError:
+        if not name.startswith(("struct ", "union ")):
+            kernel_shape(gen, name, at)  # which says what is meant: a type that other kernels lack has its keyword
+        return Const(False)
+    try:
+        types.member(record, member)
     except BtfError:
         return Const(False)
     return Const(True)
+
+
+def _type_and_path(gen: Gen, at: ast.AST, kind: Val, path: Val, asks: str) -> tuple[str, str]:
+    example = f'{asks}("struct task_struct", "real_parent")'
+    shape = kind.shape if isinstance(kind, (Pointer, Place)) else None
+    if isinstance(shape, Record) and shape.source is not None:
+        example = f'{asks}("{shape.title}", "{next(iter(shape.names()), "member")}")'
+    name = _text(gen, kind, at, "the type is asked by its name, which", example)
+    return name, _text(gen, path, at, "the path of the member", example)
 
 
 @builtin(_has_field)
@@ -156,7 +173,7 @@ def sizeof(kind: Any) -> int:
 
 
 def _offsetof(gen: Gen, at: ast.AST, kind: Val, path: Val) -> Val:
-    name, member = _text(gen, kind, at, "the type"), _text(gen, path, at, "the path of the member")
+    name, member = _type_and_path(gen, at, kind, path, "offsetof")
     return Const(_member_offset(gen, name, member, at))
 
 
@@ -167,7 +184,7 @@ def offsetof(kind: str, path: str) -> int:
 
 
 def _enum(gen: Gen, at: ast.AST, name: Val) -> Val:
-    wanted = _text(gen, name, at, "the name of an enum constant")
+    wanted = _text(gen, name, at, "the name of an enum constant", 'enum("TCP_ESTABLISHED")')
     value = kernel_types(gen, at, f"the value of {wanted!r}").constant(wanted)
     if value is None:
         gen.fail(at, f"the kernel has no enum constant {wanted!r}; one that it defines by #define is not in its types")

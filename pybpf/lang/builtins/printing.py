@@ -6,7 +6,7 @@ import ast
 import struct
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import Any, NoReturn
+from typing import Any
 
 from pybpf.errors import PackError
 from pybpf.lang.builtins.stacks import Stacks, bound
@@ -46,8 +46,9 @@ class Formatted(Val):
     def what(self) -> str:
         return "an f-string with values of run time"
 
-    def refuse(self, gen: Gen, at: ast.AST, doing: str) -> NoReturn:
-        gen.fail(at, f"{self.what} {doing}: give it to print(), or keep its values in fields of their own")
+    @property
+    def instead(self) -> str:
+        return "give it to print(), or keep its values in fields of their own"
 
 
 def formatted(gen: Gen, node: ast.JoinedStr) -> Val:
@@ -154,7 +155,8 @@ class PrintVal(Val):
         for name, val in named.items():
             value = gen.const(val)
             if name not in options or not isinstance(value, str):
-                gen.fail(at, f"print() of a probe takes sep= and end=, constant strings, not {name}=")
+                gen.fail(at, f"print() of a probe takes sep= and end=, constant strings, not {name}=: where the "
+                         "lines go says Tracer(on_print=...)")  # fmt: skip
             options[name] = value
         template = ""
         values: list[Val] = []

@@ -259,6 +259,10 @@ class StackVal(Val):
     def what(self) -> str:
         return "a kernel stack" if self.kind is KernelStack else "a user stack"
 
+    @property
+    def instead(self) -> str:
+        return f"keep it as a {self.kind.__name__}, in a field, a key or print()"
+
     def ssa(self) -> tuple[Hashable, tuple[Operand, ...]]:
         return (self.kind,), self.operands
 

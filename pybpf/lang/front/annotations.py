@@ -38,7 +38,7 @@ def kernel_shape(gen: Gen, name: str, at: ast.AST) -> Shape:
         near = did_you_mean(plain, (each for each, _ in types.names(kind)))
         if keyword:
             near = near.replace("did you mean ", f"did you mean {keyword} ")
-        gen.fail(at, f"the kernel has no type {name!r}{near}")
+        gen.fail(at, f"the kernel has no type {name!r}{near or ': names are as in C, struct sock, pid_t, void *'}")
 
 
 def known_address(gen: Gen, address: Address, at: ast.AST) -> Address:

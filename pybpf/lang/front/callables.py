@@ -34,7 +34,8 @@ class _Callable(Const):
         if self.value is not range and all(isinstance(each, Const) for each in args):
             return super().call(gen, args, named, at)
         if named:
-            gen.fail(at, f"{self.value.__name__}() takes no named arguments in a probe")
+            name = self.value.__name__
+            gen.fail(at, f"{name}() takes no named arguments in a probe: write {name}(a, b)")
         return self.compile_call(gen, args, at)
 
 

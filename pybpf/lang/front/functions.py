@@ -124,16 +124,17 @@ def check_definition(gen: Gen, node: Any) -> None:
 def bind(gen: Gen, source: Source, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> dict[str, Val]:
     """The values of a function's parameters, in their order, as Python binds them; errors point at the call."""
     spec, name = source.node.args, source.name
+    called = f"it is called as {name}({ast.unparse(spec)})"
     positional = [*spec.posonlyargs, *spec.args]
     if len(args) > len(positional):
-        gen.fail(at, f"{name}() takes {len(positional)} positional arguments, and got {len(args)}")
+        gen.fail(at, f"{name}() takes {len(positional)} positional arguments, and got {len(args)}: {called}")
     values = dict(zip((each.arg for each in positional), args))
     by_name = {each.arg for each in (*spec.args, *spec.kwonlyargs)}
     for key, value in named.items():
         if key not in by_name:
-            gen.fail(at, f"{name}() has no parameter {key!r}")
+            gen.fail(at, f"{name}() has no parameter {key!r}: {called}")
         if key in values:
-            gen.fail(at, f"{name}() got two values for {key!r}")
+            gen.fail(at, f"{name}() got two values for {key!r}: {called}")
         values[key] = value
     function = source.function
     defaults = dict(zip([each.arg for each in positional][::-1], (function.__defaults__ or ())[::-1]))
@@ -141,6 +142,6 @@ def bind(gen: Gen, source: Source, args: Sequence[Val], named: Mapping[str, Val]
     for each in (*positional, *spec.kwonlyargs):
         if each.arg not in values:
             if each.arg not in defaults:
-                gen.fail(at, f"{name}() needs a value for {each.arg!r}")
+                gen.fail(at, f"{name}() needs a value for {each.arg!r}: {called}")
             values[each.arg] = gen.wrap(defaults[each.arg])
     return {each.arg: values[each.arg] for each in (*positional, *spec.kwonlyargs)}

@@ -13,7 +13,7 @@ from pybpf.lang.front.frame import Facts, Frame
 from pybpf.lang.front.meeting import Edge, meet, note_value
 from pybpf.lang.front.scope import outside
 from pybpf.lang.front.variables import Env, Kept, Known, Unset, assume, join_envs
-from pybpf.lang.front.wrap import wrap
+from pybpf.lang.front.wrap import OfAnotherTracer, wrap
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import Int, convert, truth
 from pybpf.lang.values.memory import memory_of
@@ -115,7 +115,11 @@ class Gen:
             self._refuse(node)
         b = self.b
         before, b.line = b.line, self.frame.where(node)
-        result = compile_it(self, node)
+        try:
+            result = compile_it(self, node)
+        except OfAnotherTracer:
+            self.fail(node, f"{ast.unparse(node)} is of another tracer: make it by the tracer of this probe, or "
+                      "decorate the probe by that one")  # fmt: skip
         b.line = before
         return result
 

@@ -96,5 +96,5 @@ def make_range(gen: Gen, args: Sequence[Val], at: ast.AST) -> Val:
     start, stop = (Const(0), args[0]) if len(args) == 1 else args[:2]
     step = 1 if len(args) < 3 else gen.const(args[2])
     if not isinstance(step, int) or step == 0:
-        gen.fail(at, "the step of a range is a constant other than 0")
+        gen.fail(at, "the step of a range is a constant other than 0: write range(start, stop, 2), say")
     return Range(start, stop, step)

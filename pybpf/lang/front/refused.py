@@ -87,6 +87,10 @@ def meaningless(body: list[ast.stmt], known: Mapping[type[ast.AST], object]) -> 
         waiting += reversed(list(ast.iter_child_nodes(node)))
 
 
+#: of a function that no advice is known for
+_CALLED = "a probe calls functions of pybpf.lang, and plain functions of Python, which are compiled"
+
+
 def instead_of(function: Any) -> str:
     """``": write ..."`` for a function of Python that a probe cannot call, or ``""``."""
     owner = getattr(function, "__self__", None)
@@ -97,4 +101,4 @@ def instead_of(function: Any) -> str:
         module = "builtins"  # open() says that it is of another
     name = f"{module}.{plain}"
     found = _INSTEAD.get(name) or _INSTEAD.get(f"{module}.")
-    return f": {found}" if found else ""
+    return f": {found or _CALLED}"

@@ -25,12 +25,14 @@ def look_up(function: FunctionType, name: str) -> Any:
         try:
             return function.__closure__[free.index(name)].cell_contents
         except ValueError:
-            raise NameIsUnset(f"{name!r} of the enclosing function has no value yet") from None
+            raise NameIsUnset(f"{name!r} of the enclosing function has no value yet: assign it before the "
+                              "tracer is attached") from None
     if name in function.__globals__:
         return function.__globals__[name]
     if hasattr(builtins, name):
         return getattr(builtins, name)
-    raise NameIsUnset(f"name {name!r} is not defined{did_you_mean(name, _visible(function))}")
+    near = did_you_mean(name, _visible(function)) or ": import it, or define it outside of the probe"
+    raise NameIsUnset(f"name {name!r} is not defined{near}")
 
 
 def outside(function: FunctionType, name: str) -> Any:

@@ -68,10 +68,11 @@ def _pairs(gen: Gen, target: ast.Tuple | ast.List, val: Val) -> Iterator[tuple[a
         if isinstance(each, ast.Starred):
             gen.fail(each, "'*' among targets is not compiled: name each of them")
     if type(val).elements is Val.elements:
-        gen.fail(gen.given(target), f"{val.what} cannot be unpacked to {len(target.elts)} targets")
+        val.cannot(gen, gen.given(target), f"cannot be unpacked to {len(target.elts)} targets",
+                   "tuples, structs and arrays can")  # fmt: skip
     values = val.elements(gen, target)
     if len(values) != len(target.elts):
-        gen.fail(target, f"{len(target.elts)} targets for {len(values)} values")
+        gen.fail(target, f"{len(target.elts)} targets for {len(values)} values: write a target for each, such as _")
     for each, value in zip(target.elts, values):
         if isinstance(each, (ast.Tuple, ast.List)):
             yield from _pairs(gen, each, value)
@@ -216,12 +217,12 @@ def _delete(gen: Gen, node: ast.Delete) -> None:
     for target in node.targets:
         if isinstance(target, ast.Name):
             gen.variable(target.id, target)
-            gen.frame.env = {**gen.frame.env, target.id: Unset("was deleted")}
+            gen.frame.env = {**gen.frame.env, target.id: Unset("was deleted: assign it again before it is read")}
         elif isinstance(target, ast.Subscript):
             owner = gen.value(target.value)
             owner.del_item(gen, gen.value(target.slice), target)
         else:
-            gen.fail(target, "'del' takes variables and items of maps")
+            gen.fail(target, "'del' takes variables, and items of maps: del m[key]")
 
 
 STATEMENTS: Mapping[type[ast.AST], Callable[[Gen, Any], None]] = MappingProxyType({

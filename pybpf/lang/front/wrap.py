@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
+from pybpf.errors import BpfError
 from pybpf.lang.values.constants import Const, hashable
 from pybpf.types import Array, Int, PointerType, Struct, bool_
 
@@ -12,13 +13,23 @@ if TYPE_CHECKING:
     from pybpf.lang.front.gen import Gen
     from pybpf.lang.values.val import Val
 
-__all__ = ["wrap"]
+__all__ = ["OfAnotherTracer", "wrap"]
+
+
+class OfAnotherTracer(BpfError):
+    """A map or a stream of events that another tracer made; the front end says where it is used."""
 
 
 def wrap(gen: Gen, value: Any) -> Val:
-    """The value of an object: what ``__probe_value__(gen)`` of its class gives, or what it is to the compiler."""
+    """The value of an object: what ``__probe_value__(gen)`` of its class gives, or what it is to the compiler.
+
+    :raises OfAnotherTracer: it is a part of another tracer than the probe.
+    """
     ask = getattr(type(value), "__probe_value__", None)
     if ask is not None:
+        counter = getattr(value, "counter", None)
+        if counter is not None and not gen.probe.owns(counter.counts):
+            raise OfAnotherTracer("a probe uses the maps and events of its own tracer")
         made: Val = ask(value, gen)
         return made
     if isinstance(value, (FunctionType, MethodType)):

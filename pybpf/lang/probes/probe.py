@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pybpf.compiler.ir import Counter, Operand
     from pybpf.compiler.target import Target
     from pybpf.lang.front.gen import Gen
+    from pybpf.lang.state.counts import Counts
     from pybpf.lang.values.val import Val
 
 __all__ = ["PROBES", "Param", "Probe", "ProbeKind"]
@@ -133,6 +134,10 @@ class Probe:
     def alone(self, target: Target) -> bool:
         """Whether no other probe of its kind begins on a CPU where it runs: what is the CPU's own needs no atomics."""
         return runs_alone(self.kind, target)
+
+    def owns(self, counts: Counts) -> bool:
+        """Whether it may use maps and events whose counters are among these: those of its tracer, if it has one."""
+        return True
 
     def skipped(self, gen: Gen) -> Counter | None:
         """What counts the runs that found no memory for large values."""

@@ -79,6 +79,10 @@ class Fields(Val):
             return Pointer(Where(where.load(gen, 8), 0, USER if user else KERNEL), pointee)
         return value_at(gen, where, shape(), at, name)
 
+    @property
+    def instead(self) -> str:
+        return f"write which field, as in args.{next(iter(self._fields), 'name')}"
+
     def _names(self) -> str:
         return ", ".join(self._fields) or "none"
 
@@ -93,7 +97,8 @@ class Fields(Val):
         return Rows(there, shape if isinstance(shape, Elements) else Elements(shape, 0))
 
     def set_attr(self, gen: Gen, name: str, value: Val, at: ast.AST) -> None:
-        gen.fail(at, f"the record of tracepoint {self.name} can be read, not written")
+        gen.fail(at, f"the record of tracepoint {self.name} can be read, not written: keep what changes in a "
+                 "variable")  # fmt: skip
 
 
 class SharedFields(Fields):

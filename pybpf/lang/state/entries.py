@@ -67,6 +67,13 @@ class MapVal(Val):
         """Whose memory its values are in."""
         return PER_CPU if self.spec.type in _PER_CPU else MAP
 
+    @property
+    def instead(self) -> str:
+        return "write which value, as in m[key]"
+
+    def length(self, gen: Gen, at: ast.AST) -> Val:
+        self.refuse(gen, at, "has no length in a probe: count in a variable, or ask len() in Python")
+
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         self.refuse(gen, at, "cannot be gone through in a probe: read it in Python, or look up keys that are known")
 
@@ -124,6 +131,8 @@ class Method(Val):
     @property
     def what(self) -> str:
         return f"the method {self.name}() of {self.owner.what}"
+
+    instead = "call it"
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
         method = self.owner.methods[self.name]
@@ -403,9 +412,15 @@ class VariableVal(MapVal):
     def what(self) -> str:
         return f"the variable {self.name!r}"
 
+    @property
+    def instead(self) -> str:
+        return f"write {self.name}.value"
+
 
 class QueueVal(MapVal):
     """A queue or a stack."""
+
+    instead = "it has push(v), pop() and peek()"
 
     def push(self, gen: Gen, at: ast.AST, value: Val) -> Val:
         """``q.push(v)``; what finds no room is counted."""

@@ -40,6 +40,8 @@ class TallyVal(HashVal):
     def what(self) -> str:
         return f"the {self.owner.way} {self.name!r}"
 
+    instead = "in a probe it only grows, by add(...); Python reads it"
+
     def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
         if self.owner.key is None or self.under is not None:
             self.refuse(gen, at, "has no keys: make it with key=..., or write .add() without one")

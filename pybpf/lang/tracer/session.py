@@ -52,6 +52,9 @@ class TracedProbe(Probe):
             self.session.filters.compile(gen)
         return super().bind(gen, params)
 
+    def owns(self, counts: Counts) -> bool:
+        return self.session is None or self.session.counts is counts
+
     def skipped(self, gen: Gen) -> Counter | None:
         if self.session is None:
             return None

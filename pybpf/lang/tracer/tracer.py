@@ -126,7 +126,12 @@ class Tracer(Declares, Makes):
         :param stages: keep the text of each stage of the compiler.
         :raises CompileError: a probe cannot be compiled; says where, why, and what to write instead.
         """
-        chosen = target or self.target or Target.host()
+        try:
+            return self._compiled(target or self.target or Target.host(), stages)
+        except BpfError as error:
+            raise _shortened(error) from error.__cause__
+
+    def _compiled(self, chosen: Target, stages: bool) -> list[Built]:
         name_all(self.parts, [each.function for each in self.declared])
         begins, ends = self._following(chosen)
         declared = [*begins, *self.declared, *ends]  # who ends is one of the family for all probes before
@@ -163,7 +168,10 @@ class Tracer(Declares, Makes):
             raise BpfError(f"cannot attach: this tracer is for {target.arch.name}, and this machine is "
                            f"{os.uname().machine}; compile() is for other machines")  # fmt: skip
         live = Live(self.session)
-        live.start(self.compile(target), self.parts, target, progress)
+        try:
+            live.start(self._compiled(target, False), self.parts, target, progress)
+        except BpfError as error:
+            raise _shortened(error) from error.__cause__
         self._live = live
         if self.family is not None:
             self.family.look_up()
@@ -198,7 +206,10 @@ class Tracer(Declares, Makes):
                 live.close()
 
     def __enter__(self: T) -> T:
-        return self.attach()
+        try:
+            return self.attach()
+        except BpfError as error:
+            raise _shortened(error) from error.__cause__
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -364,3 +375,14 @@ class Tracer(Declares, Makes):
         with self.pumping({}) as pump:
             async for event in pump.beside_async(reader):
                 yield event
+
+
+def _shortened(error: BpfError) -> BpfError:
+    """The error without the frames in pybpf that it passed: where it is, it says itself, in lines of the user's.
+
+    ``python -X dev`` shows them all.
+    """
+    if not sys.flags.dev_mode:
+        error.__traceback__ = None
+        error.__suppress_context__ = True
+    return error

@@ -42,7 +42,7 @@ def binary(gen: Gen, op: str, left: Int, other: Val, at: ast.AST) -> Val:
         return _power(gen, left, other, at)
     if op == "/":
         gen.fail(at, "'/' gives a float, which eBPF does not have: write '//' to divide integers")
-    gen.fail(at, f"{left.what} does not support {op!r}")
+    gen.fail(at, f"{left.what} does not support {op!r}: integers have + - * // % ** & | ^ << >>")
 
 
 def _limits(op: str, left: Int, right: Int) -> Limits:
@@ -58,7 +58,7 @@ def _shift(gen: Gen, op: str, left: Int, right: Int, at: ast.AST) -> Val:
 
 def _divide(gen: Gen, op: str, left: Int, right: Int, at: ast.AST) -> Val:
     if isinstance(right, Literal) and right.value == 0:
-        gen.fail(at, "division by zero")
+        gen.fail(at, "division by zero: Python would raise; divide by what is not 0")
     if not (left.signed or right.signed):
         operand: Operand = gen.b.emit("udiv" if op == "//" else "umod", left.operand, right.operand)
         return result(operand, _limits(op, left, right), left, right)

@@ -121,6 +121,8 @@ class Elements:
 class ArrayRef(Ref):
     """An array in memory."""
 
+    instead = "write which element, as in x[0]"
+
     @property
     def _elements(self) -> Elements:
         return Elements(self, self.kind.length, self.kind.element)
@@ -190,7 +192,7 @@ class MadeArray(Written):
 
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
         if kind is not self.kind:
-            self.refuse(gen, at, f"cannot be kept as {name_of(kind)}")
+            self.refuse(gen, at, f"cannot be kept as {name_of(kind)}: declare {name_of(self.kind)} for it")
         size = sizeof(kind.element)
         for number, value in enumerate(self.items):
             value.store(gen, address, offset + number * size, kind.element, at)

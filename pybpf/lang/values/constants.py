@@ -45,6 +45,19 @@ _CALLABLE = frozenset({abs, bool, bytes, chr, divmod, hex, int, len, max, min, o
 _PLAIN = (int, str, bytes, tuple, frozenset, type(None))
 
 
+#: class -> what to write where an object of it cannot be taken
+_INSTEAD: tuple[tuple[type, str], ...] = (
+    (type(None), "write 0, or ask 'is not None' before"),
+    (str, "write a number, or declare char[N] for text"),
+    (bytes, "write a number, or declare u8[N] for bytes"),
+    (float, "write an integer; count in smaller units, such as nanoseconds"),
+    (slice, "write one index"),
+    (ModuleType, "write what is in the module, as in module.NAME"),
+    (tuple, "write one of the elements, x[0]"),
+    (list, "write one of the elements, x[0]"),
+)  # fmt: skip
+
+
 class Const(Val):
     """An object of Python.
 
@@ -69,6 +82,15 @@ class Const(Val):
             return f"the function {value.__qualname__}()"
         return f"an object of type {type(value).__name__}"
 
+    @property
+    def instead(self) -> str:
+        value = self.value
+        if isinstance(value, type) and issubclass(value, int):
+            return f"call the type to convert, {value.__name__}(x), or write a number"
+        if value is not None and callable(value) and not isinstance(value, type):
+            return "call the function, or write a number"
+        return next((advice for kind, advice in _INSTEAD if isinstance(value, kind)), "")
+
     def _computed(self, gen: Gen, at: ast.AST, compute: Callable[[], Any]) -> Val:
         try:
             result = compute()
@@ -78,7 +100,7 @@ class Const(Val):
             name = "" if isinstance(error, BpfError) else f"{type(error).__name__}: "
             gen.fail(at, f"Python cannot compute this: {name}{error}")
         if isinstance(result, int) and result.bit_length() > MAX_BITS:
-            gen.fail(at, f"this integer has more than {MAX_BITS} bits")
+            gen.fail(at, f"this integer has more than {MAX_BITS} bits: registers have 64")
         return gen.wrap(result)
 
     # reading
@@ -87,7 +109,8 @@ class Const(Val):
         try:
             found = getattr(self.value, name)
         except AttributeError:
-            gen.fail(at, f"{self.what} has no attribute {name!r}{did_you_mean(name, self._computed_names())}")
+            near = did_you_mean(name, self._computed_names()) or ": set it before the tracer is attached"
+            gen.fail(at, f"{self.what} has no attribute {name!r}{near}")
         except Exception as error:  # a property of the user's
             gen.fail(at, f"Python cannot compute this: {type(error).__name__}: {error}")
         return gen.wrap(found)
@@ -139,7 +162,7 @@ class Const(Val):
         if isinstance(other, Const):
             right = other.value
             if op in ("<<", "**") and isinstance(right, int) and right > MAX_BITS:
-                gen.fail(at, f"this integer has more than {MAX_BITS} bits")
+                gen.fail(at, f"this integer has more than {MAX_BITS} bits: registers have 64")
             if op == "*" and not isinstance(self.value, (int, float)):
                 return self._computed(gen, at, lambda: _repeated(self.value, right))
             return self._computed(gen, at, lambda: BINARY[op](self.value, right))
@@ -168,9 +191,9 @@ class Const(Val):
 
     def scalar(self, gen: Gen, at: ast.AST) -> Operand:
         if not isinstance(self.value, int):
-            self.refuse(gen, gen.given(at), "is not an integer")
+            self.cannot(gen, gen.given(at), "is not an integer", "write a number")
         if not -(1 << 63) <= self.value < 1 << 64:
-            self.refuse(gen, gen.given(at), "does not fit 64 bits")
+            self.refuse(gen, gen.given(at), "does not fit 64 bits: integers are 64 bits wide at most")
         return int(self.value)
 
     def number(self, gen: Gen, at: ast.AST) -> Int:

@@ -129,7 +129,7 @@ class Int(Val):
                 self._refuse_none(gen, at)
                 return Const(op in ("is not", "!="))  # an integer is never None
             if not isinstance(other.value, int):
-                self.refuse(gen, at, f"cannot be compared with {other.what}")
+                self.refuse(gen, at, f"cannot be compared with {other.what}: numbers are, with integers")
             return compare_constant(self, op, other.value)
         right = other.number(gen, at)
         return _compare(self, op, right)

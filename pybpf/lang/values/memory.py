@@ -196,7 +196,7 @@ class Ref(Val):
 
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
         if kind is not self.kind:
-            self.refuse(gen, gen.given(at), f"cannot be kept as {name_of(kind)}")
+            self.refuse(gen, gen.given(at), f"cannot be kept as {name_of(kind)}: declare {name_of(self.kind)} for it")
         raw.copy(gen, address, offset, self.address, self.offset, self.size, self.align)
 
 
@@ -229,6 +229,10 @@ class Written(Val):
     @property
     def what(self) -> str:
         return called(self.kind)
+
+    @property
+    def instead(self) -> str:
+        return "it is compared, printed, and kept in a variable or field of its type"
 
     @property
     def clean(self) -> bool:

@@ -83,7 +83,7 @@ def _element(gen: Gen, where: Where, shape: Elements, index: Val, at: ast.AST, w
     number = gen.const(index)
     if isinstance(number, int):
         if shape.length and not -shape.length <= number < shape.length:
-            gen.fail(at, f"the index {number} is outside of {what}, which has {shape.length} elements")
+            gen.fail(at, f"the index {number} is outside of {what}, which has elements 0 to {shape.length - 1}")
         if number < 0:
             if not shape.length:
                 gen.fail(at, f"{what} has no known length: count from its start, not from its end")
@@ -232,6 +232,10 @@ class Place(_Foreign):
     def what(self) -> str:
         return f"a {self.shape.title}"
 
+    @property
+    def instead(self) -> str:
+        return f"write which member, as in x.{self._example()}"
+
     def ssa(self) -> tuple[Hashable, tuple[Operand, ...]]:
         key, operands = _where_ssa(self.where)
         return (Place, self.shape, key, len(operands)), operands
@@ -300,7 +304,7 @@ class Row(Written, _Foreign):
 
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
         if not (isinstance(kind, type) and issubclass(kind, Array)):
-            self.refuse(gen, at, f"cannot be kept as {name_of(kind)}")
+            self.refuse(gen, at, f"cannot be kept as {name_of(kind)}: declare {name_of(self.kind)} for it")
         assert isinstance(self.shape.element, Number)
         if self.text and kind.element is char:
             self.where.copy_text(gen, address, offset, min(kind.length, self.shape.length))
@@ -312,6 +316,8 @@ class Row(Written, _Foreign):
 
 class Rows(_Foreign):
     """An array of records, pointers or arrays in memory, or one whose length is not known."""
+
+    instead = "write which element, as in x[0]"
 
     def __init__(self, where: Where, shape: Elements) -> None:
         self.where = where

@@ -12,7 +12,7 @@ from pybpf.lang.values.arrays import Elements
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.flow import Choice, when
 from pybpf.lang.values.ints import Int, Test, any_of
-from pybpf.lang.values.memory import OWN, RECORD, Ref, differ, place, read
+from pybpf.lang.values.memory import OWN, RECORD, Ref, differ, name_of, place, read
 from pybpf.lang.values.reading import KERNEL, probe_read
 from pybpf.lang.values.val import Val
 from pybpf.types import array_of, bool_, char, sizeof, u8, u32
@@ -34,6 +34,8 @@ _AT_ONCE, _PER_POSITION = 16, 30
 
 class Chars(Ref):
     """Text of at most N bytes that ends at the first NUL (``char[N]``), or exactly N bytes (``u8[N]``)."""
+
+    instead = "it is compared, sliced, printed and kept in an array of its type; one byte is x[0]"
 
     @property
     def is_text(self) -> bool:
@@ -320,7 +322,7 @@ class Chars(Ref):
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
         element_kind = getattr(kind, "element", None)
         if element_kind not in (char, u8) or (element_kind is u8 and sizeof(kind) != self.size):
-            self.refuse(gen, at, f"cannot be kept as {getattr(kind, '__name__', kind)}")
+            self.refuse(gen, at, f"cannot be kept as {name_of(kind)}: declare {name_of(self.kind)} for it")
         size, text = min(self.size, sizeof(kind)), self.cleaned(gen)
         raw.copy(gen, address, offset, text.address, text.offset, size, text.align)
         raw.clear(gen, address, offset + size, sizeof(kind) - size)

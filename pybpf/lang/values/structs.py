@@ -34,8 +34,17 @@ if TYPE_CHECKING:
 __all__ = ["MadeStruct", "StructRef", "StructType"]
 
 
+def _which(kind: Any) -> str:
+    """What to write where the struct itself cannot be taken."""
+    return f"write which field, as in x.{next(iter(kind.__layout__.fields), 'name')}"
+
+
 class StructRef(Ref):
     """A struct in memory."""
+
+    @property
+    def instead(self) -> str:
+        return _which(self.kind)
 
     def field(self, gen: Gen, name: str, at: ast.AST) -> Ref:
         """The place of a field."""
@@ -80,6 +89,10 @@ class MadeStruct(Written):
         self.fields = fields
 
     @property
+    def instead(self) -> str:
+        return _which(self.kind)
+
+    @property
     def clean(self) -> bool:
         return all(value.clean for value in self.fields.values())
 
@@ -105,7 +118,7 @@ class MadeStruct(Written):
 
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
         if kind is not self.kind:
-            self.refuse(gen, at, f"cannot be kept as {name_of(kind)}")
+            self.refuse(gen, at, f"cannot be kept as {name_of(kind)}: declare {name_of(self.kind)} for it")
         found: StructLayout = kind.__layout__
         written = 0
         for field in found.fields.values():

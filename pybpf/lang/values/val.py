@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["Val", "index_node"]
 
 
+#: general advice: of an address, of what does not change, of what is no number
+_ADDRESS = "what is at an address is read by read_user(x, u32), say, or cast(\"struct NAME\", x).member"
+_KEPT = "keep what changes in a variable, a Struct or a map"
+_INTEGER = "write a number"
+
+
 def index_node(at: ast.AST) -> ast.AST:
     """The node of the index, where ``at`` is an item, or an assignment to one."""
     return getattr(getattr(at, "target", at), "slice", at)
@@ -36,23 +42,32 @@ class Val:
         """What messages call it, with an article: ``"a u32"``, ``"the map 'begun'"``."""
         return f"a {type(self).__name__}"
 
+    @property
+    def instead(self) -> str:
+        """What to write where something else is wanted than this value: ``"write which field: x.pid"``; or ``""``."""
+        return ""
+
     def refuse(self, gen: Gen, at: ast.AST, doing: str) -> NoReturn:
         """Fail: ``what`` and what it cannot do."""
         gen.fail(at, f"{self.what} {doing}")
+
+    def cannot(self, gen: Gen, at: ast.AST, doing: str, general: str) -> NoReturn:
+        """Fail: ``what``, what it cannot do, and what to write :attr:`instead`, or in general."""
+        self.refuse(gen, at, f"{doing}: {self.instead or general}")
 
     # reading
 
     def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
         """``value.name``"""
-        self.refuse(gen, at, f"has no attribute {name!r}")
+        self.cannot(gen, at, f"has no attribute {name!r}", _ADDRESS)
 
     def item(self, gen: Gen, index: Val, at: ast.AST) -> Val:
         """``value[index]``; a slice is a constant ``slice`` or a :class:`Val` of its own."""
-        self.refuse(gen, at, "cannot be indexed")
+        self.cannot(gen, at, "cannot be indexed", _ADDRESS)
 
     def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
         """``item in value``"""
-        self.refuse(gen, at, "does not support 'in'")
+        self.cannot(gen, at, "does not support 'in'", "maps, text, tuples, arrays of integers and ranges do")
 
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         """The values that unpacking or an unrolled ``for`` sees."""
@@ -60,21 +75,21 @@ class Val:
 
     def length(self, gen: Gen, at: ast.AST) -> Val:
         """``len(value)``"""
-        self.refuse(gen, at, "has no length")
+        self.cannot(gen, at, "has no length", "text, arrays and tuples have one")
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
         """``value(*args, **named)``"""
-        self.refuse(gen, at, "cannot be called")
+        self.cannot(gen, at, "cannot be called", "functions, types and methods can; leave the parentheses away")
 
     # writing
 
     def set_attr(self, gen: Gen, name: str, value: Val, at: ast.AST) -> None:
         """``value.name = value``"""
-        self.refuse(gen, at, f"has no attribute {name!r} that can be assigned to")
+        self.cannot(gen, at, f"has no attribute {name!r} that can be assigned to", _KEPT)
 
     def set_item(self, gen: Gen, index: Val, value: Val, at: ast.AST) -> None:
         """``value[index] = value``"""
-        self.refuse(gen, at, "does not support assignment to an item")
+        self.cannot(gen, at, "does not support assignment to an item", _KEPT)
 
     def add_to_attr(self, gen: Gen, name: str, op: str, value: Val, at: ast.AST) -> None:
         """``self.name op= value``; by default read, compute, write."""
@@ -86,22 +101,24 @@ class Val:
 
     def del_item(self, gen: Gen, index: Val, at: ast.AST) -> None:
         """``del value[index]``"""
-        self.refuse(gen, at, "does not support 'del'")
+        self.cannot(gen, at, "does not support 'del'", "'del' takes variables, and items of maps, del m[key]")
 
     # computing
 
     def unary(self, gen: Gen, op: str, at: ast.AST) -> Val:
         """``op value``; op is ``+``, ``-`` or ``~``."""
-        self.refuse(gen, at, f"does not support unary {op!r}")
+        self.cannot(gen, at, f"does not support unary {op!r}", _INTEGER)
 
     def binary(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
         """``value op other``; op as Python writes it."""
-        self.refuse(gen, at, f"does not support {op!r}")
+        self.cannot(gen, at, f"does not support {op!r}", _INTEGER)
 
     def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
         """``value op other``; op is ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``is`` or ``is not``."""
-        text = ": text is compared by == and !=" if "char[" in self.what and op not in ("==", "!=") else ""
-        self.refuse(gen, at, f"cannot be compared by {op!r} with {other.what}{text}")
+        doing = f"cannot be compared by {op!r} with {other.what}"
+        if "char[" in self.what and op not in ("==", "!="):
+            self.refuse(gen, at, f"{doing}: text is compared by == and !=")
+        self.cannot(gen, at, doing, "compare numbers with numbers, text with text, structs with structs of their type")
 
     def branch(self, gen: Gen, yes: Block, no: Block, at: ast.AST) -> None:
         """End the block: to ``yes`` if the value is true in Python's sense."""
@@ -128,11 +145,11 @@ class Val:
 
     def scalar(self, gen: Gen, at: ast.AST) -> Operand:
         """The value in a register, sign- or zero-extended to 64 bits."""
-        self.refuse(gen, gen.given(at), "is not an integer")
+        self.cannot(gen, gen.given(at), "is not an integer", _INTEGER)
 
     def number(self, gen: Gen, at: ast.AST) -> Int:
         """The value as an integer with a type."""
-        self.refuse(gen, gen.given(at), "is not an integer")
+        self.cannot(gen, gen.given(at), "is not an integer", _INTEGER)
 
     def check_kept(self, gen: Gen, kind: Any, at: ast.AST) -> None:
         """Refuse to be kept as an integer or pointer type of :mod:`pybpf.types` that it says nothing of."""
@@ -161,4 +178,5 @@ class Val:
 
     def store(self, gen: Gen, address: Operand, offset: int, kind: Any, at: ast.AST) -> None:
         """Write the value to memory as type ``kind`` of :mod:`pybpf.types`, all of its bytes."""
-        self.refuse(gen, gen.given(at), f"cannot be kept as {getattr(kind, '__name__', kind)}")
+        self.cannot(gen, gen.given(at), f"cannot be kept as {getattr(kind, '__name__', kind)}",
+                    "declare the type that the value has")  # fmt: skip
