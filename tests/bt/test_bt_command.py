@@ -408,3 +408,10 @@ def test_warnings_of_the_script_are_lines_that_can_be_left_out() -> None:
     error = "stdin:1:47-62: ERROR: three\n"
     assert bt("-q", "-e", script).stderr == f"stdin:1:9-21: WARNING: one\nstdin:1:31-45: WARNING: two\n{error}"
     assert bt("-q", "--no-warnings", "-e", script).stderr == error
+
+
+@pytest.mark.native
+@pytest.mark.root
+def test_arguments_that_are_no_numbers_are_text() -> None:
+    done = bt("-q", "-e", 'begin { print(($1, $2, $1 == "four", str($1, 3))); }', "four", "5")
+    assert done.stdout.strip() == "(four, 5, true, fo)", done.stderr

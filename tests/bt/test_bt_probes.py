@@ -5,15 +5,20 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import re
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import pybpf.bt
+from pybpf.bt.show.text import event_text
 from pybpf.errors import BpfError, CompileError
+from pybpf.symbols import find_binary
+from pybpf.symbols.elf import ElfFile
 from tests.attach.targets import ROUNDS, finish, native_program, waiting
 from tests.bt.harness import Done, command, traced
 
@@ -43,6 +48,38 @@ def test_uprobes_at_functions_offsets_and_addresses(native: str) -> None:
     assert (done.maps["n"], done.maps["sum"], done.maps["offset"], done.maps["many"]) == (ROUNDS, SUM, ROUNDS, ROUNDS)
     assert done.maps["at"] == {"work": ROUNDS}
     assert done.maps[""] == {f"uprobe:{native}:work": ROUNDS}
+
+
+def live_text(script: str, act: Callable[[], object], pid: int) -> str:
+    """What a script prints that only a script that is running can print: stacks."""
+    with pybpf.bt.run(script, pid=pid) as running:
+        act()
+        return "".join(map(event_text, [*running.events(0), *running.stop()]))
+
+
+def test_stacks_in_each_mode(native: str) -> None:
+    with waiting([native]) as process:
+        text = live_text(
+            f'uprobe:{native}:work /@n < 1/ {{ @n = 1; printf("%s%s%s", ustack(1), ustack(perf, 1), ustack(raw, 1));'
+            ' @stack = ustack(1); $own = ustack(1); printf("%d %d", len(@stack), len($own)); }',
+            lambda: finish(process),
+            process.pid,
+        )
+    named, perf, raw, depths = *text.split("\n")[1::2][:3], text.rpartition("\n")[2]
+    assert re.fullmatch(r"[0-9a-f]+", raw)
+    assert (named, perf, depths) == ("        work+0", f"\t{raw} work+0 ({native})", "1 1")
+
+
+@pytest.mark.native
+def test_stacks_as_places_in_files() -> None:
+    """The build id is the one that readelf shows."""
+    libc = find_binary("libc.so.6").path
+    with ElfFile(libc) as elf:
+        offset = elf.file_offset(elf.functions("strtol")[0].address)
+        place = f"{elf.build_id} 0x{offset:x}"
+    act = ctypes.CDLL(None).strtol
+    text = live_text("uprobe:libc:strtol { print(ustack(build_id, 1)); }", lambda: act(b"7", None, 10), os.getpid())
+    assert text.strip() == place
 
 
 def test_usdt_arguments_of_all_sites(native: str) -> None:
@@ -210,3 +247,13 @@ def test_uprobe_at_a_line(described: str) -> None:
 def test_functions_without_debug_information(native: str) -> None:
     with pytest.raises(CompileError, match="no debug information"):
         pybpf.bt.compile_script(f"uprobe:{native}:work {{ @ = args.n; }}")
+
+
+def test_fields_of_tracepoints_have_the_types_that_c_has() -> None:
+    """Pointers to pointers of a process, and the names of an enumeration's values."""
+    done = command(
+        "-q", "-c", "/bin/sh -c 'exec /bin/true two'", "-e",
+        'tracepoint:syscalls:sys_enter_execve /str(args.argv[0]) == "/bin/true"/ {'
+        ' $all = args.argv; printf("%s %s\\n", str($all[1]), str(*$all)); }',
+    )  # fmt: skip
+    assert done.stdout.strip() == "two /bin/true", done.stderr

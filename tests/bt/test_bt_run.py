@@ -117,6 +117,8 @@ def test_threads_are_told_apart() -> None:
         ('printf("%x %x %d %d", bswap((uint16)0x1234), bswap((uint32)1), is_err(-5), is_err(5));', "3412 1000000 1 0"),
         ('printf("%d %d", len("abc"), len((uint8[4])1));', "3 4"),
         ('printf("%s %s", probe, comm == "nobody" ? "x" : "y");', "begin y"),
+        ('$s = str("abcdef"); $n = 3; printf("%s %s %s %s", str("abcdef", 4), str($s, 4), str($s, $n), str("ab", $n));',
+         "abc abc ab ab"),
         ('$s = str("ab"); $t = str("ab"); $u = comm; printf("%d%d%d%d", $s == $t, $s != $t, $s == $u, $u == comm);',
          "1001"),
         ('$s = str("0123456789abcde"); @a = (1, $s); $c = "0123456789abcdef"; printf("%d%d%d", @a == (1, $s),'

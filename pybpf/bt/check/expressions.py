@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pybpf.bt.check.checker import Checker, article, written_name
-from pybpf.bt.check.constants import constant, parameter
+from pybpf.bt.check.constants import constant
 from pybpf.bt.check.facts import Unknown, VariableFacts
 from pybpf.bt.check.names import enumeration, meaning, undefined
 from pybpf.bt.check.sizes import written
@@ -63,11 +63,9 @@ def _known(check: Checker, node: Any) -> Type:
 
 
 def _parameter(check: Checker, node: tree.Parameter) -> Type:
+    """A number, or text where the argument is none."""
     value = constant(check, node)
     assert value is not None
-    if isinstance(value, str):
-        text = parameter(check, node.index)
-        check.fail(node, f"${node.index} is {text!r}, no number; write str(${node.index}) for text")
     return literal(value)
 
 

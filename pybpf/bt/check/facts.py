@@ -85,6 +85,7 @@ class Facts:
     """What all probes of a script share while they are checked.
 
     :ivar shown: where ``probe`` stands that is only kept in a key, or printed.
+    :ivar words: names of builtins and functions that the script has somewhere.
     :ivar changed: a pass has found out something new: another one must follow.
     :ivar final: nothing new is to be found: what is still unknown is an error now, and warnings count.
     """
@@ -112,8 +113,14 @@ class Facts:
         self.defines: dict[str, tree.Expression | None] = {}
         self.warnings: dict[tuple[Span, str], CompileError] = {}
         self.shown: set[tree.Node] = set()
+        self.words: set[str] = set()
         self.changed = False
         self.final = False
+
+    @property
+    def counts_frames(self) -> bool:
+        """Whether the script may ask for the depths of stacks, which are kept with them then."""
+        return "len" in self.words and not self.words.isdisjoint(("kstack", "ustack"))
 
     def warn(self, node: tree.Node, message: str) -> None:
         """Note a warning, once."""

@@ -73,6 +73,7 @@ def _wants(facts: Facts, probe: tree.Probe) -> Wants:
     names = {node.name for node in nodes if isinstance(node, (tree.Name, tree.Call))}
     shown = set(filter(_is_probe, _shown(nodes)))
     facts.shown |= shown
+    facts.words |= names
     computed = any(_is_probe(node) and node not in shown for node in nodes)
     return Wants("args" in names, computed, bool(shown))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pybpf.bt.functions.function import Arguments, Function
-from pybpf.bt.lower.turns import loop
 from pybpf.bt.lower.values import Made, Value
 from pybpf.bt.syntax import tree
 from pybpf.bt.types import Special, Type
@@ -17,7 +16,7 @@ from pybpf.types.scalars import ElementType
 if TYPE_CHECKING:
     from pybpf.bt.check.checker import Checker
     from pybpf.bt.lower.gen import Gen
-    from pybpf.compiler.ir import Block, Operand
+    from pybpf.compiler.ir import Instr, Operand
 
 __all__ = ["ROWS", "depth_of"]
 
@@ -31,11 +30,11 @@ def _number(name: str, **fields: Any) -> Any:
     return ElementType(name, (Struct,), {"__annotations__": fields, "__module__": __name__})
 
 
-_KERNEL = _number("KernelStackNumber", id=s32)
-_USER = _number("UserStackNumber", id=s32, pid=u32)
+_KERNEL = _number("KernelStackNumber", id=s32), _number("CountedKernelStack", id=s32, depth=u32)
+_USER = _number("UserStackNumber", id=s32, pid=u32), _number("CountedUserStack", id=s32, pid=u32, depth=u32)
 
 
-def _check(what: str, kind: Any) -> Any:
+def _check(what: str, kinds: tuple[Any, Any]) -> Any:
     def check_it(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
         mode, depth = check.facts.settings.stack_mode, _DEPTH
         for each in arguments:
@@ -47,7 +46,7 @@ def _check(what: str, kind: Any) -> Any:
                 depth = value
             else:
                 check.fail(each, f"{what} takes a mode ({', '.join(_MODES)}) and a depth, as in {what}(perf, 3)")
-        return Special(what, kind, (mode, depth))
+        return Special(what, kinds[check.facts.counts_frames], (mode, depth))
 
     return check_it
 
@@ -59,39 +58,35 @@ def _lower(user: bool) -> Any:
         gen.shared.user_addresses = gen.shared.user_addresses or user
         stacks = gen.b.emit("map", map=gen.use_map(gen.shared.stacks_of(kind.options[1])))
         number = gen.b.emit("call", gen.ctx, stacks, _USER_STACK if user else 0, helper="get_stackid")
-        process = gen.b.emit("lshr", gen.b.emit("call", helper="get_current_pid_tgid"), 32) if user else None
+        parts = [number]
+        if user:
+            parts.append(gen.b.emit("lshr", gen.b.emit("call", helper="get_current_pid_tgid"), 32))
+        if gen.check.facts.counts_frames:
+            parts.append(_frames(gen, kind.options[1], _USER_STACK if user else 0))
 
         def write(to: Operand, offset: int) -> None:
-            raw.store(gen, to, offset, 4, number)
-            if process is not None:
-                raw.store(gen, to, offset + 4, 4, process)
+            for index, part in enumerate(parts):
+                raw.store(gen, to, offset + 4 * index, 4, part)
 
         return Made(kind, write)
 
     return lower
 
 
-def depth_of(gen: Gen, value: Value) -> Operand:
-    """How many frames a stack has: what the kernel's map keeps, up to its first 0."""
-    kind = value.type
-    assert isinstance(kind, Special)
-    depth = kind.options[1]
-    found = value.own(gen)
+def _frames(gen: Gen, depth: int, flags: int) -> Instr:
+    """How many frames the stack has here; programs may not look into the map that keeps it."""
     b = gen.b
-    number = b.emit("load", found.address, offset=found.offset, size=4, signed=False)
-    frames = b.emit("lookup", number, map=gen.use_map(gen.shared.stacks_of(depth)))
+    size = b.emit("call", gen.ctx, b.slot(8 * depth, "frames"), 8 * depth, flags, helper="get_stack")
     count = Choice(b, 0)
+    with when(b, "sgt", size, 0, "stack"):
+        count.set(b.emit("lshr", size, 3))
+    return b.emit("add", count.value, 0)
 
-    def begin(body: Block, over: Block) -> None:
-        inside = b.new_block("inside")
-        b.branch("ult", count.value, depth, inside, over)
-        gen.land(inside)
-        address = b.emit("add", frames, b.emit("mul", count.value, 8))
-        b.branch("ne", b.emit("load", address, offset=0, size=8, signed=False), 0, body, over)
 
-    with when(b, "ne", frames, 0, "kept"):
-        loop(gen, begin, lambda: None, lambda: count.set(b.emit("add", count.value, 1)))
-    return count.value
+def depth_of(gen: Gen, value: Value) -> Operand:
+    """How many frames a stack has."""
+    found = value.own(gen)
+    return gen.b.emit("load", found.address, offset=found.offset + value.type.size - 4, size=4, signed=False)
 
 
 ROWS = (

@@ -49,11 +49,21 @@ def _check_str(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
 
 def _known_text(check: Checker, arguments: Arguments) -> str | None:
     """Text that is known: a parameter of the script, or a constant string."""
-    first = arguments[0]
+    text, size = _constant_text(check, arguments[0]), check.constant(arguments[1]) if len(arguments) > 1 else None
+    if len(arguments) == 1 or text is None:
+        return text
+    if not isinstance(size, int):
+        return None
+    # as what is read from memory: room for a NUL is part of the length
+    data = text.encode("utf-8", "surrogateescape")[: max(size - 1, 0)]
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _constant_text(check: Checker, first: tree.Expression | tree.TypeOf) -> str | None:
     if isinstance(first, tree.Parameter):
         return parameter(check, first.index)
     value = check.constant(first)
-    return value if isinstance(value, str) and len(arguments) == 1 else None
+    return value if isinstance(value, str) else None
 
 
 def _constant_str(check: Checker, node: tree.Node, arguments: Arguments) -> str | None:
@@ -67,7 +77,7 @@ def _str(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
     kind = gen.type(node)
     assert isinstance(kind, String)
     source = gen.read(arguments[0])
-    if isinstance(source.type, String):
+    if isinstance(source.type, String) and len(arguments) == 1:
         return converted(gen, source, kind)
     most: Operand = kind.room
     if len(arguments) > 1 and gen.constant(arguments[1]) is None:
@@ -84,7 +94,7 @@ def _at_most(gen: Gen, size: Operand, most: int) -> Operand:
 
 
 def _address(gen: Gen, source: Value) -> Where:
-    if isinstance(source.type, Array):
+    if isinstance(source.type, (Array, String)):
         return source.where(gen)
     space = source.type.space if isinstance(source.type, Pointer) else ""
     space = space or gen.check.place.arguments.space

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from pybpf.bt.lower.values import Scalar, Value, at
 from pybpf.bt.types import INT64, UINT64, Compound, Integer, Pointer, Type
-from pybpf.bt.types.foreign import of_shape
+from pybpf.bt.types.foreign import of_btf, of_shape
 from pybpf.compiler.ops import PTR
+from pybpf.errors import BtfError
 from pybpf.lang.values.reading import KERNEL, USER, Where
 from pybpf.record import NamedTuple
 
@@ -95,15 +96,33 @@ class Record(Arguments):
         return self._target.types()
 
     def _field(self, field: TracepointField) -> FieldSpec:
-        from pybpf.lang.probes.fields import DYNAMIC, SYSCALLS, field_shape
+        from pybpf.lang.probes.fields import DYNAMIC, SYSCALLS
 
         user = self._name.startswith(f"{SYSCALLS}:")
         space = USER if user else KERNEL
         for prefix, relative in DYNAMIC.items():
             if field.type.startswith(prefix):
                 return self._dynamic(field, field.type[len(prefix) :], relative)
-        kind = of_shape(field_shape(field.type, field.size, field.signed, self._types, user), space)
+        kind = self._kind(field.type, field.size, field.signed, space)
         return FieldSpec(kind, lambda gen: at(gen, Where(gen.ctx, field.offset, KERNEL, gen.ctx), kind))
+
+    def _kind(self, text: str, size: int, signed: bool, space: str) -> Type:
+        """What a field is by its C type; beyond what both languages know of these, pointers to pointers, and enums."""
+        from pybpf.lang.probes.fields import field_shape, unqualified
+
+        plain = unqualified(text)
+        inner = plain[:-1].rstrip()
+        if plain.endswith("*") and inner.endswith("*"):
+            return Pointer(self._kind(inner, _WORD, False, space), space)
+        types = self._types() if plain.startswith("enum ") and inner[-1:] not in ("*", "]") else None
+        if types is not None:
+            try:
+                known = of_btf(types, types.named(plain))
+            except BtfError:
+                known = None
+            if isinstance(known, Integer) and known.width <= size:
+                return known
+        return of_shape(field_shape(text, size, signed, self._types, space == USER), space)
 
     def _dynamic(self, field: TracepointField, text: str, relative: bool) -> FieldSpec:
         """Data behind the fixed fields: the field has its offset in the low 16 bits. Here it is a pointer to it."""

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pybpf.bt.runtime.gfp import flags_text
+from pybpf.bt.runtime.places import BuildIds, hexadecimal, lines
 from pybpf.bt.runtime.words import cgroup_paths, error_text, signal_text, syscall_text, time_text
 from pybpf.bt.show.values import safe
 from pybpf.bt.types import Special
@@ -30,6 +31,7 @@ class Naming:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._symbols: Symbolizer | None = None
+        self._places = BuildIds()
 
     @property
     def symbols(self) -> Symbolizer:
@@ -50,15 +52,19 @@ class Naming:
 
     def _kernel_stack(self, kind: Special, raw: Any) -> str:
         addresses = self._addresses(kind, raw.id)
-        if kind.options[0] == "raw":
-            return _stack(kind, addresses, ())
-        return _stack(kind, addresses, self.symbols.kernel(addresses, stack=True))
+        if kind.options[0] in ("raw", "build_id"):
+            return lines(map(hexadecimal, addresses))
+        symbols = self.symbols.kernel(addresses, stack=True)
+        return lines(_frame(symbol, address, kind.options[0]) for symbol, address in zip(symbols, addresses))
 
     def _user_stack(self, kind: Special, raw: Any) -> str:
-        addresses = self._addresses(kind, raw.id)
-        if kind.options[0] == "raw":
-            return _stack(kind, addresses, ())
-        return _stack(kind, addresses, self.symbols.user(raw.pid, addresses, stack=True))
+        addresses, mode = self._addresses(kind, raw.id), kind.options[0]
+        if mode == "raw":
+            return lines(map(hexadecimal, addresses))
+        if mode == "build_id":
+            return lines(self._places.of(raw.pid, addresses))
+        symbols = self.symbols.user(raw.pid, addresses, stack=True)
+        return lines(_frame(symbol, address, mode, user=True) for symbol, address in zip(symbols, addresses))
 
     def _addresses(self, kind: Special, number: int) -> Sequence[int]:
         return self._shared.stacks_of(kind.options[1]).addresses(number)
@@ -109,22 +115,13 @@ def _name(symbol: Symbol, address: int) -> str:
     return safe(symbol.demangled) if symbol.known else f"0x{address:x}"
 
 
-def _stack(kind: Special, addresses: Sequence[int], symbols: Sequence[Symbol]) -> str:
-    """A line per frame, as bpftrace has them: indented, between empty lines."""
-    mode = kind.options[0]
-    if mode == "raw":
-        lines = [f"{address:x}" for address in addresses]
-    else:
-        lines = [_frame(symbol, address, mode == "perf") for symbol, address in zip(symbols, addresses)]
-    return "\n" + "".join(f"{line}\n" for line in lines)
-
-
-def _frame(symbol: Symbol, address: int, perf: bool) -> str:
+def _frame(symbol: Symbol, address: int, mode: str, user: bool = False) -> str:
+    """A frame's line: with its address and, of processes, its file where perf's form is asked for."""
     name = f"{safe(symbol.demangled)}+{symbol.offset}" if symbol.known else f"0x{address:x}"
-    if perf:
-        module = f" ({safe(symbol.module)})" if symbol.module else ""
-        return f"\t{address:x} {name}{module}"
-    return f"        {name}"
+    if mode != "perf":
+        return f"        {name}"
+    file = symbol.path or symbol.module or ("[unknown]" if user else "")
+    return f"\t{address:x} {name}" + (f" ({safe(file)})" if file else "")
 
 
 _SPECIAL: Mapping[str, Callable[[Naming, Special, Any], str]] = MappingProxyType({

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pybpf.btf import Btf
 
-__all__ = ["DYNAMIC", "SYSCALLS", "field_shape"]
+__all__ = ["DYNAMIC", "SYSCALLS", "field_shape", "unqualified"]
 
 #: the group of tracepoints whose pointers are those that a process gave to a system call
 SYSCALLS = "syscalls"
@@ -34,6 +34,11 @@ _PLAIN = MappingProxyType({
 })  # fmt: skip
 
 
+def unqualified(text: str) -> str:
+    """A C type without ``const``, ``__user`` and the like: ``"char * *"`` of ``"const char *const *"``."""
+    return " ".join(_QUALIFIERS.sub(" ", text).split())
+
+
 def field_shape(
     text: str, size: int, signed: bool, types: Callable[[], Btf | None], user: bool = False
 ) -> Shape:
@@ -46,7 +51,7 @@ def field_shape(
     :param types: gives the kernel's types; asked where C alone does not say it, for reading them takes time.
     :param user: pointers are those of the process.
     """
-    text = " ".join(_QUALIFIERS.sub(" ", text).split())
+    text = unqualified(text)
     array = _ARRAY.fullmatch(text)
     if array is not None:
         count = int(array[2] or 0)
