@@ -95,9 +95,10 @@ def _maps(found: Any) -> Iterator[Figure]:
 
 
 def _attach(found: Any) -> Iterator[Figure]:
-    for count, row in found.items():
-        theirs = ("bpftrace", row["bpftrace"]) if "bpftrace" in row else ("", 0.0)
-        yield Figure(f"{count} uprobes attached and detached", "s", row["pybpf"], *theirs, 0.5)
+    for kind, rows in found.items():
+        for count, row in rows.items():
+            theirs = ("bpftrace", row["bpftrace"]) if "bpftrace" in row else ("", 0.0)
+            yield Figure(f"{count} {kind}s attached and detached", "s", row["pybpf"], *theirs, 0.5)
 
 
 def _symbols(found: Any) -> Iterator[Figure]:

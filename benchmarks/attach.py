@@ -1,8 +1,11 @@
 """Attaching to many functions: ``python -m benchmarks.attach`` (as root).
 
-Seconds of wall time that N uprobes in libc take in a whole run (start, compile, attach, detach, end) beyond what one
-takes, pybpf and bpftrace in turns, medians; and for pybpf alone how that grows to a thousand. A process that this
-program starts is the only one traced, and calls none of the functions.
+Seconds of wall time that N probes take in a whole run (start, compile, attach, detach, end) beyond what one takes,
+pybpf and bpftrace in turns, medians; and for pybpf alone how that grows to a thousand. Uprobes are at functions of
+libc, which the one process that is traced, started here, does not call; kprobes, where the kernel has them, at
+functions of its network protocols. A guest can be made with bpftrace::
+
+    python -m tests.vm --kernel 6.1-x86_64 --with bpftrace --shell 'python3 -m benchmarks.attach --kind kprobe --runs 3'
 """
 
 from __future__ import annotations
@@ -10,15 +13,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.worker import in_mount_namespace
+from benchmarks.worker import in_mount_namespace, where
 from pybpf.symbols import ElfFile, find_binary
+from pybpf.sys import features
 
 __all__ = ["main"]
 
@@ -28,10 +35,22 @@ COUNT = 300
 _ENOUGH = 60
 SIZES = (1, 10, 100, 300, 1000)
 
-_SCRIPT = Path(__file__).parent / "startup" / "scripts" / "uprobes.py"
+KINDS = ("uprobe", "kprobe")
+_SCRIPTS = Path(__file__).parent / "startup" / "scripts"
+#: names of functions of the kernel that nothing calls while the machine sends and receives nothing
+_PROTOCOLS = re.compile(r"(tcp|udp|inet|inet6|ip6|ipv6|igmp|icmp|raw|ping|fib|arp|neigh)_\w+")
 
 
-def functions(library: str, count: int) -> list[str]:
+def kernel_functions(count: int) -> list[str]:
+    """Names of functions of the kernel that can be traced, each of which alone has the name."""
+    from pybpf.sys.tracefs import tracefs
+
+    with tracefs() as files:
+        traceable = Counter(line.split()[0] for line in files.read("available_filter_functions").splitlines())
+    return sorted(name for name, times in traceable.items() if times == 1 and _PROTOCOLS.fullmatch(name))[:count]
+
+
+def user_functions(library: str, count: int) -> list[str]:
     """Names of functions in a library, no two at one address, each of which alone has the name."""
     with ElfFile(library) as elf:
         found: dict[int, str] = {}
@@ -51,19 +70,27 @@ def _run(command: list[str]) -> float:
     return took
 
 
-def _commands(library: str, names: list[str], pid: int) -> dict[str, list[str]]:
-    commands = {"pybpf": [sys.executable, str(_SCRIPT), str(pid), library, ",".join(names)]}
+def _commands(kind: str, pid: int, count: int) -> dict[str, list[str]]:
+    if kind == "uprobe":
+        library = find_binary("libc.so.6").path
+        names = user_functions(library, count)
+        places, words = [f"uprobe:{library}:{name}" for name in names], [library, ",".join(names)]
+    else:
+        names = kernel_functions(count)
+        places, words = [f"kprobe:{name}" for name in names], [",".join(names)]
+    if len(names) < count:
+        raise SystemExit(f"there are only {len(names)} functions for {count} {kind}s")
+    commands = {"pybpf": [sys.executable, str(_SCRIPTS / f"{kind}s.py"), str(pid), *words]}
     bpftrace = shutil.which("bpftrace")
     if bpftrace is not None:
-        probes = ",".join(f"uprobe:{library}:{name}" for name in names)
-        script = f"{probes} {{ @ = count(); }} interval:ms:1 {{ exit(); }}"
+        script = f"{','.join(places)} {{ @ = count(); }} interval:ms:1 {{ exit(); }}"
         commands["bpftrace"] = [bpftrace, "-p", str(pid), "-e", script]
     return commands
 
 
-def measure(library: str, pid: int, count: int, runs: int, tools: set[str]) -> dict[str, float]:
+def measure(kind: str, pid: int, count: int, runs: int, tools: set[str]) -> dict[str, float]:
     """Tool -> median of the seconds of a run."""
-    commands = _commands(library, functions(library, count), pid)
+    commands = _commands(kind, pid, count)
     found: dict[str, list[float]] = {tool: [] for tool in commands if tool in tools}
     for turn in range(runs + 1):  # the first fills caches
         for tool, taken in found.items():
@@ -75,31 +102,41 @@ def measure(library: str, pid: int, count: int, runs: int, tools: set[str]) -> d
     return {tool: statistics.median(taken) for tool, taken in found.items()}
 
 
+def _measured(kinds: Sequence[str], runs: int) -> dict[str, dict[int, dict[str, float]]]:
+    """Kind -> how many probes -> tool -> seconds."""
+    results: dict[str, dict[int, dict[str, float]]] = {kind: {} for kind in kinds}
+    quiet = subprocess.Popen(["sleep", "3600"])
+    try:
+        for kind in kinds:
+            for count in SIZES:
+                both = {"pybpf", "bpftrace"} if count in (1, COUNT) else {"pybpf"}
+                results[kind][count] = measure(kind, quiet.pid, count, runs, both)
+    finally:
+        quiet.kill()
+        quiet.wait()
+    return results
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kind", choices=KINDS, action="append", help="this only; by default all that the kernel has")
     parser.add_argument("--runs", type=int, default=7, help="of each (7)")
     parser.add_argument("--json", action="store_true", help="print the medians as JSON")
     options = parser.parse_args()
     if shutil.which("bpftrace"):
         in_mount_namespace("benchmarks.attach")
-    library = find_binary("libc.so.6").path
-    results: dict[int, dict[str, float]] = {}
-    quiet = subprocess.Popen(["sleep", "3600"])
-    try:
-        for count in SIZES:
-            both = {"pybpf", "bpftrace"} if count in (1, COUNT) else {"pybpf"}
-            results[count] = measure(library, quiet.pid, count, options.runs, both)
-    finally:
-        quiet.kill()
-        quiet.wait()
+    kinds = options.kind or [kind for kind in KINDS if features.has(kind)]
+    results = _measured(kinds, options.runs)
     if options.json:
         print(json.dumps(results))
         return
-    print(f"{'uprobes':>8}{'tool':>10}{'whole s':>9}{'more than one s':>17}")
-    for count, row in results.items():
-        for tool, took in row.items():
-            print(f"{count:>8}{tool:>10}{took:>9.3f}{took - results[1][tool]:>17.3f}")
+    print(where(["bpftrace"]))
+    print(f"{'probes':>12}{'tool':>10}{'whole s':>9}{'more than one s':>17}")
+    for kind, rows in results.items():
+        for count, row in rows.items():
+            for tool, took in row.items():
+                print(f"{f'{count} {kind}s':>12}{tool:>10}{took:>9.3f}{took - rows[1][tool]:>17.3f}")
 
 
 if __name__ == "__main__":

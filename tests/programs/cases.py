@@ -22,6 +22,7 @@ from pybpf.tool.run import Run
 from tests.symbols.elfmaker import BASE, CODE, Elf, usdt_note
 
 _FILES = tempfile.TemporaryDirectory()
+os.chmod(_FILES.name, 0o755)  # tools run as other users, too
 
 
 def a_server() -> str:

@@ -1,8 +1,9 @@
 """The bundled tracers with less than all privileges: ``python -m tests.reliability.privilege`` (as root).
 
 Prints a table for docs/privileges.md: what each tool does in each situation. A tool is run as a fork of a process that
-was brought into the situation, on a process that does nothing, for a moment; so only those run that can be told to
-trace one process.
+was brought into the situation, on a process that does nothing, for a moment. ``--system`` runs those as well that
+cannot be told to trace one process; a machine where that disturbs nobody is an emulated one:
+``python -m tests.vm --kernel 5.10-x86_64 --shell 'python3 -m tests.reliability.privilege --system'``.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from typing import NamedTuple
 from pybpf.arch import host_arch, syscall_names
 from pybpf.tool.declare import Tool
 from tests import forks
-from tests.programs.cases import ARGUMENTS, TOOLS, complaints, has
+from tests.programs.cases import ARGUMENTS, TOOLS, complaints
 from tests.sys.child import NOBODY, become, refuse_by_seccomp
 
 __all__ = ["SITUATIONS", "Outcome", "Situation", "outcomes", "table", "tools_of_a_process"]
 
+#: tools that are told something else than one process
+_OTHERS: dict[str, Sequence[str]] = {"biolatency": ["--duration", "0.05"], "tplist": ["sched:*"]}
 ROOT = Path(__file__).parents[2]
 #: seconds that one run may take
 LIMIT = 120
@@ -177,11 +180,8 @@ SITUATIONS = (
 
 
 def tools_of_a_process() -> list[Tool]:
-    """Those that can be told to trace any one process, which need be no database, and to end by themselves."""
-    return [
-        tool for tool in TOOLS.values()
-        if has(tool, "pid") and has(tool, "duration") and tool.needs and tool.name != "dbslower"
-    ]  # fmt: skip
+    """Those that can be told to trace any one process, and to end by themselves."""
+    return [tool for tool in TOOLS.values() if tool.name not in _OTHERS]
 
 
 def outcomes(situation: Situation, tools: Iterable[Tool]) -> dict[str, Outcome]:
@@ -209,7 +209,8 @@ def _run(tool: Tool) -> int:
     if not quiet:
         _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # which changing the user has cleared: its user may look at it
         signal.pause()
-    words = [tool.name, *ARGUMENTS.get(tool.name, ()), "--pid", str(quiet), "--duration", "0.05"]
+    ours = [*ARGUMENTS.get(tool.name, ()), "--pid", str(quiet), "--duration", "0.05"]
+    words = [tool.name, *_OTHERS.get(tool.name, ours)]
     runner = os.fork()
     if not runner:
         forks.become(words, None)
@@ -258,7 +259,7 @@ def table(results: dict[str, dict[str, Outcome]]) -> str:
     lines = ["| tool | needs | " + " | ".join(names) + " |", "| --- " * (len(names) + 2) + "|"]
     for tool in next(iter(results.values())):
         cells = [cell(results[name][tool]) for name in names]
-        lines.append(f"| `{tool}` | {', '.join(TOOLS[tool].needs)} | " + " | ".join(cells) + " |")
+        lines.append(f"| `{tool}` | {', '.join(TOOLS[tool].needs) or 'nothing'} | " + " | ".join(cells) + " |")
     lines += ["", *(f"{number}. {reason}" for reason, number in reasons.items())]
     return "\n".join(lines)
 
@@ -267,9 +268,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [situation.name for situation in SITUATIONS]
     parser = argparse.ArgumentParser(prog="python -m tests.reliability.privilege", description=__doc__)
     parser.add_argument("tool", nargs="*", help="these only")
+    parser.add_argument("--system", action="store_true", help="also tools that trace the whole system")
     parser.add_argument("--situation", choices=names, action="append", help="this only; can be given again")
     options = parser.parse_args(arguments)
-    tools = [tool for tool in tools_of_a_process() if tool.name in options.tool or not options.tool]
+    known = list(TOOLS.values()) if options.system else tools_of_a_process()
+    tools = [tool for tool in known if tool.name in options.tool or not options.tool]
     results = {}
     for situation in SITUATIONS:
         if situation.name in (options.situation or names):

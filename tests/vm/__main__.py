@@ -6,6 +6,7 @@ import argparse
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from .kernels import KERNELS, Kernel
 EXAMPLES = """\
 examples:
   python -m tests.vm                                    the suite in the kernels that CI runs
-  python -m tests.vm --all --table matrix.md            the whole matrix
+  python -m tests.vm --all --table docs/kernels.md      the whole matrix, recorded
   python -m tests.vm --kernel 6.1-x86_64 -k kprobe      some tests in one kernel
   python -m tests.vm --kernel 6.1-x86_64 -- tests/sys   the same, with any arguments of pytest
   python -m tests.vm --kernel 6.1-x86_64 --shell 'python3 -m pybpf info'
@@ -34,11 +35,13 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--list", action="store_true", help="show the kernels and exit")
     what.add_argument("--shell", metavar="COMMAND", help="run a shell command instead, in a copy of this tree")
+    parser.add_argument("--with", metavar="PACKAGE", action="append", default=[], dest="more",
+                        help="Debian's package that the guest of --shell has, too; may be repeated")  # fmt: skip
     parser.add_argument("--jobs", metavar="N", type=int, default=2, help="virtual machines at a time (2)")
     parser.add_argument("--timeout", metavar="S", type=float, default=suite.TIMEOUT,
                         help=f"seconds that one kernel may take ({suite.TIMEOUT:.0f})")  # fmt: skip
     parser.add_argument("--slowest", action="store_true", help="show the slowest tests and files of each kernel")
-    parser.add_argument("--table", metavar="FILE", type=Path, help="write the results as a Markdown table")
+    parser.add_argument("--table", metavar="FILE", type=Path, help="put the results into the table of a Markdown file")
     parser.add_argument("-k", metavar="EXPR", help="only tests that match, as in pytest")
     parser.add_argument("pytest", nargs="*", metavar="-- ARGUMENTS", help="more arguments to pytest")
     return parser
@@ -51,10 +54,10 @@ def _list() -> None:
     print(f"cache: {directory()}")
 
 
-def _shell(chosen: list[Kernel], command: str, timeout: float) -> int:
+def _shell(chosen: list[Kernel], command: str, timeout: float, more: Sequence[str]) -> int:
     worst = 0
     for kernel in chosen:
-        files, root = suite.prepare(kernel)
+        files, root = suite.prepare(kernel, more)
         with tempfile.TemporaryDirectory(prefix="pybpf-vm-") as out:
             done = qemu.run(
                 kernel.arch, files, root, suite.SOURCE, ["sh", "-c", command], Path(out),
@@ -80,7 +83,7 @@ def _suite(chosen: list[Kernel], arguments: list[str], options: argparse.Namespa
         stop.set()
         pool.shutdown(cancel_futures=True)
     if options.table:
-        options.table.write_text(report.markdown([outcomes[kernel] for kernel in chosen]))
+        report.record(options.table, outcomes.values())
     bad = [
         kernel.name
         for kernel, outcome in outcomes.items()
@@ -102,8 +105,10 @@ def main() -> int:
         else:
             chosen = [kernel for kernel in KERNELS if options.all or kernel.ci]
         if options.shell is not None:
-            return _shell(chosen, options.shell, options.timeout)
+            return _shell(chosen, options.shell, options.timeout, options.more)
         arguments = [*(["-k", options.k] if options.k else []), *options.pytest]
+        if options.table and arguments:
+            raise VmError("--table records runs of the whole suite, and these arguments choose a part of it")
         return _suite(chosen, arguments, options)
     except VmError as error:
         print(f"tests.vm: {error}", file=sys.stderr)

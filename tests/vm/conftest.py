@@ -1,6 +1,11 @@
-"""Shows, at the end of the outer pytest run, what the suite did in each kernel."""
+"""Shows, at the end of the outer pytest run, what the suite did in each kernel; with ``PYBPF_KERNELS=FILE`` in the
+environment puts it into the table of that Markdown file, docs/kernels.md.
+"""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import pytest
 
@@ -21,3 +26,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("kernels")
         for outcome in outcomes:
             terminalreporter.write_line("\n".join(report.lines(outcome)))
+        if os.environ.get("PYBPF_KERNELS"):
+            report.record(Path(os.environ["PYBPF_KERNELS"]), outcomes)

@@ -88,11 +88,15 @@ class Root:
     python: Python | None  #: compiles for it, on a host whose processor Debian knows
 
 
-def build(arch: str, cache: Path) -> Root:
-    """The root for ``arch`` (as ``uname -m`` prints it), made anew when a package or this recipe changed."""
+def build(arch: str, cache: Path, more: tuple[str, ...] = (), alone: tuple[str, ...] = (), size: str = SIZE) -> Root:
+    """The root for ``arch`` (as ``uname -m`` prints it), made anew when a package or this recipe changed.
+
+    :param more: packages that it has beside :data:`PACKAGES`.
+    :param alone: others, without what they depend on.
+    """
     apt = Apt(cache, DEBIAN_ARCH[arch])
     apt.update()
-    packages = apt.closure(PACKAGES)
+    packages = {**apt.closure((*PACKAGES, *more)), **dict.fromkeys(alone, "")}
     recipe = [Path(__file__).read_bytes(), INIT.read_bytes(), repr(sorted(packages.items())).encode()]
     key = hashlib.sha256(b"\0".join(recipe)).hexdigest()[:16]
     images = cache / "images"
@@ -105,7 +109,7 @@ def build(arch: str, cache: Path) -> Root:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         try:
-            _make(apt, sorted(packages), python, scratch)
+            _make(apt, sorted(packages), python, scratch, size)
             (scratch / "image").replace(image)
         finally:
             shutil.rmtree(scratch)
@@ -116,7 +120,7 @@ def build(arch: str, cache: Path) -> Root:
     return Root(image, python)
 
 
-def _make(apt: Apt, packages: list[str], python: Python | None, scratch: Path) -> None:
+def _make(apt: Apt, packages: list[str], python: Python | None, scratch: Path, size: str) -> None:
     root = scratch / "root"
     apt.unpack(packages, root, scratch / "debs")
     for name in DIRECTORIES:
@@ -131,7 +135,7 @@ def _make(apt: Apt, packages: list[str], python: Python | None, scratch: Path) -
         python.run("-m", "compileall", "-q", "-s", str(root), "-p", "/", *trees)
     _command(
         "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0",
-        "-d", str(root), str(scratch / "image"), SIZE,
+        "-d", str(root), str(scratch / "image"), size,
     )  # fmt: skip
 
 

@@ -1,12 +1,23 @@
-"""Outcomes as text: for the terminal, and as a Markdown table."""
+"""Outcomes as text: for the terminal, and as rows of a table in Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from .suite import Outcome
+from .cache import VmError
+from .kernels import KERNELS
+from .suite import LACKS, Outcome
 
-__all__ = ["headline", "lines", "markdown"]
+__all__ = ["HEAD", "headline", "lines", "record"]
+
+#: how the table of kernels begins
+HEAD = (
+    "| kernel | version | date | passed | failed | unsteady | skipped, and for want of what | seconds |",
+    "| --- | --- | --- | ---: | ---: | ---: | --- | ---: |",
+)
 
 #: lines of a failure that are shown
 MOST_LINES = 40
@@ -48,19 +59,38 @@ def lines(outcome: Outcome, *, slowest: bool = False) -> Iterator[str]:
         yield from (f"  {ms / 1000:.1f}s {module}" for module, ms in outcome.files.most_common(MOST_LINES))
 
 
-def markdown(outcomes: Sequence[Outcome]) -> str:
-    """A table: one row per kernel."""
-    rows = [
-        "| kernel | version | passed | failed | skipped, and why | boot, s | total, s |",
-        "| --- | --- | ---: | ---: | --- | ---: | ---: |",
-    ]
-    for outcome in outcomes:
-        why = "; ".join(f"{count}: {reason}" for reason, count in outcome.skipped.most_common())
-        if outcome.unavailable or outcome.problem:
-            why = " ".join(filter(None, [why, (outcome.unavailable or outcome.problem).splitlines()[0]]))
-        cells = [
-            outcome.kernel.name, outcome.version, str(outcome.passed), str(len(outcome.failed)),
-            why.replace("|", "\\|"), f"{outcome.boot:.1f}", f"{outcome.seconds:.0f}",
-        ]  # fmt: skip
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
+def record(path: Path, outcomes: Iterable[Outcome]) -> None:
+    """Put what was found into the table of a page: a row for each kernel, in the place of the one of an earlier run.
+
+    :param path: of a Markdown file with such a table, or of one that is made.
+    """
+    text = path.read_text("utf-8") if path.exists() else "\n".join(HEAD) + "\n"
+    before, head, rest = text.partition("\n".join(HEAD) + "\n")
+    if not head:
+        raise VmError(f"{path} has no table of kernels: it begins with the line {HEAD[0]}")
+    lines = rest.split("\n")
+    count = next((at for at, line in enumerate(lines) if not line.startswith("|")), len(lines))
+    rows = {line.split("|")[1].strip(): line for line in lines[:count]}
+    rows.update((outcome.kernel.name, _row(outcome)) for outcome in outcomes if not outcome.unavailable)
+    order = [kernel.name for kernel in KERNELS]
+    table = [rows[name] for name in sorted(rows, key=lambda name: order.index(name) if name in order else len(order))]
+    path.write_text(before + head + "\n".join([*table, *lines[count:]]), "utf-8")
+
+
+def _row(outcome: Outcome) -> str:
+    cells = (
+        outcome.kernel.name, outcome.version, time.strftime("%Y-%m-%d"), str(outcome.passed), str(len(outcome.failed)),
+        str(len(outcome.unsteady)), _skips(outcome) + ("; INCOMPLETE" if outcome.problem else ""),
+        f"{outcome.seconds:.0f}",
+    )  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def _skips(outcome: Outcome) -> str:
+    """How many tests were skipped, and for which features of the kernel or other reasons."""
+    why: Counter[str] = Counter()
+    for reason, count in outcome.skipped.items():
+        match = LACKS.search(reason)
+        why[f"`{match[1]}`" if match else reason.partition(":")[0].replace("|", "/")] += count
+    parts = ", ".join(f"{count} {reason}" for reason, count in why.most_common())
+    return f"{sum(why.values())}: {parts}" if why else "0"

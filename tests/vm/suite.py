@@ -19,7 +19,7 @@ from .cache import VmError, locked
 from .image import Root
 from .kernels import Files, Kernel
 
-__all__ = ["GUEST", "SOURCE", "Outcome", "prepare", "run"]
+__all__ = ["GUEST", "LACKS", "SOURCE", "Outcome", "prepare", "run"]
 
 #: the project's tree
 SOURCE = Path(__file__).parent.parent.parent
@@ -39,7 +39,9 @@ _MARKS = re.compile(r"^pytestmark = (\[[^\]]*\]|.*)", re.MULTILINE)
 #: the environment variable that names the kernel to the tests inside it
 GUEST = "PYBPF_VM_KERNEL"
 #: how tests/conftest.py words a skip for a feature
-_LACKS = re.compile(r"kernel (?:lacks|refuses) ([\w.]+)")
+LACKS = re.compile(r"kernel (?:lacks|refuses) ([\w.]+)")
+#: the size of a root file system with more packages
+LARGE = "1536M"
 #: lines of the console that are shown when a guest gives no results
 TAIL = 25
 
@@ -69,7 +71,7 @@ class Outcome:
         return {
             reason: count
             for reason, count in self.skipped.items()
-            if (match := _LACKS.search(reason)) and match[1] not in self.kernel.lacks
+            if (match := LACKS.search(reason)) and match[1] not in self.kernel.lacks
         }
 
     @property
@@ -95,11 +97,14 @@ def left_out(*markers: str) -> list[str]:
     ]
 
 
-def prepare(kernel: Kernel) -> tuple[Files, Root]:
-    """The kernel and its root file system, downloaded and made where the cache lacks them. :raises VmError:"""
+def prepare(kernel: Kernel, more: Sequence[str] = ()) -> tuple[Files, Root]:
+    """The kernel and its root file system, with ``more`` packages, downloaded and made where the cache lacks them.
+
+    :raises VmError: they cannot be had.
+    """
     qemu.check_host(kernel.arch)
     with locked() as cache:
-        root = image.build(kernel.arch, cache)
+        root = image.build(kernel.arch, cache, tuple(more), size=LARGE if more else image.SIZE)
         return kernels.fetch(kernel, Apt(cache, kernels.DEBIAN_ARCH[kernel.arch]), cache), root
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,7 @@ import pytest
 from tests.again import UNSTEADY
 
 from . import report, suite
+from .cache import VmError
 from .conftest import OUTCOMES
 from .kernels import KERNELS, Kernel
 from .suite import Outcome
@@ -101,6 +103,39 @@ def test_what_is_left_out() -> None:
     assert "tests/maps/test_ring_readers.py" in generic and not set(generic) & set(left_out)
     said = list(report.lines(Outcome(KERNELS[0], passed=1, left_out=generic)))
     assert said[1].endswith(f"(marked generic): {', '.join(generic)}")
+
+
+@pytest.mark.pure
+def test_what_a_run_found_takes_the_place_of_what_an_older_one_did(tmp_path: Path) -> None:
+    page = tmp_path / "kernels.md"
+    first, second = KERNELS[1], KERNELS[2]
+    page.write_text("# Kernels\n\n" + "\n".join(report.HEAD) + f"\n| {second.name} | 6.0 | old |\n\nMore.\n")
+    skips = Counter({"kernel lacks arena: EINVAL": 3, "kernel refuses arena: EPERM": 1, "no tc: none|here": 2})
+    report.record(page, [
+        Outcome(second, version="6.2", passed=7, failed={"a": "b"}, unsteady={"c": "d"}, skipped=skips, seconds=8.6),
+        Outcome(first, version="6.1", passed=5, problem="it died"), Outcome(KERNELS[0], unavailable="gone"),
+    ])  # fmt: skip
+    today = time.strftime("%Y-%m-%d")
+    assert page.read_text() == "\n".join([
+        "# Kernels", "", *report.HEAD, f"| {first.name} | 6.1 | {today} | 5 | 0 | 0 | 0; INCOMPLETE | 0 |",
+        f"| {second.name} | 6.2 | {today} | 7 | 1 | 1 | 6: 4 `arena`, 2 no tc | 9 |", "", "More.", "",
+    ])  # fmt: skip
+    with pytest.raises(VmError, match="has no table of kernels"):
+        report.record(Path(__file__), [])
+    report.record(tmp_path / "new.md", [])
+    assert (tmp_path / "new.md").read_text() == "\n".join(report.HEAD) + "\n"
+
+
+@pytest.mark.pure
+def test_the_page_of_kernels() -> None:
+    """It has the table, with rows of kernels that there are, and nothing failed there."""
+    _, head, table = (suite.SOURCE / "docs/kernels.md").read_text("utf-8").partition("\n".join(report.HEAD) + "\n")
+    assert head
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n\n")[0].splitlines()]
+    assert {row[0] for row in rows} <= {kernel.name for kernel in KERNELS}
+    for _, _, date, passed, failed, unsteady, skipped, seconds in rows:
+        assert time.strptime(date, "%Y-%m-%d") and int(passed) > int(skipped.partition(":")[0])
+        assert int(failed) == 0 and int(unsteady) >= 0 and int(seconds) > 0 and "INCOMPLETE" not in skipped
 
 
 def test_an_empty_run_is_not_good() -> None:
