@@ -117,6 +117,7 @@ def test_threads_are_told_apart() -> None:
         ('printf("%x %x %d %d", bswap((uint16)0x1234), bswap((uint32)1), is_err(-5), is_err(5));', "3412 1000000 1 0"),
         ('printf("%d %d", len("abc"), len((uint8[4])1));', "3 4"),
         ('printf("%s %s", probe, comm == "nobody" ? "x" : "y");', "begin y"),
+        ('$b = pid ? buf("hi", 2) : buf("bye", 3); $b = buf("longer", 6); printf("%r", $b);', "longer"),
         ('$s = str("abcdef"); $n = 3; printf("%s %s %s %s", str("abcdef", 4), str($s, 4), str($s, $n), str("ab", $n));',
          "abc abc ab ab"),
         ('$s = str("ab"); $t = str("ab"); $u = comm; printf("%d%d%d%d", $s == $t, $s != $t, $s == $u, $u == comm);',
@@ -469,3 +470,22 @@ def test_settings_of_other_versions_are_taken() -> None:
     # what is given comes before what the script says
     done = traced("config = { max_strlen = 64 } begin { print(config.max_strlen); }", settings={"max_strlen": 32})
     assert done.text == "32\n"
+
+
+def test_arrays_of_characters_need_no_end() -> None:
+    """Text that fills its array; what is behind it is no part of it, nor is it text that was cut off."""
+    import ctypes
+
+    class Row(ctypes.Structure):
+        _fields_ = (("full", ctypes.c_char * 5), ("brief", ctypes.c_char * 3), ("end", ctypes.c_char * 8))
+
+    row = Row(b"hello", b"ab", b"7")
+    done = traced(
+        "struct row { char full[5]; char brief[3]; char end[8]; } uprobe:libc:strtol { $r = (struct row *)arg0;"
+        ' printf("%s|%s|%s", $r->full, $r->brief, $r->end); @[$r->full] = 1; @same = $r->full == "hello";'
+        " @row = *$r; }",
+        lambda: ctypes.CDLL(None).strtol(ctypes.byref(row), None, 10),
+    )
+    assert done.text == "hello|ab|7"
+    assert (done.maps[""], done.maps["same"]) == ({"hello": 1}, True)
+    assert "{ .full = hello, .brief = ab, .end = 7 }" in done.shown

@@ -11,6 +11,12 @@ __all__ = ["Includes"]
 
 #: Folders of the kernel's and of C's own headers: what they define is known without them.
 _KNOWN = ("linux/", "net/", "uapi/", "asm/", "asm-generic/", "sys/", "bits/", "netinet/", "arpa/", "trace/", "bpf/")
+#: C's own headers without a folder
+_OF_C = frozenset({
+    "assert.h", "ctype.h", "dirent.h", "elf.h", "errno.h", "fcntl.h", "float.h", "inttypes.h", "limits.h", "math.h",
+    "netdb.h", "poll.h", "pthread.h", "pwd.h", "sched.h", "signal.h", "stdalign.h", "stdarg.h", "stdbool.h", "stddef.h",
+    "stdint.h", "stdio.h", "stdlib.h", "string.h", "strings.h", "time.h", "unistd.h", "wchar.h", "vmlinux.h",
+})  # fmt: skip
 
 
 class Includes:
@@ -36,6 +42,6 @@ class Includes:
             path = os.path.join(directory, name)
             if os.path.isfile(path):
                 return path
-        if quoted and not name.startswith(_KNOWN):
+        if quoted and not name.startswith(_KNOWN) and name not in _OF_C:
             raise NotFoundError(f"there is no file {name!r} here; -I DIRECTORY says where else to look")
         return None

@@ -45,7 +45,7 @@ def _text(gen: Gen, node: tree.Node) -> Value:
         space = value.type.space or gen.check.place.arguments.space
         kind = String(gen.shared.settings.max_strlen)
         where = Where(value.operand(gen), 0, USER if space == USER else KERNEL)
-        return text_at(gen, where, kind, kind.room, whole=True)
+        return text_at(gen, where, kind, None)
     if isinstance(value.type, Array):
         found = value.own(gen)
         return Own(String(max(found.type.size, 1)), found.address, found.offset)

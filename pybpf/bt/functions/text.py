@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from pybpf.bt.check.constants import parameter
 from pybpf.bt.functions.function import Arguments, Function
-from pybpf.bt.lower.values import Made, Value, converted
+from pybpf.bt.lower.values import Made, Value, converted, read_text
 from pybpf.bt.syntax import tree
 from pybpf.bt.types import UINT64, Array, Integer, Nothing, Pointer, String, Type
-from pybpf.lang.values import raw
 from pybpf.lang.values.flow import Choice, when
-from pybpf.lang.values.reading import KERNEL, USER, Where, probe_read
+from pybpf.lang.values.reading import KERNEL, USER, Where
 
 if TYPE_CHECKING:
     from pybpf.bt.check.checker import Checker
@@ -79,10 +78,11 @@ def _str(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
     source = gen.read(arguments[0])
     if isinstance(source.type, String) and len(arguments) == 1:
         return converted(gen, source, kind)
-    most: Operand = kind.room
-    if len(arguments) > 1 and gen.constant(arguments[1]) is None:
-        most = _at_most(gen, gen.scalar(arguments[1]), kind.room)
-    return text_at(gen, _address(gen, source), kind, most, whole=len(arguments) == 1)
+    most: Operand | None = None
+    if len(arguments) > 1:
+        known_size = gen.constant(arguments[1]) is not None
+        most = kind.room if known_size else _at_most(gen, gen.scalar(arguments[1]), kind.room)
+    return text_at(gen, _address(gen, source), kind, most)
 
 
 def _at_most(gen: Gen, size: Operand, most: int) -> Operand:
@@ -101,24 +101,13 @@ def _address(gen: Gen, source: Value) -> Where:
     return Where(source.operand(gen), 0, USER if space == USER else KERNEL)
 
 
-def text_at(gen: Gen, where: Where, kind: String, most: Operand, whole: bool) -> Value:
+def text_at(gen: Gen, where: Where, kind: String, most: Operand | None) -> Value:
     """The text at an address, up to its NUL.
 
-    :param most: bytes to read at most, the NUL included.
-    :param whole: should it not fit, there is no NUL, so that user space can see that it was cut off.
+    :param most: bytes to read at most, the NUL included; None: should it not fit, there is no NUL, so that user space
+        can see that it was cut off.
     """
-    address = where.pointer(gen)
-
-    def write(to: Operand, offset: int) -> None:
-        target = raw.pointer(gen, to, offset)
-        helper = probe_read(gen, where.space, "_str")
-        got = gen.b.emit("call", target, most, address, helper=helper)
-        if whole:
-            with when(gen.b, "eq", got, kind.room, "full"):
-                last = gen.b.emit("peek", address, space=where.space, offset=kind.room - 1, size=1, signed=False)
-                gen.b.emit("store", target, last, offset=kind.room - 1, size=1)
-
-    return Made(kind, write, clean=False)
+    return Made(kind, lambda to, offset: read_text(gen, where, to, offset, kind.room, most), clean=False)
 
 
 # methods

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pybpf.bt.types import Array, Bool, Compound, Integer, Member, Pointer, Record, String, Tuple, Type
+from pybpf.bt.types import Array, Bool, Buffer, Compound, Integer, Member, Pointer, Record, String, Tuple, Type
 from pybpf.lang.values import raw
 from pybpf.lang.values.flow import when
-from pybpf.lang.values.reading import KERNEL, USER, Where
+from pybpf.lang.values.reading import KERNEL, USER, Where, probe_read
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
     from pybpf.lang.values.emitter import Emitter
 
-__all__ = ["Entry", "Foreign", "Known", "Made", "Own", "Scalar", "Value", "at", "converted", "member_of"]
+__all__ = ["Entry", "Foreign", "Known", "Made", "Own", "Scalar", "Value", "at", "converted", "member_of",
+           "read_text"]  # fmt: skip
 
 
 class Value:
@@ -138,12 +139,27 @@ class Foreign(Value):
 
     def store(self, gen: Emitter, address: Operand, offset: int) -> None:
         if isinstance(self.type, String):
-            self._where.copy_text(gen, address, offset, self.type.room)
+            read_text(gen, self._where, address, offset, self.type.room)
         else:
             self._where.copy(gen, address, offset, self.type.size)
 
     def where(self, gen: Emitter) -> Where:
         return self._where
+
+
+def read_text(gen: Emitter, where: Where, to: Operand, offset: int, room: int, most: Operand | None = None) -> None:
+    """Read text up to its NUL. Where none is in all its room, it has none in memory of the program, either.
+
+    :param most: bytes to read at most, and a NUL among them.
+    """
+    b = gen.b
+    target, address = raw.pointer(gen, to, offset), where.pointer(gen)
+    size = room if most is None else most
+    got = b.emit("call", target, size, address, helper=probe_read(gen, where.space, "_str"))
+    if most is None:  # the helper has put a NUL in the place of the last byte
+        with when(b, "eq", got, room, "full"):
+            last = b.emit("peek", address, space=where.space, offset=room - 1, size=1, signed=False)
+            b.emit("store", target, last, offset=room - 1, size=1)
 
 
 class Made(Value):
@@ -215,6 +231,8 @@ def converted(gen: Emitter, value: Value, type: Type) -> Value:
         return Scalar(type, _extended(gen, value.operand(gen), have, type), direct)
     if isinstance(type, String) and isinstance(have, String):
         return _resized(gen, value, have, type)
+    if isinstance(type, Buffer) and isinstance(have, Buffer) and have.room < type.room:
+        return _lengthened(gen, value, have, type)
     if isinstance(type, (Tuple, Record)) and isinstance(have, (Tuple, Record)):
         return _rebuilt(gen, value.own(gen), have, type)
     if isinstance(type, Array) and isinstance(have, Array) and type.size == have.size:
@@ -245,6 +263,16 @@ def _resized(gen: Emitter, value: Value, have: String, type: String) -> Value:
         most = String(min(have.room, type.room))
         return Foreign(type, value.where(gen)) if most == type else _widened(gen, value, have, type)
     return _widened(gen, value, have, type)
+
+
+def _lengthened(gen: Emitter, value: Value, have: Buffer, type: Buffer) -> Value:
+    """Bytes, and how many, with room for more behind them."""
+
+    def write(address: Operand, offset: int) -> None:
+        value.store(gen, address, offset)
+        raw.clear(gen, address, offset + have.size, type.size - have.size)
+
+    return Made(type, write, value.clean)
 
 
 def _widened(gen: Emitter, value: Value, have: String, type: String) -> Value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from pybpf import attach
+from pybpf.attach.kinds.interval import SHORTEST
 from pybpf.bt.probes.arguments import Arguments
 from pybpf.bt.probes.place import Environment, Place, Wants
 from pybpf.bt.syntax.attachpoints import AttachPoint
@@ -42,7 +43,8 @@ def _period(point: AttachPoint) -> int:
 
 def interval(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
     """``interval:s:1``: on one CPU."""
-    how = at_one(lambda program: attach.interval(program, _period(point)))
+    # the kernel's clock takes shorter periods for its shortest one, without a word
+    how = at_one(lambda program: attach.interval(program, max(_period(point), SHORTEST)))
     return [Place(point.kind, point.text, ProgType.PERF_EVENT, _Sample(), how)]
 
 

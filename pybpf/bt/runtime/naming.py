@@ -42,9 +42,10 @@ class Naming:
             self._symbols = Symbolizer()
         return self._symbols
 
-    def trailer(self) -> str:
-        """What is appended to text that was cut off."""
-        return self._shared.settings.str_trunc_trailer
+    def trailer(self, room: int) -> str:
+        """What is appended to text that fills all its room: arrays of characters may, what str() reads was cut off."""
+        settings = self._shared.settings
+        return settings.str_trunc_trailer if room == settings.max_strlen else ""
 
     def special(self, kind: Special, raw: Any) -> str:
         """The text of a special value."""

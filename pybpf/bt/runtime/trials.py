@@ -48,11 +48,11 @@ class Outcome(NamedTuple):
 class Trial:
     """A probe that is run on demand, while the kernel counts run times (:func:`pybpf.prog.run_time_stats`).
 
-    :ivar name: of the probe.
+    :ivar name: of the probe, without its kind.
     """
 
     def __init__(self, running: Running, name: str, program: Program) -> None:
-        self.name = name
+        self.name = name.partition(":")[2] or name
         self._running = running
         self._program = program
 

@@ -81,8 +81,9 @@ class Json(Output):
         self.write(self._json.attached_json(count))
 
     def event(self, event: Shown) -> None:
-        self.write(self._json.event_json(event))
-        self.complain(event)
+        found = self._json.event_json(event)  # what goes wrong is an object, too
+        if found:
+            self.write(found)
 
     def end(self, maps: Sequence[MapShown]) -> None:
         for each in maps:

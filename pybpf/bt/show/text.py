@@ -22,7 +22,7 @@ from pybpf.bt.types import Tuple, Type
 from pybpf.report import Stats, TimeSeries
 from pybpf.report.histogram import Histogram
 
-__all__ = ["event_errors", "event_text", "map_text"]
+__all__ = ["divided", "event_errors", "event_text", "map_text"]
 
 
 def event_text(event: Shown) -> str:
@@ -75,10 +75,11 @@ def _entry(name: str, key_type: Type | None, key: Any, kind: Type, value: Any, e
     head = f"@{name}" if key_type is None else f"@{name}[{_key(key_type, key, names)}]"
     if isinstance(value, (Histogram, TimeSeries)):
         return f"{head}:\n{value.text()}\n\n"
-    return f"{head}: {text(kind, _divided(value, event.divisor), names)}\n"
+    return f"{head}: {text(kind, divided(value, event.divisor), names)}\n"
 
 
-def _divided(value: Any, divisor: int) -> Any:
+def divided(value: Any, divisor: int) -> Any:
+    """The value of a map as ``print(@, top, divisor)`` shows it."""
     if divisor == 1 or not isinstance(value, (int, Stats)):
         return value
     if isinstance(value, Stats):

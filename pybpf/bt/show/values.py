@@ -33,8 +33,8 @@ class Names(Protocol):
     def special(self, kind: Special, raw: Any) -> str:
         """The text of a special value."""
 
-    def trailer(self) -> str:
-        """What is appended to text that was cut off."""
+    def trailer(self, room: int) -> str:
+        """What is appended to text that fills all its room: that of ``str()`` was cut off then."""
 
 
 def safe(value: str) -> str:
@@ -80,7 +80,7 @@ def _whole(kind: String, raw: str, names: Names) -> str:
     if len(raw) < kind.room:  # a byte is a character at most
         return raw
     full = len(raw.encode("utf-8", "surrogateescape")) >= kind.room
-    return raw + names.trailer() if full else raw
+    return raw + names.trailer(kind.room) if full else raw
 
 
 def _items(kind: Array, raw: Any) -> Sequence[Any]:

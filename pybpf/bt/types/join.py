@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pybpf.bt.types.types import Aggregate, Integer, Pointer, Record, String, Tuple, Type
+from pybpf.bt.types.types import Aggregate, Buffer, Integer, Pointer, Record, String, Tuple, Type
 from pybpf.record import replace
 
 __all__ = ["fits", "join"]
@@ -19,6 +19,8 @@ def join(one: Type, other: Type) -> Type | None:
     if isinstance(one, Integer) and isinstance(other, Integer):
         return _integers(one, other)
     if isinstance(one, String) and isinstance(other, String):
+        return one if one.room >= other.room else other
+    if isinstance(one, Buffer) and isinstance(other, Buffer):
         return one if one.room >= other.room else other
     if isinstance(one, Tuple) and isinstance(other, Tuple):
         return _tuples(one, other)
