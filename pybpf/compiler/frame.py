@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pybpf.compiler.ir import Function, Instr
 from pybpf.compiler.machine import Spill
+from pybpf.compiler.order import postorder
 from pybpf.compiler.slots import Layout, callback_records, clashes, lay_out, padded, shared_slots
 from pybpf.record import dataclass, field
 
@@ -48,7 +49,7 @@ def plan_frame(function: Function, room: int, scratch_start: int, passes_on: boo
     slots = [instr for instr in function.blocks[0].instrs if instr.op == "slot"]
     shared = shared_slots(function)
     plan = FramePlan(scratch_end=scratch_start, needs_scratch=passes_on)
-    if not shared and not passes_on and sum(map(padded, slots)) <= room:
+    if not shared and not passes_on and not _has_loop(function) and sum(map(padded, slots)) <= room:
         for slot in slots:
             plan.size += padded(slot)
             plan.offsets[slot] = -plan.size
@@ -70,6 +71,13 @@ def plan_frame(function: Function, room: int, scratch_start: int, passes_on: boo
     plan.scratch = {slot: scratch_start + at for slot, at in large.offsets.items()}
     plan.scratch_end += large.size
     return plan
+
+
+def _has_loop(function: Function) -> bool:
+    """Whether it has a loop: of those that the verifier follows until nothing is new, it finds each content of slots
+    new that ways through the loop leave in them, which are fewer if slots share memory."""
+    place = {block: index for index, block in enumerate(postorder(function.blocks[0]))}
+    return any(place[each] >= index for block, index in place.items() for each in block.successors)
 
 
 def _as_many(fixed: set[Instr], by_size: list[Instr], clashing: dict[Instr, set[Instr]], room: int) -> Layout:

@@ -24,6 +24,7 @@ from pybpf.compiler.outline_loops import outline_loops
 from pybpf.compiler.promote import promote
 from pybpf.compiler.sink import sink
 from pybpf.compiler.target import Target
+from pybpf.compiler.whole_words import whole_words
 from pybpf.compiler.widen import widen
 
 __all__ = ["PASSES_MID"]
@@ -57,6 +58,7 @@ PASSES_MID: list[tuple[str, Callable[[Unit, Target], None]]] = [
     ("lower_elements", lower_elements),
     ("far_offsets", far_offsets),
     ("dce_machine", dce),
+    ("whole_words", whole_words),
     ("outline_loops", outline_loops),
     ("branches_machine", branches),
 ]

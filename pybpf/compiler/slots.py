@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pybpf.compiler.ir import Block, Function, Instr
+from pybpf.compiler.addresses import address_of
+from pybpf.compiler.effects import OVERWRITING_HELPERS
+from pybpf.compiler.ir import Block, Function, Instr, Operand
 from pybpf.compiler.order import postorder
 
 __all__ = ["Layout", "callback_records", "clashes", "lay_out", "padded", "shared_slots"]
@@ -50,17 +52,20 @@ def clashes(function: Function) -> dict[Instr, set[Instr]]:
     """Slot -> the slots that are in use while it is.
 
     A slot is in use from the first to the last instruction that is given its address, on every way through the
-    function. One whose address is stored somewhere is always in use. Sets of slots are the bits of a number.
+    function, but not before one that writes all of it. One whose address is stored somewhere is always in use. Sets of
+    slots are the bits of a number.
     """
     order = postorder(function.blocks[0])
     slots = [instr for instr in function.blocks[0].instrs if instr.op == "slot"]
     points = _pointing(order, slots)
     touched = {block: [_touched(instr, points) for instr in block.instrs] for block in order}
     stored = _stored(order, points)
-    before, behind = _ways(order, {block: _union(masks) for block, masks in touched.items()})
+    numbers = {slot: 1 << index for index, slot in enumerate(slots)}
+    written = {block: [_written(instr, numbers) for instr in block.instrs] for block in order}
+    before, behind = _ways(order, touched, written)
     found = [0] * len(slots)
     for block in order:
-        for mask in _in_use(touched[block], before[block], behind[block]):
+        for mask in _in_use(touched[block], written[block], before[block], behind[block]):
             for index in _bits(mask):
                 found[index] |= mask
     everything = (1 << len(slots)) - 1
@@ -126,40 +131,71 @@ def _stored(order: list[Block], points: dict[Instr, int]) -> int:
     return found
 
 
-def _ways(order: list[Block], touched: dict[Block, int]) -> tuple[dict[Block, int], dict[Block, int]]:
-    """The slots that may have been in use before each block, and those that may be in use behind it."""
+def _written(instr: Instr, numbers: dict[Instr, int]) -> int:
+    """The slot of which an instruction writes every byte, and reads none."""
+    if instr.op == "store":
+        slot, offset = address_of(instr.args[0], instr.attrs["offset"])
+        size: Operand = instr.attrs["size"]
+        if slot in instr.args[1:]:
+            return 0
+    elif instr.op == "call" and instr.attrs["helper"] in OVERWRITING_HELPERS:
+        slot, offset = address_of(instr.args[0])
+        size = instr.args[1]
+        if any(address_of(each).base is slot for each in instr.args[2:]):
+            return 0
+    else:
+        return 0
+    whole = isinstance(slot, Instr) and slot.op == "slot" and not offset and size == slot.attrs["size"]
+    return numbers[slot] if whole and isinstance(slot, Instr) else 0
+
+
+def _ways(
+    order: list[Block], touched: dict[Block, list[int]], written: dict[Block, list[int]]
+) -> tuple[dict[Block, int], dict[Block, int]]:
+    """The slots that may have been in use before each block, and those whose content may be needed behind it."""
+    used = {block: _union(masks) for block, masks in touched.items()}
+    anew = {block: _union(masks) for block, masks in written.items()}
+    asked = {block: _needed(touched[block], written[block], 0) for block in order}
     before = dict.fromkeys(order, 0)
     behind = dict.fromkeys(order, 0)
     changed = True
     while changed:
         changed = False
         for block in reversed(order):
-            mask = before[block] | touched[block]
+            mask = before[block] | used[block]
             for successor in block.successors:
                 if mask | before[successor] != before[successor]:
                     before[successor] |= mask
                     changed = True
         for block in order:
-            mask = _union(behind[each] | touched[each] for each in block.successors)
+            mask = _union(asked[each] | behind[each] & ~anew[each] for each in block.successors)
             if mask != behind[block]:
                 behind[block] = mask
                 changed = True
     return before, behind
 
 
-def _in_use(touched: list[int], before: int, behind: int) -> Iterable[int]:
+def _needed(touched: list[int], written: list[int], behind: int) -> int:
+    """The slots whose content may be needed at the begin of a block."""
+    for mask, anew in zip(reversed(touched), reversed(written)):
+        behind = (behind | mask) & ~anew
+    return behind
+
+
+def _in_use(touched: list[int], written: list[int], before: int, behind: int) -> Iterable[int]:
     """The sets of slots that are in use at each instruction of a block."""
     later = [behind]
-    for mask in reversed(touched):
-        later.append(later[-1] | mask)
+    for mask, anew in zip(reversed(touched), reversed(written)):
+        later.append((later[-1] | mask) & ~anew)
     later.reverse()
     earlier = before
     seen = -1
-    for mask, rest in zip(touched, later):
+    for mask, rest in zip(touched, later[1:]):
         earlier |= mask
-        # in use: has been used by now, and will be; `rest` counts from this instruction on
-        if earlier & rest != seen:
-            seen = earlier & rest
+        # in use: it is given to this instruction, or has been used by now, and is needed behind it
+        now = mask | earlier & rest
+        if now != seen:
+            seen = now
             yield seen
     if before & behind != seen:
         yield before & behind

@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 from pybpf.compiler.unknown import Unknown
+from pybpf.errors import CompileError
+from pybpf.lang.front.scope import NameIsUnset, look_up
 from pybpf.lang.front.variables import Known, is_number
 
 if TYPE_CHECKING:
     from pybpf.lang.front.gen import Gen
+    from pybpf.lang.front.source import Source
 
 __all__ = ["forget", "hider", "stored_names"]
 
 #: Statements and expressions behind which ways differ.
 _FORKS = (ast.If, ast.IfExp, ast.BoolOp, ast.Compare, ast.While, ast.For, ast.Call)
+
+#: Calls of functions in each other that are looked through.
+_DEEP = 3
 
 
 def stored_names(node: ast.AST) -> frozenset[str]:
@@ -37,15 +44,13 @@ def stored_names(node: ast.AST) -> frozenset[str]:
     )  # fmt: skip
 
 
-def hider(
-    gen: Gen, node: ast.For | ast.While, written_out: bool = False, walked: bool = True
-) -> Callable[[], None]:
+def hider(gen: Gen, node: ast.For | ast.While, written_out: bool = False, walked: bool = True) -> Callable[[], None]:
     """Before a loop: what to call at the begin of each turn.
 
     :param walked: whether the verifier walks through every turn, and sees the end of a ``while`` by its condition: what
         that is made of stays known. Of other loops it sees that a turn is none that it has not seen.
     """
-    asked = _bits_asked(node) if written_out else _asked(node)
+    asked = _with_calls(gen.frame.source, node, _bits_asked if written_out else _asked)
     ending = _ending(node) if walked and isinstance(node, ast.While) else frozenset()
     names = (stored_names(node) | asked) - ending
     kinds = [type(each) for statement in node.body for each in ast.walk(statement)]
@@ -78,6 +83,33 @@ def _ending(node: ast.While) -> frozenset[str]:
 
 def _names(node: ast.AST) -> frozenset[str]:
     return frozenset(each.id for each in ast.walk(node) if isinstance(each, ast.Name))
+
+
+def _with_calls(
+    source: Source, node: ast.AST, asked: Callable[[ast.AST], frozenset[str]], deep: int = _DEEP
+) -> frozenset[str]:
+    """The names that are asked of in a node, or in functions that it passes them to."""
+    found = set(asked(node))
+    for call in ast.walk(node) if deep else ():
+        callee = _callee(source, call)
+        if callee is None:
+            continue
+        inside = _with_calls(callee, callee.node, asked, deep - 1)
+        params = [each.arg for each in (*callee.node.args.posonlyargs, *callee.node.args.args)]
+        given = [*zip(params, call.args), *((each.arg, each.value) for each in call.keywords)]  # type: ignore[attr-defined]
+        found.update(name for param, value in given if param in inside for name in _names(value))
+    return frozenset(found)
+
+
+def _callee(source: Source, call: ast.AST) -> Source | None:
+    """The source of a plain function of Python that is called by its name."""
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id in source.variables:
+        return None
+    try:
+        function = look_up(source.function, call.func.id)
+        return source.of_callee(function) if isinstance(function, FunctionType) else None
+    except (NameIsUnset, CompileError):  # where it is called says so
+        return None
 
 
 def _asked(node: ast.AST) -> frozenset[str]:

@@ -6,7 +6,6 @@ import ast
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
-from pybpf.compiler.ranges import unsigned_range
 from pybpf.lang.front.frame import WALKED, WRITTEN_OUT, Loop
 from pybpf.lang.front.hiding import forget, hider, stored_names
 from pybpf.lang.front.holding import Held
@@ -290,11 +289,11 @@ def compile_for(gen: Gen, node: ast.For) -> None:
 
 def _long(gen: Gen, node: ast.For, over: Range) -> None:
     """Of more turns than the verifier may walk through."""
-    count = over.count(gen, node.iter).operand
+    count = over.count(gen, node.iter)
     if gen.target.has("iter_num"):
         _iterated(gen, node, over, turns_of(gen, node.iter, count))
     else:
-        most = MOST_TURNS if unsigned_range(count)[1] < MOST_TURNS else MOST_TURNS**2
+        most = MOST_TURNS if count.limits[1] < MOST_TURNS else MOST_TURNS**2
         _for_range(gen, node, over, CallbackTurns(gen, node.iter, most))
 
 

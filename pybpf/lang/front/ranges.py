@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pybpf.lang.values.arithmetic import MIXED
 from pybpf.lang.values.constants import Const
-from pybpf.lang.values.ints import Int, all_of, join
+from pybpf.lang.values.ints import Int, Literal, all_of, join
 from pybpf.lang.values.val import Val
 from pybpf.types import u64
 
@@ -64,12 +64,14 @@ class Range(Val):
         from pybpf.lang.front.conditions import choose
 
         if self.constant is not None:
-            return Int(length(self.constant), u64)
+            return Literal(length(self.constant))
         first, last = (self.start, self.stop) if self.step > 0 else (self.stop, self.start)
         low, high = Int(first.scalar(gen, at), self.kind(gen, at)), Int(last.scalar(gen, at), self.kind(gen, at))
         distance = gen.b.emit("sub", high.operand, low.operand)
         whole = gen.b.emit("add", gen.b.emit("udiv", gen.b.emit("sub", distance, 1), abs(self.step)), 1)
-        return choose(gen, low.compare(gen, "<", high, at), Int(whole, u64), Int(0, u64), at).number(gen, at)
+        count = choose(gen, low.compare(gen, "<", high, at), Int(whole, u64), Int(0, u64), at).scalar(gen, at)
+        farthest = last.number(gen, at).limits[1] - first.number(gen, at).limits[0]
+        return Int(count, u64, (0, max(0, (farthest - 1) // abs(self.step) + 1)))
 
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         if self.constant is None:

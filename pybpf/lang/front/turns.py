@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pybpf.compiler.ops import NONE, PTR
-from pybpf.compiler.ranges import unsigned_range
 from pybpf.lang.front.conditions import choose
 from pybpf.lang.front.frame import Loop
 from pybpf.lang.values.flow import Choice
@@ -147,9 +146,9 @@ def _least(gen: Gen, count: Operand, at: ast.AST) -> Operand:
     return choose(gen, Test("ugt", count, MOST_TURNS), most, Int(count, u64), at).scalar(gen, at)
 
 
-def turns_of(gen: Gen, at: ast.AST, count: Operand) -> Numbers:
+def turns_of(gen: Gen, at: ast.AST, count: Int) -> Numbers:
     """An iterator of so many turns: chunks where one may be too short."""
-    return (Numbers if unsigned_range(count)[1] <= MOST_TURNS else Chunks)(gen, at, count)
+    return (Numbers if count.limits[1] <= MOST_TURNS else Chunks)(gen, at, count.operand)
 
 
 def has_long_loops(gen: Gen) -> bool:
