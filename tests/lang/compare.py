@@ -11,10 +11,12 @@ import argparse
 import random
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pybpf.errors import BpfError, CompileError
+from pybpf.lang.front import outline
 from pybpf.lang.state.maps import Queue
 from pybpf.types import layout
 from tests.lang import harness
@@ -45,6 +47,15 @@ def made(text: str) -> Any:
     return names["probe"]
 
 
+@contextmanager
+def _outlined(small: bool) -> Iterator[None]:
+    """Small functions that are called more than once become functions of eBPF."""
+    before = outline.LARGE
+    outline.LARGE = 1 if small else before
+    yield
+    outline.LARGE = before
+
+
 def compare(seed: int, long: bool = False, without: Collection[str] = ()) -> bool:
     """Compare one function; whether it was accepted.
 
@@ -57,7 +68,7 @@ def compare(seed: int, long: bool = False, without: Collection[str] = ()) -> boo
     memory, rng = Memory(), random.Random(seed)
     expected = evaluate(text, memory.names)
     try:
-        with harness.load(made(text), source=text, without=without) as program:
+        with _outlined(seed % 3 == 0), harness.load(made(text), source=text, without=without) as program:
             for _ in range(ROUNDS):
                 args = arguments(rng, kinds)
                 got, right = program(*args), expected(*args)

@@ -38,6 +38,23 @@ def arguments(rng: random.Random, kinds: list[str]) -> list[int]:
     return values
 
 
+class Helper:
+    """A function that expressions call.
+
+    :ivar kinds: types of its parameters, ``p0``, ``p1``, ...
+    :ivar defaults: how many of them, the last ones, have a default.
+    :ivar named: how many, the last ones, are given by their names only.
+    :ivar nothing: whether it gives None.
+    :ivar maybe: whether it gives None on some ways.
+    """
+
+    def __init__(self, name: str, kinds: list[str]) -> None:
+        self.name = name
+        self.kinds = kinds
+        self.defaults = self.named = 0
+        self.nothing = self.maybe = False
+
+
 class Generator:
     """Writes one random module: the function ``probe`` and what it calls.
 
@@ -48,9 +65,7 @@ class Generator:
     :ivar outside: parameters of ``probe``, whose values are never known while compiling.
     """
 
-    def __init__(
-        self, seed: int, size: int = 12, loops: bool = True, memory: bool = False, long: bool = False
-    ) -> None:
+    def __init__(self, seed: int, size: int = 12, loops: bool = True, memory: bool = False, long: bool = False) -> None:
         self._long = long
         self._turns = 1
         self.rng = random.Random(seed)
@@ -60,14 +75,16 @@ class Generator:
         self._number = 0
         self.params: list[str] = []
         self._changing: list[str] = []
-        self._helpers: list[tuple[str, list[str], str]] = []
+        self._helpers: list[Helper] = []
         self._variables: dict[str, str] = {}
         self.constants: list[str] = []
         self.outside: list[str] = []
         self._in_loop = 0
+        #: of the function that is written: it says the type of its result, gives nothing, or nothing on some ways
+        self._said = self._nothing = self._maybe = False
         self._statements: list[Callable[[int], list[str]]] = [
             self._assign, self._assign, self._declare, self._declare, self._augment, self._if, self._if,
-            self._mixed, self._unpack,
+            self._mixed, self._unpack, self._called_alone,
         ]  # fmt: skip
         if self._memory:
             self._statements += [*self._memory.statements, *self._memory.statements]
@@ -93,22 +110,50 @@ class Generator:
         texts = [f"{param}: {kind}" for param, kind in zip(params, kinds)]
         if self._memory:
             self._memory.begin({"place": Inner} if name == "change" else {}, maps=name == "probe")
+        helper = Helper(name, kinds)
         if name == "probe":
             self.params, self.outside = kinds, params
             self.constants = list(params) if self._memory else []
         elif name == "change":
             texts.insert(0, "place")
-        elif self.rng.random() < 0.4:
-            texts[-1] += f" = {self._fitting(kinds[-1])}"
-        body = self._body(0)
-        lines = [f"def {name}({', '.join(texts)}):", *(f"    {line}" for line in body)]
-        lines.append(f"    return {self._converted(result, 2)}")
+        else:
+            self._signature(helper, texts)
+        body = self._body(0) if name != "probe" else [*self._body(0), *self._called_twice()]
+        said = f" -> {result}" if self._said else ""
+        lines = [f"def {name}({', '.join(texts)}){said}:", *(f"    {line}" for line in body)]
+        last = self._returned(2)
+        lines += [f"    {last}"] if last != "return" or len(lines) == 1 else []
+        self._said = self._nothing = self._maybe = False
         if name == "change":
             self._changing = kinds
         elif name != "probe":
-            self._helpers.append((name, kinds, result))
+            self._helpers.append(helper)
             self._budget = 5
         return "\n".join(lines)
+
+    def _signature(self, helper: Helper, texts: list[str]) -> None:
+        """Defaults, parameters that only have names, or no types, and what the function says of its result."""
+        pick, last = self.rng.random(), len(texts) - 1
+        if pick < 0.4:
+            texts[last] += f" = {self._fitting(helper.kinds[last])}"
+            helper.defaults = 1
+        elif pick < 0.6:  # what is passed has that type
+            texts[0] = texts[0].partition(":")[0]
+            self.constants = [texts[0]]
+        if self.rng.random() < 0.3:
+            helper.named = self.rng.randrange(len(texts))
+            texts.insert(len(texts) - helper.named, "*") if helper.named else None
+        pick = self.rng.random()
+        self._said, self._nothing, self._maybe = pick < 0.25, 0.25 < pick < 0.35, 0.35 < pick < 0.5
+        helper.nothing, helper.maybe = self._nothing, self._maybe
+
+    def _returned(self, depth: int) -> str:
+        """What ends the function."""
+        if self._nothing or (self._maybe and depth < 2):
+            return self.rng.choice(["return", "return None"])
+        if self._said:
+            return f"return {self.running(depth)}"
+        return f"return {self._converted(self._result, depth)}"
 
     def _body(self, depth: int) -> list[str]:
         """Statements; the variables that they make are gone afterwards, since a way may have left them out."""
@@ -132,7 +177,7 @@ class Generator:
             self._budget -= 1
             lines += self.rng.choice(self._statements)(depth)
         if depth and self.rng.random() < 0.15:
-            lines.append(f"return {self._converted(self._result, 1)}")
+            lines.append(self._returned(1))
         elif self._in_loop and self.rng.random() < 0.2:
             lines.append(self.rng.choice(["break", "continue"]))
         return lines or ["pass"]
@@ -375,10 +420,51 @@ class Generator:
         return [f"{name}: {kind} = change({args})"]
 
     def _called(self, depth: int) -> str:
-        if not self._helpers or (self._in_loop and self._memory):  # each way through one is followed in each turn
+        helpers = [each for each in self._helpers if not each.nothing and not each.maybe]
+        if not helpers or (self._in_loop and self._memory):  # each way through one is followed in each turn
             return self._atom()
-        name, kinds, _ = self.rng.choice(self._helpers)
-        return f"{name}({', '.join(self._converted(kind, min(depth, 1)) for kind in kinds)})"
+        return self._call(self.rng.choice(helpers), min(depth, 1))
+
+    def _call(self, helper: Helper, depth: int) -> str:
+        """A call, with some of the arguments by their names."""
+        args = [self._converted(kind, depth) for kind in helper.kinds]
+        by_name = max(helper.named, self.rng.choice([0, 0, 1, len(args)]))
+        texts = [f"p{number}={arg}" for number, arg in enumerate(args)][len(args) - by_name :]
+        if helper.defaults and self.rng.random() < 0.5:
+            (texts if by_name else args).pop()
+        plain = args[: len(helper.kinds) - by_name]
+        self.rng.shuffle(texts)
+        return f"{helper.name}({', '.join([*plain, *texts])})"
+
+    def _called_twice(self) -> list[str]:
+        """Calls as many as make a function one of eBPF, if it can be."""
+        lines = []
+        for helper in self._helpers if self.rng.random() < 0.5 else ():
+            calls = [self._call(helper, 0), self._call(helper, 0)]
+            if helper.nothing:
+                lines += calls
+            elif not helper.maybe:
+                name = self.new()
+                lines.append(f"{name}: u64 = {' ^ '.join(calls)}")
+                self._variables[name] = "u64"
+        return lines
+
+    def _called_alone(self, depth: int) -> list[str]:
+        """A call of a function that gives nothing, or nothing on some ways."""
+        helpers = [each for each in self._helpers if each.nothing or each.maybe]
+        if not helpers or (self._in_loop and self._memory):
+            return self._declare(depth)
+        helper, name, kind = self.rng.choice(helpers), self.new(), self.rng.choice(KINDS)
+        call = self._call(helper, 1)
+        if helper.nothing:
+            return [call]
+        found = self.new()
+        self.bind(found)
+        del self._variables[found]
+        lines = [f"{found} = {call}"]
+        other = self._converted(kind, 1)
+        self._variables[name] = kind
+        return [*lines, f"{name}: {kind} = {other} if {found} is None else {kind}({found})"]
 
 
 def function_text(

@@ -225,21 +225,28 @@ class _Typed(ast.NodeTransformer):
 
     def __init__(self) -> None:
         self.kinds: dict[str, str] = {}
+        self.said = ""
+
+    @staticmethod
+    def _params(node: ast.FunctionDef) -> list[ast.arg]:
+        return [*node.args.args, *node.args.kwonlyargs]
 
     def _call(self, kind: str, value: ast.expr) -> ast.expr:
         return ast.Call(ast.Name(kind, ast.Load()), [value], [])
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        self.kinds = {each.arg: ast.unparse(each.annotation) for each in node.args.args if each.annotation}
+        self.kinds = {each.arg: ast.unparse(each.annotation) for each in self._params(node) if each.annotation}
         for each in ast.walk(node):
             if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
                 self.kinds[each.target.id] = ast.unparse(each.annotation)
+        self.said = ast.unparse(node.returns) if node.returns else ""
         self.generic_visit(node)
+        node.returns = None
         node.body[:0] = [
             ast.Assign([ast.Name(name, ast.Store())], self._call(self.kinds[name], ast.Name(name, ast.Load())))
-            for name in (each.arg for each in node.args.args if each.arg in self.kinds)
+            for name in (each.arg for each in self._params(node) if each.arg in self.kinds)
         ]
-        for each in node.args.args:
+        for each in self._params(node):
             each.annotation = None
         return node
 
@@ -277,6 +284,12 @@ class _Typed(ast.NodeTransformer):
             return node
         value = ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value)
         return ast.Assign([node.target], self._call(self.kinds[node.target.id], value))
+
+    def visit_Return(self, node: ast.Return) -> ast.AST:
+        self.generic_visit(node)
+        if self.said and node.value:
+            node.value = self._call(self.said, node.value)
+        return node
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         self.generic_visit(node)
