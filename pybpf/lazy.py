@@ -1,4 +1,4 @@
-"""What waits until it is used: names of a package (PEP 562), regular expressions."""
+"""What waits: names of a package (PEP 562) and regular expressions until they are used; the search for garbage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,23 @@ else:
             return value
 
 
-__all__ = ["lazy_names", "regex"]
+__all__ = ["Uncollected", "lazy_names", "regex"]
+
+
+class Uncollected:
+    """No garbage is looked for in a ``with``, in which what is made stays.
+
+    Looking through all that has been made, again and again, takes a sixth of the time of imports, and of a long
+    program's compilation half of it.
+    """
+
+    def __enter__(self) -> None:
+        self._was_enabled = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *raised: object) -> None:
+        if self._was_enabled:
+            gc.enable()
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
@@ -47,13 +63,8 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     def __getattr__(name: str) -> Any:
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        enabled = gc.isenabled()
-        gc.disable()  # what imports make stays: looking for garbage meanwhile takes a sixth of their time
-        try:
+        with Uncollected():
             value = getattr(import_module(home[name]), name)
-        finally:
-            if enabled:
-                gc.enable()
         setattr(sys.modules[package], name, value)  # next time it is found without coming here
         return value
 

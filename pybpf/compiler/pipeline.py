@@ -20,6 +20,7 @@ from pybpf.compiler.select import select
 from pybpf.compiler.sharing import share_places
 from pybpf.compiler.target import Target
 from pybpf.errors import AsmError, CompileError
+from pybpf.lazy import Uncollected
 from pybpf.maps import MapSpec
 from pybpf.prog import ProgramSpec
 from pybpf.record import dataclass, field
@@ -52,6 +53,11 @@ def compile_unit(unit: Unit, target: Target, *, check: bool = False, stages: boo
     :param stages: keep the text of each stage: ``source``, the passes by their names, ``select``, ``code``.
     :raises CompileError: the target cannot do what is asked for, or the program needs too much stack.
     """
+    with Uncollected():
+        return _compile(unit, target, check, stages)
+
+
+def _compile(unit: Unit, target: Target, check: bool, stages: bool) -> Compiled:
     texts: dict[str, str] = {}
     for name, run in (("source", _nothing), *PASSES):
         run(unit, target)

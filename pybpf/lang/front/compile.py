@@ -19,6 +19,7 @@ from pybpf.lang.front.variables import RESULT
 from pybpf.lang.probes.probe import Param, Probe
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.val import Val
+from pybpf.lazy import Uncollected
 
 __all__ = ["compile_probe"]
 
@@ -36,7 +37,8 @@ def compile_probe(function: Any, probe: Probe, target: Target, *, source: str | 
     facts = Facts()
     for _ in range(_MOST_PASSES):
         try:
-            unit = _compile(found, probe, target, facts)
+            with Uncollected():
+                unit = _compile(found, probe, target, facts)
         except RecursionError:
             raise found.error(found.node, "an expression or statement here is nested too deeply: split it") from None
         except CompileError:
