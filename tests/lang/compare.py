@@ -52,8 +52,10 @@ def _outlined(small: bool) -> Iterator[None]:
     """Small functions that are called more than once become functions of eBPF."""
     before = outline.LARGE
     outline.LARGE = 1 if small else before
-    yield
-    outline.LARGE = before
+    try:
+        yield
+    finally:
+        outline.LARGE = before
 
 
 def compare(seed: int, long: bool = False, without: Collection[str] = ()) -> bool:
