@@ -49,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # who was started in the background ignores it, and so would the commands that the tests start
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ["PYBPF_CACHE"] = "off"  # each test compiles what it runs
     if IN_VM:
         subprocess.Popen = forks.Popen  # type: ignore[misc]
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from types import MappingProxyType
-from typing import NoReturn, Union
+from typing import Any, NoReturn, Union
 
 from pybpf.asm.helpers import HELPERS
 from pybpf.asm.insn import LD_IMM64, Insn, Label, slots
@@ -85,6 +85,13 @@ class Code:
                 f"instruction {index}: label {name!r} is defined twice, first at instruction {labels[name]}; rename one"
             )
         labels[name] = index
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.insns, dict(self.labels), self._starts
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.insns, labels, self._starts = state
+        self.labels = MappingProxyType(labels)
 
     def __len__(self) -> int:
         """The number of instructions; :attr:`slots` is what the kernel counts."""

@@ -6,8 +6,9 @@ from pybpf.lazy import lazy_names
 
 if TYPE_CHECKING:
     from pybpf.bt.api import run
-    from pybpf.bt.compile import CompiledScript, compile_script
+    from pybpf.bt.compile import compile_script
     from pybpf.bt.runtime.running import Running
+    from pybpf.bt.state.script import CompiledScript
     from pybpf.bt.syntax.parse import parse, parse_expression
     from pybpf.bt.syntax.source import Source, diagnostic
 
@@ -17,8 +18,9 @@ __getattr__ = lazy_names(
     __name__,
     {
         "api": "run",
-        "compile": "CompiledScript compile_script",
+        "compile": "compile_script",
         "runtime.running": "Running",
+        "state.script": "CompiledScript",
         "syntax.parse": "parse parse_expression",
         "syntax.source": "Source diagnostic",
     },

@@ -9,48 +9,31 @@ from typing import Any
 from pybpf.bt.c.declarations import read_script_c
 from pybpf.bt.c.includes import Includes
 from pybpf.bt.c.types import CType
-from pybpf.bt.check.facts import Facts, MapFacts, Settings
+from pybpf.bt.check.facts import Facts, MapFacts
 from pybpf.bt.check.script import CheckedScript, check_script
 from pybpf.bt.check.settings import SettingError, setting
 from pybpf.bt.expand.functions import expand_functions
 from pybpf.bt.expand.imports import import_all
 from pybpf.bt.expand.macros import expand_macros
+from pybpf.bt.lasting import kept_for
 from pybpf.bt.lower.program import lower
-from pybpf.bt.probes.place import Environment
-from pybpf.bt.runtime.live import Built
+from pybpf.bt.probes.place import Environment, Place
 from pybpf.bt.state.maps import ScriptMap
+from pybpf.bt.state.script import Built, CompiledScript, Site
+from pybpf.bt.state.settings import Settings
 from pybpf.bt.state.shared import Shared
 from pybpf.bt.syntax import tree
 from pybpf.bt.syntax.parse import parse
-from pybpf.bt.syntax.source import Source
 from pybpf.bt.types.foreign import to_c
 from pybpf.compiler.pipeline import compile_unit
 from pybpf.compiler.target import Target
-from pybpf.errors import CompileError
 from pybpf.lang.state.counts import Counts
-from pybpf.record import dataclass, replace
+from pybpf.record import replace
 
 __all__ = ["CompiledScript", "compile_script"]
 
 #: What scripts ask for to know that types come without headers.
 _MACROS = {"BPFTRACE_HAVE_BTF": "1"}
-
-
-@dataclass
-class CompiledScript:
-    """A script, compiled.
-
-    :ivar pid: the one process that is traced, or None.
-    :ivar warnings: what the user should know, each pointing into the script.
-    """
-
-    source: Source
-    settings: Settings
-    target: Target
-    shared: Shared
-    built: list[Built]
-    pid: int | None
-    warnings: list[CompileError]
 
 
 def compile_script(
@@ -96,8 +79,14 @@ def compile_script(
         unit = lower(facts, probe, shared, chosen, pid)
         compiled = compile_unit(unit, chosen, stages=stages)
         compiled = replace(compiled, spec=replace(compiled.spec, license=found.license))
-        built.append(Built(probe, compiled, dict(unit.owners)))
-    return CompiledScript(script.source, found, chosen, shared, built, pid, list(facts.warnings.values()))
+        built.append(Built(_site(probe.place), compiled, dict(unit.owners), probe))
+    files = None if target is not None or facts.passing else kept_for(script, checked)
+    warnings = list(facts.warnings.values())
+    return CompiledScript(script.source, found, chosen, shared, built, pid, warnings, files)
+
+
+def _site(place: Place) -> Site:
+    return Site(place.kind, place.name, place.attach, place.places, getattr(place.point, "pin", ""))
 
 
 def _of_kernel(target: Target, name: str) -> CType | None:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from pybpf.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from pybpf.compiler.pipeline import Compiled, compile_unit
+    from pybpf.compiler.compiled import Compiled
+    from pybpf.compiler.pipeline import compile_unit
     from pybpf.compiler.target import Target
 
 __all__ = ["Compiled", "Target", "compile_unit"]
 
-__getattr__ = lazy_names(__name__, {"pipeline": "Compiled compile_unit", "target": "Target"})
+__getattr__ = lazy_names(__name__, {"compiled": "Compiled", "pipeline": "compile_unit", "target": "Target"})

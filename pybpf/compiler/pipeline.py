@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pybpf.asm import Code, Item, Label
 from pybpf.asm.code import check_label
 from pybpf.compiler.callgraph import CallGraph
+from pybpf.compiler.compiled import Compiled
 from pybpf.compiler.crowded import too_many_values
 from pybpf.compiler.emit import emit
 from pybpf.compiler.frame import STACK, SpillFrame, plan_frame
@@ -21,29 +22,13 @@ from pybpf.compiler.sharing import share_places
 from pybpf.compiler.target import Target
 from pybpf.errors import AsmError, CompileError
 from pybpf.lazy import Uncollected
-from pybpf.maps import MapSpec
 from pybpf.prog import ProgramSpec
-from pybpf.record import dataclass, field
 
 __all__ = ["PASSES", "Compiled", "compile_unit"]
 
 
 #: Name, as dumps ask for it, and what changes the unit. After the last one every operation is of level ``machine``.
 PASSES: tuple[tuple[str, Callable[[Unit, Target], None]], ...] = (*PASSES_MID,)
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """A program, ready to be loaded.
-
-    :ivar spec: the program.
-    :ivar maps: the maps that its code names, among them one that the compiler may have added for large slots.
-    :ivar stages: name of a stage -> the program as text behind it, in order, when that was asked for.
-    """
-
-    spec: ProgramSpec
-    maps: dict[str, MapSpec] = field(default_factory=dict)
-    stages: dict[str, str] = field(default_factory=dict)
 
 
 def compile_unit(unit: Unit, target: Target, *, check: bool = False, stages: bool = False) -> Compiled:

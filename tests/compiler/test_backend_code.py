@@ -8,8 +8,9 @@ import pytest
 
 from pybpf.asm import encode
 from pybpf.compiler import pipeline
+from pybpf.compiler.compiled import Compiled
 from pybpf.compiler.parse import parse_unit
-from pybpf.compiler.pipeline import Compiled, compile_unit
+from pybpf.compiler.pipeline import compile_unit
 from pybpf.compiler.target import Target
 from pybpf.errors import CompileError
 from pybpf.sys.bpf import MapType

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from pybpf.compiler.build import Builder
+from pybpf.compiler.compiled import Compiled
 from pybpf.compiler.ir import Function, Instr, Operand, Unit
-from pybpf.compiler.pipeline import Compiled, compile_unit
+from pybpf.compiler.pipeline import compile_unit
 from pybpf.compiler.target import Target
 from pybpf.maps import MapSpec
 from pybpf.sys.bpf import MapType, ProgType

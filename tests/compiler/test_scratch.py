@@ -10,10 +10,11 @@ from dataclasses import replace
 import pytest
 
 from pybpf.compiler import pipeline
+from pybpf.compiler.compiled import Compiled
 from pybpf.compiler.ir import Counter, Unit
 from pybpf.compiler.outline_loops import outline_loops
 from pybpf.compiler.parse import parse_unit
-from pybpf.compiler.pipeline import Compiled, compile_unit
+from pybpf.compiler.pipeline import compile_unit
 from pybpf.compiler.scratch import runs_overlap
 from pybpf.compiler.target import Target
 from pybpf.errors import CompileError

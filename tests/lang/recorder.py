@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pybpf.attach.link import AnyLink
+from pybpf.compiler.compiled import Compiled
 from pybpf.compiler.ir import Operand, Unit
-from pybpf.compiler.pipeline import Compiled, compile_unit
+from pybpf.compiler.pipeline import compile_unit
 from pybpf.compiler.target import Target
 from pybpf.lang.front.compile import compile_probe
 from pybpf.lang.front.gen import Gen

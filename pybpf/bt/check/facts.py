@@ -13,37 +13,14 @@ from pybpf.record import dataclass, field
 if TYPE_CHECKING:
     from pybpf.bt.c.declarations import Definitions
     from pybpf.bt.probes.place import Place
+    from pybpf.bt.state.settings import Settings
     from pybpf.compiler.target import Target
     from pybpf.errors import CompileError
 
-__all__ = ["Checked", "Facts", "MapFacts", "Settings", "Unknown", "VariableFacts"]
+__all__ = ["Checked", "Facts", "MapFacts", "Unknown", "VariableFacts"]
 
 #: The type of what no pass has found the type of yet: of a map that is read before it is assigned to.
 Unknown = NONE
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a script and its surroundings set; see docs/bpftrace.md for each."""
-
-    max_strlen: int = 1024
-    max_map_keys: int = 4096
-    max_cat_bytes: int = 10240
-    max_probes: int = 1024
-    stack_mode: str = "bpftrace"
-    str_trunc_trailer: str = ".."
-    print_maps_on_exit: bool = True
-    missing_probes: str = "warn"
-    #: of the whole buffer (2 MiB); bpftrace has 64 for each CPU, and needs less, for it reads faster
-    perf_rb_pages: int = 512
-    license: str = "GPL"
-    cpp_demangle: bool = True
-    lazy_symbolication: bool = False
-    cache_user_symbols: str = ""
-    log_size: int = 1000000
-    max_bpf_progs: int = 1024
-    on_stack_limit: int = 32
-    show_debug_info: bool = False
 
 
 @dataclass
@@ -86,6 +63,8 @@ class Facts:
 
     :ivar shown: where ``probe`` stands that is only kept in a key, or printed.
     :ivar words: names of builtins and functions that the script has somewhere.
+    :ivar passing: something was found out that holds for the moment only: the address of a symbol, the number of a
+        control group.
     :ivar changed: a pass has found out something new: another one must follow.
     :ivar final: nothing new is to be found: what is still unknown is an error now, and warnings count.
     """
@@ -114,6 +93,7 @@ class Facts:
         self.warnings: dict[tuple[Span, str], CompileError] = {}
         self.shown: set[tree.Node] = set()
         self.words: set[str] = set()
+        self.passing = False
         self.changed = False
         self.final = False
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from pybpf.bt.check.facts import Settings
+from pybpf.bt.state.settings import Settings
 from pybpf.record import field_names
 from pybpf.sys.near import did_you_mean
 

@@ -14,6 +14,8 @@ from pybpf.errors import BpfError, CompileError, NotFoundError
 
 if TYPE_CHECKING:
     from pybpf.bt import CompiledScript
+    from pybpf.bt.kept import Kept
+    from pybpf.bt.runtime.command import Command
     from pybpf.compiler.target import Target
 
 __all__ = ["main"]
@@ -105,17 +107,17 @@ def _output(options: Options, stack: ExitStack) -> TextIO:
     return stream
 
 
-def _target(kernel: str) -> Target:
+def _target(kernel: str) -> Target | None:
+    """What is compiled for; None: the running kernel."""
     from pybpf.compiler.target import Target
     from pybpf.record import replace
 
     if kernel:
         release, _, arch = kernel.partition("/")
         return Target.described(release, arch)
-    host = Target.host()
     path = os.environ.get("BPFTRACE_BTF", "")
     if not path:
-        return host
+        return None
     from pybpf.btf import Btf
 
     try:
@@ -123,46 +125,93 @@ def _target(kernel: str) -> Target:
             types = Btf.from_bytes(file.read())
     except OSError as error:
         raise BpfError(f"cannot read the types in {path} (BPFTRACE_BTF): {error.strerror}") from None
-    return replace(host, types=lambda: types)
+    return replace(Target.host(), types=lambda: types)
 
 
 def _compile_and_run(options: Options) -> int:
-    from pybpf.bt import compile_script
-    from pybpf.bt.c.includes import Includes
-    from pybpf.bt.command.environment import settings_of
-
     if options.pid is not None and not os.path.exists(f"/proc/{options.pid}"):
         raise NotFoundError(f"there is no process {options.pid}")
     with ExitStack() as stack:
+        if options.dry_run or options.stages:
+            _show(options, _compiled(options, *_script(options)))
+            return 0
         command = None
-        if options.command and not (options.dry_run or options.stages):
+        if options.command:
             from pybpf.bt.runtime.command import Command
 
             command = Command(options.command)
             stack.callback(command.close)
-        text, file = _script(options)
-        started = command.pid if command else None
-        compiled = compile_script(
-            text, file, options.words, target=_target(options.kernel), settings=settings_of(os.environ),
-            named=options.named, pid=started or options.pid, unsafe=options.unsafe, command=started,
-            stages=bool(options.stages), includes=Includes(options.directories, options.includes),
-        )  # fmt: skip
-        _warn(options, compiled)
-        if options.stages:
-            from pybpf.bt.command.stages import stage_texts
+        return _run(options, command, stack)
 
-            for shown in stage_texts(compiled, options.stages):
-                print(shown)
-        elif not options.dry_run:
-            from pybpf.bt.command.trials import keep_probes, run_trials
 
-            keep_probes(compiled, options)
-            if options.trial:
-                return run_trials(compiled, options, _output(options, stack))
-            from pybpf.bt.command.tracing import trace
+def _run(options: Options, command: Command | None, stack: ExitStack) -> int:
+    text, file = _script(options)
+    kept = _kept(options, text, file)
+    known = kept.load() if kept is not None else None
 
-            return trace(compiled, command, options, _output(options, stack))
-        return 0
+    def compiled() -> CompiledScript:
+        found = _compiled(options, text, file, command.pid if command else None)
+        if kept is not None:
+            kept.save(found)
+        return found
+
+    script = known or compiled()
+    if known is not None:
+        _warn(options, known)
+    if options.trial or any(each.site.kind in ("test", "bench") for each in script.built):
+        from pybpf.bt.command.trials import keep_probes, run_trials
+
+        keep_probes(script, options)
+        if options.trial:
+            return run_trials(script, options, _output(options, stack))
+    from pybpf.bt.command.tracing import trace
+
+    def again(error: BpfError) -> CompiledScript:
+        """What the kernel takes no more is compiled again; if it is refused again, the error can say more."""
+        if known is None or kept is None:
+            raise error
+        kept.forget()
+        return compiled()
+
+    return trace(script, again, command, options, _output(options, stack))
+
+
+def _kept(options: Options, text: str, file: str) -> Kept | None:
+    """Where a script is kept when it has been compiled; None: not at all."""
+    passing = options.command or options.kernel or options.trial or options.unsafe or os.environ.get("BPFTRACE_BTF")
+    if passing or options.directories or options.includes:
+        return None
+    from pybpf.bt.command.environment import settings_of
+    from pybpf.bt.kept import kept_at
+
+    settings = sorted(settings_of(os.environ).items())
+    return kept_at(os.environ, (text, file, options.words, sorted(options.named.items()), settings, options.pid))
+
+
+def _compiled(options: Options, text: str, file: str, command: int | None = None) -> CompiledScript:
+    """The script, compiled, and its warnings told.
+
+    :param command: the process of the command that is traced.
+    """
+    from pybpf.bt import compile_script
+    from pybpf.bt.c.includes import Includes
+    from pybpf.bt.command.environment import settings_of
+
+    compiled = compile_script(
+        text, file, options.words, target=_target(options.kernel), settings=settings_of(os.environ),
+        named=options.named, pid=command or options.pid, unsafe=options.unsafe, command=command,
+        stages=bool(options.stages), includes=Includes(options.directories, options.includes),
+    )  # fmt: skip
+    _warn(options, compiled)
+    return compiled
+
+
+def _show(options: Options, compiled: CompiledScript) -> None:
+    if options.stages:
+        from pybpf.bt.command.stages import stage_texts
+
+        for shown in stage_texts(compiled, options.stages):
+            print(shown)
 
 
 def _warn(options: Options, compiled: CompiledScript) -> None:

@@ -10,7 +10,7 @@ from pybpf.bt.syntax.parse import parse
 from pybpf.bt.syntax.printer import script_text
 
 if TYPE_CHECKING:
-    from pybpf.bt.compile import CompiledScript
+    from pybpf.bt.state.script import CompiledScript
 
 __all__ = ["stage_texts"]
 
@@ -40,10 +40,11 @@ def _types(compiled: CompiledScript) -> Iterator[tuple[str, str]]:
         key = "" if found.key is None else f"[{found.key.name}]"
         lines.append(f"@{found.name}{key}: {found.value.name}")
     for built in compiled.built:
+        assert built.checked is not None
         variables = {each.name: each for each in built.checked.variables.values()}
         for variable in variables.values():
             kind = "?" if variable.type is None else variable.type.name
-            lines.append(f"{built.checked.place.name}: ${variable.name}: {kind}")
+            lines.append(f"{built.site.name}: ${variable.name}: {kind}")
     yield "Types of maps and variables", "\n".join(lines) or "none"
 
 
@@ -52,7 +53,7 @@ def _of_compiler(title: str, wanted: Callable[[str], bool]) -> Callable[[Compile
         for built in compiled.built:
             for name, text in built.compiled.stages.items():
                 if wanted(name):
-                    yield f"{title} of {built.checked.place.name}: {name}", text
+                    yield f"{title} of {built.site.name}: {name}", text
 
     return show
 

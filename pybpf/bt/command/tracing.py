@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from pybpf.bt.command.ending import Ending
 from pybpf.bt.runtime.events import Printed, PrintedRun, Warned
+from pybpf.errors import BpfError
 
 if TYPE_CHECKING:
     from pybpf.bt import CompiledScript, Running
@@ -24,14 +25,22 @@ __all__ = ["trace"]
 _NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
 
 
-def trace(compiled: CompiledScript, command: Command | None, options: Options, stream: TextIO) -> int:
-    """Run a script until it calls ``exit()``, its command or process ends, or a signal comes; returns its exit code."""
-    from pybpf.bt import Running
+def trace(
+    compiled: CompiledScript,
+    again: Callable[[BpfError], CompiledScript],
+    command: Command | None,
+    options: Options,
+    stream: TextIO,
+) -> int:
+    """Run a script until it calls ``exit()``, its command or process ends, or a signal comes; returns its exit code.
+
+    :param again: called where it cannot be started: gives another one that may, or raises.
+    """
     from pybpf.bt.show.output import output_of
 
     shown = output_of(options.format, stream, sys.stderr, options.buffering)
     ending = Ending(_ended(command, options.pid))
-    with ending, Running(compiled).start() as running, _usr1(running):
+    with ending, _started(compiled, again) as running, _usr1(running):
         ending.asked_only()
         if options.verbose:
             _tell(running)
@@ -59,6 +68,15 @@ def _warns(event: Shown) -> bool:
     if isinstance(event, (Printed, PrintedRun)):
         return event.name == "warnf"
     return isinstance(event, Warned) and event.severity == "WARNING"
+
+
+def _started(compiled: CompiledScript, again: Callable[[BpfError], CompiledScript]) -> Running:
+    from pybpf.bt import Running
+
+    try:
+        return Running(compiled).start()
+    except BpfError as error:
+        return Running(again(error)).start()
 
 
 def _ended(command: Command | None, pid: int | None) -> Callable[[], bool] | None:
@@ -98,4 +116,4 @@ def _tell(running: Running) -> None:
     for each in running.script.built:
         spec = each.compiled.spec
         name = spec.type.name.lower()
-        print(f"{each.checked.place.name}: {name} program, {spec.code.slots} instructions", file=sys.stderr)
+        print(f"{each.site.name}: {name} program, {spec.code.slots} instructions", file=sys.stderr)

@@ -31,7 +31,7 @@ def keep_probes(compiled: CompiledScript, options: Options) -> None:
 
     :raises BpfError: none is left.
     """
-    kinds = {built.checked.place.kind for built in compiled.built}
+    kinds = {built.site.kind for built in compiled.built}
     if options.trial:
         try:
             wanted = re.compile(options.filter)
@@ -39,13 +39,13 @@ def keep_probes(compiled: CompiledScript, options: Options) -> None:
             raise BpfError(f"--probe-filter is no regular expression: {error}") from None
         compiled.built = [
             each for each in compiled.built
-            if each.checked.place.kind in _AROUND
-            or (each.checked.place.kind == options.trial and wanted.search(each.checked.place.name))
+            if each.site.kind in _AROUND
+            or (each.site.kind == options.trial and wanted.search(each.site.name))
         ]  # fmt: skip
-        if options.trial not in {each.checked.place.kind for each in compiled.built}:
+        if options.trial not in {each.site.kind for each in compiled.built}:
             raise BpfError(f"the script has no {options.trial} probes" + (" of that name" if options.filter else ""))
         return
-    compiled.built = [each for each in compiled.built if each.checked.place.kind not in _TRIALS]
+    compiled.built = [each for each in compiled.built if each.site.kind not in _TRIALS]
     if not compiled.built:
         kind = next(each for each in _TRIALS if each in kinds)
         raise BpfError(f"no probes attached; use --{kind} to run {kind} probes")

@@ -36,6 +36,7 @@ _TRUE, _FALSE = ("true", "1"), ("false", "0")
 def _kernel_symbol(check: Checker, node: tree.Node, name: str) -> int:
     from pybpf.symbols.kallsyms import address_of
 
+    check.facts.passing = True
     try:
         found = address_of(name)
     except BpfError as error:
@@ -89,6 +90,7 @@ def _per_cpu(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
 def _check_uaddr(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
     from pybpf.symbols.elf import OBJECT, ElfFile
 
+    check.facts.passing = True
     name = text_of(check, arguments[0], "the name of a symbol of the program")
     point = check.place.point
     if check.place.names or not (point.function or point.address is not None) or check.place.places != 1:
@@ -116,6 +118,7 @@ def _uaddr(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
 
 def _cgroup_id(check: Checker, node: tree.Node, arguments: Arguments) -> int:
     path = text_of(check, arguments[0], "the path of a control group")
+    check.facts.passing = True
     try:
         return os.stat(path).st_ino
     except (OSError, ValueError) as error:

@@ -9,10 +9,9 @@ from pybpf.bt.functions.function import Arguments, Function
 from pybpf.bt.functions.output import text_of
 from pybpf.bt.lower.values import Known, Made, Value
 from pybpf.bt.syntax import tree
-from pybpf.bt.types import UINT8, Array, Compound, Integer, Nothing, Pointer, Special, String, Type
+from pybpf.bt.types import UINT8, Array, Compound, Integer, Nothing, Pointer, Special, String, Type, struct_of
 from pybpf.lang.values import raw
-from pybpf.types import Struct, array_of, u8, u32
-from pybpf.types.scalars import ElementType
+from pybpf.types import array_of, u8, u32
 
 if TYPE_CHECKING:
     from pybpf.bt.check.checker import Checker
@@ -25,9 +24,7 @@ __all__ = ["INET", "MACADDR", "ROWS"]
 _V4, _V6, _MAC = 4, 16, 6
 #: bytes of an address -> its family
 _FAMILIES = {_V4: int(socket.AF_INET), _V6: int(socket.AF_INET6)}
-_KEPT: Any = ElementType(
-    "InternetAddress", (Struct,), {"__annotations__": {"family": u32, "packed": array_of(u8, _V6)},
-                                   "__module__": __name__})  # fmt: skip
+_KEPT = struct_of((("family", u32), ("packed", array_of(u8, _V6))))
 INET = Special("inet", _KEPT)
 MACADDR = Special("macaddr", array_of(u8, _MAC))
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pybpf.bt.functions.function import Arguments, Function
 from pybpf.bt.lower.values import Made, Value
 from pybpf.bt.syntax import tree
-from pybpf.bt.types import Special, Type
+from pybpf.bt.types import Special, Type, struct_of
 from pybpf.lang.values import raw
 from pybpf.lang.values.flow import Choice, when
-from pybpf.types import Struct, s32, u32
-from pybpf.types.scalars import ElementType
+from pybpf.types import s32, u32
 
 if TYPE_CHECKING:
     from pybpf.bt.check.checker import Checker
@@ -26,12 +25,8 @@ _MODES = ("bpftrace", "perf", "raw", "build_id")
 _USER_STACK = 1 << 8  # BPF_F_USER_STACK
 
 
-def _number(name: str, **fields: Any) -> Any:
-    return ElementType(name, (Struct,), {"__annotations__": fields, "__module__": __name__})
-
-
-_KERNEL = _number("KernelStackNumber", id=s32), _number("CountedKernelStack", id=s32, depth=u32)
-_USER = _number("UserStackNumber", id=s32, pid=u32), _number("CountedUserStack", id=s32, pid=u32, depth=u32)
+_KERNEL = struct_of((("id", s32),)), struct_of((("id", s32), ("depth", u32)))
+_USER = struct_of((("id", s32), ("pid", u32))), struct_of((("id", s32), ("pid", u32), ("depth", u32)))
 
 
 def _check(what: str, kinds: tuple[Any, Any]) -> Any:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from pybpf.bt.functions.function import Arguments, Function
 from pybpf.bt.lower.values import Made, Value
 from pybpf.bt.syntax import tree
-from pybpf.bt.types import Integer, Nothing, Pointer, Special, Type
+from pybpf.bt.types import Integer, Nothing, Pointer, Special, Type, struct_of
 from pybpf.lang.values import raw
-from pybpf.types import Struct, u32, u64
-from pybpf.types.scalars import ElementType
+from pybpf.types import u32, u64
 
 if TYPE_CHECKING:
     from pybpf.bt.check.checker import Checker
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KSYM", "ROWS", "USYM", "function_address", "probed_address"]
 
-_USER: Any = ElementType(
-    "UserAddress", (Struct,), {"__annotations__": {"address": u64, "pid": u32}, "__module__": __name__}
-)
+_USER = struct_of((("address", u64), ("pid", u32)))
 KSYM = Special("ksym", u64)
 USYM = Special("usym", _USER)
 _USER_KINDS = frozenset({"uprobe", "uretprobe", "usdt"})

@@ -13,7 +13,7 @@ from pybpf.bt.types.foreign import of_btf, of_shape
 from pybpf.compiler.target import Target
 from pybpf.errors import NotFoundError
 from pybpf.lang.probes.prototypes import function_prototype, raw_prototype
-from pybpf.lang.tracer.attaching import at_one, by_spec, tracepoints
+from pybpf.lang.tracer.attaching import Attach, Call, at_one, by_spec, tracepoints
 from pybpf.lang.values.reading import KERNEL
 from pybpf.record import replace
 from pybpf.sys.bpf import AttachType, ProgType
@@ -49,7 +49,7 @@ def tracepoint(point: AttachPoint, wants: Wants, environment: Environment) -> li
 def _tracepoint(target: Target, point: AttachPoint, name: str) -> Place:
     category, _, event = name.partition(":")
     exact = replace(point, target=category, function=event)
-    how = at_one(lambda program: attach.tracepoint(program, name))
+    how = Call("tracepoint", (name,))
     return Place("tracepoint", exact.text, ProgType.TRACEPOINT, Record(target, name), how, point=exact)
 
 
@@ -69,11 +69,11 @@ def _raw(target: Target, point: AttachPoint) -> Place:
     types = target.types()
     typed = target.has("tp_btf") and types is not None
     if typed and types is not None and types.find("typedef", f"btf_trace_{point.function}") is not None:
-        how = at_one(attach.btf_tracepoint)
+        how = Call("btf_tracepoint")
         arguments = Words(known, True, title=point.text)
         return Place("rawtracepoint", point.text, ProgType.TRACING, arguments, how, AttachType.TRACE_RAW_TP, name,
                      point=point)  # fmt: skip
-    how = at_one(lambda program: attach.raw_tracepoint(program, point.function))
+    how = Call("raw_tracepoint", (point.function,))
     words = Words(known, False, title=point.text)
     return Place("rawtracepoint", point.text, ProgType.RAW_TRACEPOINT, words, how, point=point)
 
@@ -85,7 +85,7 @@ def kprobe(point: AttachPoint, wants: Wants, environment: Environment) -> list[P
     name = f"{point.target}:{point.function}" if point.target else point.function
     if point.address is not None or point.offset:
         where: Any = point.address if point.address is not None else name
-        how = at_one(lambda program: attach.kprobe(program, where, offset=point.offset))
+        how: Attach = Call("kprobe", (where,), {"offset": point.offset})
         arguments = Registers(target, KERNEL, why="the probe is inside of a function, where its arguments are no more")
         return [Place(point.kind, point.text, ProgType.KPROBE, arguments, how, point=point)]
     if not has_wildcard(name):
@@ -117,8 +117,7 @@ def _exact(point: AttachPoint, name: str) -> AttachPoint:
 def _function(target: Target, point: AttachPoint, name: str, ret: bool) -> Place:
     known = None if ret else function_prototype(target, name)
     fields = [(each.name, of_shape(each.shape), each.word) for each in (known.arguments if known else ())]
-    run = attach.kretprobe if ret else attach.kprobe
-    how = at_one(lambda program: run(program, name))
+    how = Call("kretprobe" if ret else "kprobe", (name,))
     why = "" if known else f"the kernel's types do not know {name}; arg0, arg1 and so on have its arguments"
     registers = Registers(target, KERNEL, fields, ret=ret, why=why)
     return Place(point.kind, point.text, ProgType.KPROBE, registers, how, point=point)
@@ -140,7 +139,7 @@ def _trampoline(target: Target, point: AttachPoint, name: str) -> Place:
     plain = name[len("vmlinux:") :] if name.startswith("vmlinux:") else name
     known = function_prototype(target, plain)
     arguments = Words(known, True, exit_, point.text)
-    how = at_one(attach.fexit if exit_ else attach.fentry)
+    how = Call("fexit" if exit_ else "fentry")
     expected = AttachType.TRACE_FEXIT if exit_ else AttachType.TRACE_FENTRY
     return Place(point.kind, point.text, ProgType.TRACING, arguments, how, expected, plain, point=point)
 
@@ -160,7 +159,7 @@ def iterator(point: AttachPoint, wants: Wants, environment: Environment) -> list
             raise NotFoundError(f"the kernel has no iterator {name!r}{near}")
         exact = replace(point, function=name)
         arguments = Context(known, of_btf(types, types.named(f"struct bpf_iter__{name}")), exact.text)
-        how = at_one(attach.iterator)
+        how = Call("iterator")
         found.append(Place("iter", exact.text, ProgType.TRACING, arguments, how, AttachType.TRACE_ITER, name,
                            point=exact))  # fmt: skip
     return found

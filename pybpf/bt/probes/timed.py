@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 
-from pybpf import attach
 from pybpf.attach.kinds.interval import SHORTEST
 from pybpf.bt.probes.arguments import Arguments
 from pybpf.bt.probes.place import Environment, Place, Wants
 from pybpf.bt.syntax.attachpoints import AttachPoint
 from pybpf.errors import UnsupportedError
-from pybpf.lang.tracer.attaching import at_one
+from pybpf.lang.tracer.attaching import Call
 from pybpf.lang.values.reading import USER
 from pybpf.sys.bpf import ProgType
 
@@ -44,7 +43,7 @@ def _period(point: AttachPoint) -> int:
 def interval(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
     """``interval:s:1``: on one CPU."""
     # the kernel's clock takes shorter periods for its shortest one, without a word
-    how = at_one(lambda program: attach.interval(program, max(_period(point), SHORTEST)))
+    how = Call("interval", (max(_period(point), SHORTEST),))
     return [Place(point.kind, point.text, ProgType.PERF_EVENT, _Sample(), how)]
 
 
@@ -52,16 +51,14 @@ def profile(point: AttachPoint, wants: Wants, environment: Environment) -> list[
     """``profile:hz:99``: on every CPU; where one process is traced, while it runs."""
     frequency, period = (point.count, None) if point.target == "hz" else (None, _period(point))
     pid = environment.pid
-    how = at_one(
-        lambda program: attach.perf_event(program, "cpu-clock", frequency=frequency, period=period, pid=pid)
-    )
+    how = Call("perf_event", ("cpu-clock",), {"frequency": frequency, "period": period, "pid": pid})
     return [Place(point.kind, point.text, ProgType.PERF_EVENT, _Sample(), how)]
 
 
 def counter(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
     """``software:page-faults:100``, ``hardware:cache-misses:1000``"""
     period = point.count or _PERIODS.get(point.target, 1)
-    how = at_one(lambda program: attach.perf_event(program, point.target, period=period, pid=environment.pid))
+    how = Call("perf_event", (point.target,), {"period": period, "pid": environment.pid})
     return [Place(point.kind, point.text, ProgType.PERF_EVENT, _Sample(), how)]
 
 
@@ -70,6 +67,5 @@ def watchpoint(point: AttachPoint, wants: Wants, environment: Environment) -> li
     if point.address is None:
         message = "what an argument points to cannot be watched, as in bpftrace since 0.25; write its address"
         raise UnsupportedError(f"attach to {point.text}", errno.EOPNOTSUPP, message)
-    address, pid = point.address, environment.pid
-    how = at_one(lambda program: attach.watchpoint(program, address, point.length, point.mode, pid=pid))
+    how = Call("watchpoint", (point.address, point.length, point.mode), {"pid": environment.pid})
     return [Place(point.kind, point.text, ProgType.PERF_EVENT, _Sample(), how, point=point)]

@@ -12,7 +12,7 @@ from pybpf.bt.probes.place import Environment, Place, Wants
 from pybpf.bt.syntax.attachpoints import AttachPoint, has_wildcard
 from pybpf.bt.types import Bool, Integer, Pointer, Type
 from pybpf.errors import BpfError, NotFoundError
-from pybpf.lang.tracer.attaching import Attach, at_place, by_spec
+from pybpf.lang.tracer.attaching import AtPlace, Attach, by_spec
 from pybpf.lang.values.reading import USER
 from pybpf.record import replace
 from pybpf.sys.bpf import ProgType
@@ -44,7 +44,7 @@ def uprobe(point: AttachPoint, wants: Wants, environment: Environment) -> list[P
         registers = Registers(environment.target, USER, ret=ret)
         return [Place(point.kind, point.text, ProgType.KPROBE, registers, many, places=len(names), point=point)]
     name = point.function or None
-    how = at_place(binary, name, offset=0 if ret else point.offset, address=point.address, ret=ret, pid=pid)
+    how = AtPlace(binary, name, offset=0 if ret else point.offset, address=point.address, ret=ret, pid=pid)
     registers = Described(environment.target, point, ret)
     return [Place(point.kind, point.text, ProgType.KPROBE, registers, how, point=point)]
 
@@ -96,7 +96,7 @@ def _by_line(point: AttachPoint, environment: Environment) -> list[Place]:
 
 def _at_address(point: AttachPoint, address: int, environment: Environment) -> Place:
     pid, ret = environment.pid, point.kind == "uretprobe"
-    how = at_place(point.target, None, address=address, ret=ret, pid=pid)
+    how = AtPlace(point.target, None, address=address, ret=ret, pid=pid)
     registers = Registers(environment.target, USER, ret=ret, why="the names of the arguments are not known here")
     return Place(point.kind, point.text, ProgType.KPROBE, registers, how, point=point)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -94,6 +93,8 @@ def _cat(running: Running, asked: Asked) -> Event:
 
 
 def _system(running: Running, asked: Asked) -> Event:
+    import subprocess  # most scripts run nothing
+
     command = _formatted(running, asked)
     try:
         done = subprocess.run(["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)

@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pybpf.attach import IteratorLink
-from pybpf.bt.check.facts import Checked
 from pybpf.bt.state.maps import ScriptMap
 from pybpf.errors import VerifierError
 from pybpf.prog import Program
-from pybpf.record import NamedTuple
 from pybpf.sys.bpf import ProgType
 from pybpf.sys.rcu import wait_for_programs
 
 if TYPE_CHECKING:
     from pybpf.attach.link import AnyLink
+    from pybpf.bt.state.script import Built
     from pybpf.bt.state.shared import Shared
-    from pybpf.compiler.pipeline import Compiled
     from pybpf.compiler.target import Target
     from pybpf.maps import Map
 
-__all__ = ["Built", "Live", "run_once"]
+__all__ = ["Live", "run_once"]
 
 #: bytes of the context that a raw tracepoint's program is run on: as many arguments as there can be
 _CONTEXT = bytes(8 * 12)
 #: programs that may run on for a moment when they have been detached
 _RUN_ON = (ProgType.RAW_TRACEPOINT, ProgType.TRACING)
-
-
-class Built(NamedTuple):
-    """A compiled probe."""
-
-    checked: Checked
-    compiled: Compiled
-    owners: Mapping[str, Any]
-    """Name of a map in the program -> the object that it stands for."""
 
 
 class Live:
@@ -47,7 +36,7 @@ class Live:
     :ivar iterators: those of them that have not been read.
     """
 
-    def __init__(self, shared: Shared, target: Target) -> None:
+    def __init__(self, shared: Shared, target: Target | None) -> None:
         self._shared = shared
         self._target = target
         self._maps: dict[int, Map] = {}  # by the identity of their owners
@@ -69,7 +58,7 @@ class Live:
             self._shared.began.set(_now())
             self.run("begin")
             for each, program, maps in loaded:
-                attach = each.checked.place.attach
+                attach = each.site.attach
                 if attach is None:
                     continue
                 with _explained(each):
@@ -94,7 +83,7 @@ class Live:
         loaded = []
         for each in built:
             maps = {name: self._map_for(each, name, spec) for name, spec in each.compiled.maps.items()}
-            attach = each.checked.place.attach
+            attach = each.site.attach
             with _explained(each):
                 program = Program.load(each.compiled.spec, maps) if attach is None else attach.load(
                     each.compiled.spec, maps
@@ -137,12 +126,12 @@ class Live:
 
     def special(self, kind: str) -> list[tuple[str, Program]]:
         """The programs of a kind that is not attached, with the names of their probes."""
-        places = ((each.checked.place, program) for each, program in self._special)
-        return [(place.name, program) for place, program in places if place.kind == kind]
+        sites = ((each.site, program) for each, program in self._special)
+        return [(site.name, program) for site, program in sites if site.kind == kind]
 
     def _iterator(self, built: Built, link: IteratorLink) -> None:
         """What goes through the kernel's objects: it is pinned, or read when events are."""
-        pin = built.checked.place.point.pin
+        pin = built.site.pin
         if pin:
             link.pin(pin)
         else:
@@ -157,7 +146,7 @@ class Live:
         for each in built:
             maps = {name: self._map_for(each, name, spec) for name, spec in each.compiled.maps.items()}
             with _explained(each), Program.load(each.compiled.spec, maps, log=1) as program:
-                yield each.checked.place.name, program.log
+                yield each.site.name, program.log
 
     def detach(self) -> None:
         """Detach and unload what is attached; maps, and what is run here, stay."""
@@ -187,5 +176,5 @@ def _explained(built: Built) -> Iterator[None]:
     try:
         yield
     except VerifierError as error:
-        error.action = f"load {built.checked.place.name}"
+        error.action = f"load {built.site.name}"
         raise

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pwd
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,6 @@ from pybpf.bt.runtime.places import BuildIds, hexadecimal, lines
 from pybpf.bt.runtime.words import cgroup_paths, error_text, signal_text, syscall_text, time_text
 from pybpf.bt.show.values import safe
 from pybpf.bt.types import Special
-from pybpf.compiler.target import Target
 
 if TYPE_CHECKING:
     from pybpf.bt.state.shared import Shared
@@ -77,6 +74,8 @@ class Naming:
         return _name(self.symbols.user(raw.pid, [raw.address])[0], raw.address)
 
     def _username(self, kind: Special, raw: Any) -> str:
+        import pwd  # here and below: most scripts need none of these
+
         try:
             return safe(pwd.getpwuid(raw).pw_name)
         except KeyError:
@@ -97,11 +96,15 @@ def _comm_of(naming: Naming, kind: Special, raw: Any) -> str:
 
 
 def _gfp(naming: Naming, kind: Special, raw: Any) -> str:
+    from pybpf.compiler.target import Target
+
     types = Target.host().types()
     return flags_text(raw, types.constant if types is not None else lambda name: None)
 
 
 def _inet(naming: Naming, kind: Special, raw: Any) -> str:
+    import socket
+
     packed = bytes(raw.packed)
     if raw.family == socket.AF_INET:
         return socket.inet_ntop(socket.AF_INET, packed[:4])

@@ -15,9 +15,9 @@ from pybpf.bt.runtime.naming import Naming
 from pybpf.errors import ClosedError
 
 if TYPE_CHECKING:
-    from pybpf.bt.compile import CompiledScript
     from pybpf.bt.runtime.trials import Trial
     from pybpf.bt.state.actions import AskedRun
+    from pybpf.bt.state.script import CompiledScript
     from pybpf.bt.syntax.source import Span
 
 __all__ = ["Running"]
@@ -50,7 +50,7 @@ class Running:
         self._dropped: dict[str, int] = {}
         self._stopped = self._closed = False
         # all that it has are iterators, which run once, begin and end
-        self._runs_once = {each.checked.place.kind for each in script.built} <= {"iter", "begin", "end"}
+        self._runs_once = {each.site.kind for each in script.built} <= {"iter", "begin", "end"}
 
     def start(self) -> Running:
         """Load, run ``begin``, attach. :raises BpfError: something fails; nothing stays in the kernel."""
@@ -66,7 +66,7 @@ class Running:
     @property
     def probes(self) -> int:
         """How many probes there are, ``begin`` and ``end`` among them."""
-        return sum(each.checked.place.places for each in self.script.built)
+        return sum(each.site.places for each in self.script.built)
 
     @property
     def lost(self) -> int:

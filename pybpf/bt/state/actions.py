@@ -84,6 +84,15 @@ class Actions:
         self.events: Events[Any] = Events(Struct, counts, pages, "AT_events")
         self.events.kind = bytes  # what the reader gives: :meth:`runs` makes more of many at once
 
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.events, [row.action for row in self._rows]
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.events, actions = state
+        self._rows, self._numbers = [], {}
+        for action in actions:
+            self.number(action)
+
     def number(self, action: Action) -> int:
         """The number of an action."""
         found = self._numbers.get(action)

@@ -13,7 +13,7 @@ from pybpf.sys.bpf import MapType
 from pybpf.types import u32, u64
 
 if TYPE_CHECKING:
-    from pybpf.bt.check.facts import Settings
+    from pybpf.bt.state.settings import Settings
     from pybpf.lang.builtins.stacks import Stacks
 
 __all__ = ["Began", "Shared"]

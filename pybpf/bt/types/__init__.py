@@ -26,10 +26,11 @@ from pybpf.bt.types.types import (
     String,
     Tuple,
     Type,
+    struct_of,
 )
 
 __all__ = [
     "BOOL", "INT8", "INT16", "INT32", "INT64", "NONE", "UINT8", "UINT16", "UINT32", "UINT64", "Aggregate", "Array",
     "Bool", "Buffer", "Compound", "Integer", "Member", "Nothing", "Pointer", "Record", "Special", "String",
-    "Tuple", "Type", "fits", "join",
+    "Tuple", "Type", "fits", "join", "struct_of",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from pybpf.types.scalars import ElementType
 __all__ = [
     "BOOL", "INT8", "INT16", "INT32", "INT64", "NONE", "UINT8", "UINT16", "UINT32", "UINT64", "Aggregate", "Array",
     "Bool", "Buffer", "Compound", "Integer", "Member", "Nothing", "Pointer", "Record", "Special", "String",
-    "Tuple", "Type",
+    "Tuple", "Type", "struct_of",
 ]  # fmt: skip
 
 _INTEGERS = {
@@ -142,7 +142,7 @@ class Buffer(Type):
 
     @property
     def kind(self) -> Any:
-        return _struct((("length", u32), ("data", array_of(u8, self.room))))
+        return struct_of((("length", u32), ("data", array_of(u8, self.room))))
 
     @property
     def name(self) -> str:
@@ -233,7 +233,7 @@ class Tuple(Type):
 
     @property
     def kind(self) -> Any:
-        return _struct(tuple((f"item{index}", item.kind) for index, item in enumerate(self.items)))
+        return struct_of(tuple((f"item{index}", item.kind) for index, item in enumerate(self.items)))
 
     @property
     def size(self) -> int:
@@ -316,7 +316,7 @@ class Aggregate(Type):
         fields, number = _KEPT[self.way], s64 if self.signed else u64
         if not fields:
             return u64 if self.way in ("count", "hist", "lhist") else number
-        return _struct(tuple((name, number if name in ("value", "total") else u64) for name in fields))
+        return struct_of(tuple((name, number if name in ("value", "total") else u64) for name in fields))
 
     @property
     def name(self) -> str:
@@ -332,7 +332,7 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
 
 
 @cache
-def _struct(fields: tuple[tuple[str, Any], ...]) -> Any:
+def struct_of(fields: tuple[tuple[str, Any], ...]) -> Any:
     """A Struct of these fields; the same for the same."""
     return ElementType("Values", (Struct,), {"__annotations__": dict(fields), "__module__": __name__})
 

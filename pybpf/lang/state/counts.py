@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pybpf.lang.values import raw
-from pybpf.lang.values.flow import Choice
 from pybpf.maps import MapSpec
 from pybpf.sys.bpf import MapType
 from pybpf.types import array_of, u32, u64
@@ -105,6 +103,9 @@ def element_address(gen: Emitter, name: str, index: int = 0) -> Operand:
     Where the lookup fails, which it does not, the function ends; but not while it may hold a record of a ring buffer,
     which the verifier would miss: then it goes on with memory of its own.
     """
+    from pybpf.lang.values import raw  # what only reads counters needs no compiler
+    from pybpf.lang.values.flow import Choice
+
     b = gen.b
     address = Choice(b, b.emit("lookup", index, map=name))
     absent, there = b.new_block("absent"), b.new_block("there")

@@ -72,8 +72,13 @@ class Events(Generic[T]):
         self.through: Callable[[EventReader[T]], Iterator[T]] | None = None
         self.through_async: Callable[[EventReader[T]], AsyncIterator[T]] | None = None
 
-    def buffer(self, target: Target) -> _Buffer:
-        """What the events go through on a kernel: an object whose ``spec`` is the map."""
+    def buffer(self, target: Target | None) -> _Buffer:
+        """What the events go through on a kernel: an object whose ``spec`` is the map.
+
+        :param target: None: the kernel that was asked about before.
+        """
+        if target is None:
+            return next(iter(self._buffers.values()))
         kind = MapType.RINGBUF if target.has("ringbuf") else MapType.PERF_EVENT_ARRAY
         made = self._buffers.get(kind)
         if made is None or made.spec.name != self.name:

@@ -12,7 +12,7 @@ from pybpf.compiler.target import Target
 from pybpf.errors import BpfError
 from pybpf.lang.probes.probe import Probe
 from pybpf.lang.probes.records import tracepoints_named
-from pybpf.lang.tracer.attaching import Attach, at_one, at_place, by_spec, tracepoints
+from pybpf.lang.tracer.attaching import AtPlace, Attach, at_one, by_spec, tracepoints
 from pybpf.lang.tracer.session import Session, TracedProbe
 from pybpf.prog import Program
 from pybpf.record import NamedTuple
@@ -224,14 +224,14 @@ class Declares:
         if symbol is not None and _is_many(symbol, "uprobe"):
             names = symbol
             _refuse_with_many("uprobe", names, offset=offset, address=address, cookie=cookie)
-            how = by_spec(
+            how: Attach = by_spec(
                 lambda spec, maps: attach.uprobes(
                     spec, binary, names, maps=maps, pid=pid, cookies=cookies, skip_failures=skip_failures
                 )
             )
         else:
             one = None if symbol is None else str(symbol)
-            how = at_place(binary, one, offset=offset, address=address, pid=pid, cookie=cookie)
+            how = AtPlace(binary, one, offset=offset, address=address, pid=pid, cookie=cookie)
         name = hex(address or 0) if symbol is None else _one(symbol)
         return self._declare("uprobe", name, how, source, binary, pid=pid, cookie=cookie)
 
@@ -252,14 +252,14 @@ class Declares:
         if symbol is not None and _is_many(symbol, "uretprobe"):
             names = symbol
             _refuse_with_many("uretprobe", names, address=address, cookie=cookie)
-            how = by_spec(
+            how: Attach = by_spec(
                 lambda spec, maps: attach.uprobes(
                     spec, binary, names, maps=maps, ret=True, pid=pid, cookies=cookies, skip_failures=skip_failures
                 )
             )
         else:
             one = None if symbol is None else str(symbol)
-            how = at_place(binary, one, address=address, ret=True, pid=pid, cookie=cookie)
+            how = AtPlace(binary, one, address=address, ret=True, pid=pid, cookie=cookie)
         name = hex(address or 0) if symbol is None else _one(symbol)
         return self._declare("uretprobe", name, how, source, binary, pid=pid, cookie=cookie)
 

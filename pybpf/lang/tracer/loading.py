@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from pybpf.attach.link import AnyLink
-from pybpf.compiler.pipeline import Compiled, compile_unit
+from pybpf.compiler.compiled import Compiled
+from pybpf.compiler.pipeline import compile_unit
 from pybpf.compiler.target import Target
 from pybpf.errors import BpfError
 from pybpf.lang.builtins.stacks import Stacks, bound
