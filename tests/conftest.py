@@ -29,8 +29,8 @@ pytest_plugins = ("tests.again",)
 
 #: set in the guests of tests/vm
 IN_VM = os.environ.get("PYBPF_VM") == "1"
-#: seconds that the kernel gets to free what was closed; emulated processors are slow
-GRACE = 30.0 if IN_VM else 10.0
+#: seconds that the kernel gets to free what was closed; processors may be emulated, or shared with others
+GRACE = 30.0
 #: how many random examples each property test is to try; without it the same few in every run
 EXPLORE = int(os.environ.get("PYBPF_EXPLORE", "0"))
 #: seconds after which a test fails; the slowest take a minute where processors are emulated

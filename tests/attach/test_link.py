@@ -61,7 +61,7 @@ def test_every_thing_is_closed_whatever_fails() -> None:
 def test_many_links_are_closed_by_two_threads_whatever_fails() -> None:
     record: list[str] = []
     threads: set[int] = set()
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
 
     class Meeting(Thing):
         def close(self) -> None:

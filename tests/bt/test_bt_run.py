@@ -302,7 +302,7 @@ def test_interrupt_ends_a_script() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
-        rest = process.communicate(timeout=30)[0]
+        rest = process.communicate(timeout=60)[0]
     assert process.returncode == 0
     assert rest == "end\n\n\n@x: 1\n"
 

@@ -315,17 +315,17 @@ def test_lines_are_left_to_the_thread_that_reads_them(child: Caller) -> None:
     def slow(text: str) -> None:
         traced.lines.append(text)
         entered.set()
-        leave.wait(10)
+        leave.wait(60)
 
     traced.tracer.on_print = slow
     traced.tracer.attach()
     child.call(5)
     runner = threading.Thread(target=traced.tracer.run)
     runner.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     traced.tracer.close()
     leave.set()
-    runner.join(10)
+    runner.join(60)
     assert not runner.is_alive()
     assert len(traced.lines) == 1 and traced.tracer.lost == 4 + 5  # lines, and events that nobody read
 

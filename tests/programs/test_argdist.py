@@ -95,13 +95,15 @@ def test_several_at_a_time_as_json(caller: Caller) -> None:
 def test_intervals_and_their_number(caller: Caller) -> None:
     for cumulative in (False, True):
         options = ["-c"] if cumulative else []
-        tool = Running("argdist", *options, "-i", "0.7", "-n", "3", "-p", str(caller.pid), "-C", "p:c:abs(int x):int:x")
+        tool = Running("argdist", *options, "-i", "0.3", "-p", str(caller.pid), "-C", "p:c:abs(int x):int:x")
         tool.ready("[")
-        caller.call("abs,3*4")
-        lines = tool.wait()
-        rows = [line for line in lines if line.startswith("\t4 ")]
-        assert sum(line.startswith("[") for line in lines) == 2
-        assert len(rows) == (2 if cumulative else 1)
+        caller.call("abs,3")
+        tool.ready("\t1 ")
+        tool.ready("[")
+        lines = tool.until(lambda line: line.startswith("[")) + tool.stop()
+        assert any(line.startswith("\t1 ") for line in lines) == cumulative
+    limited = Running("argdist", "-i", "0.1", "-n", "3", "-p", str(caller.pid), "-C", "p:c:abs(int x):int:x")
+    assert sum(line.startswith("[") for line in limited.wait()) == 3
 
 
 @pytest.mark.parametrize(

@@ -63,12 +63,12 @@ def test_disks_average_and_flags(disk: Disk) -> None:
 
 
 def test_intervals_as_json(disk: Disk) -> None:
-    tool = Running("biolatency", "-j", "-D", "-d", disk.name, "0.4", "3")
-    assert tool.process.stdout
-    first = json.loads(tool.process.stdout.readline())
+    tool = Running("biolatency", "-j", "-D", "-d", disk.name, "0.4")
+    first = tool.ready("{")
     disk.read(70)
-    rows = [first, *map(json.loads, tool.wait())]
-    assert len(rows) == 3 and {row["unit"] for row in rows} == {"usecs"}
+    rows = list(map(json.loads, [first, tool.ready("{"), *tool.stop()]))
+    assert len(rows) >= 3 and {row["unit"] for row in rows} == {"usecs"}
+    assert len(Running("biolatency", "-j", "-d", disk.name, "0.1", "2").wait()) == 2
     histograms = [each for row in rows for each in row["histograms"]]
     assert sum(each["count"] for each in histograms) == sum(row["count"] for row in rows) == 70
     assert {each["disk"] for each in histograms} == {disk.name} and sum(row["total_ns"] for row in rows) > 0

@@ -143,9 +143,9 @@ def test_a_command_that_has_ended_has_names() -> None:
     [
         (["-K", "-U"], 2, "exclude each other"),
         (["5", "--duration", "6"], 2, "two durations"),
-        (["-F", "0"], 2, "above zero"),
+        (["-F", "0"], 2, "no whole number from 1"),
         (["-p", f"{os.getpid()},999999999"], 2, "there is no process or thread 999999999"),
-        (["-C", "4095", "-p", str(os.getpid())], 1, "CPU"),
+        (["-C", "4095", "-p", str(os.getpid())], 2, "no CPU 4095"),
         (["-F", "99999999", "-p", str(os.getpid())], 1, "perf_event_max_sample_rate"),
         (["--flamegraph", "/nonexistent/out.svg"], 2, "/nonexistent"),
     ],

@@ -173,7 +173,7 @@ def test_functions_of_the_kernel(caller: Caller) -> None:
     [
         (["c:getppidd"], 1, "did you mean"),
         (["-K", "-U", "c:getppid"], 2, "exclude each other"),
-        (["--stack-storage-size", "0", "c:getppid"], 2, "above zero"),
+        (["--stack-storage-size", "0", "c:getppid"], 2, "no whole number from 1"),
         ([], 2, "PATTERN"),
     ],
 )

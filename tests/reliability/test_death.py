@@ -108,7 +108,7 @@ def _end(process: subprocess.Popen[str], number: signal.Signals) -> None:
     for last in (False, False, True):
         process.send_signal(number)
         try:
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
         except subprocess.TimeoutExpired as error:
             if last or b"Exception ignored in" not in (error.stderr or b""):
                 raise
