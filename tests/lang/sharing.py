@@ -41,7 +41,8 @@ class Shared:
         :param without: features of this kernel to do without.
         """
         with harness.load(function, without=without) as program, ExitStack() as readers:
-            for part in (*parts, self.counts):
+            beside = [each for part in parts for each in getattr(part, "beside", ())]
+            for part in (*parts, *beside, self.counts):
                 name = part.name
                 if name in program.maps:
                     part.bind(program.maps[name])

@@ -33,6 +33,9 @@ log2 = HistogramMap(Log2Histogram({}), counts, name="log2")
 fine = HistogramMap(Log2Histogram({}, 3), counts, name="fine")
 linear = HistogramMap(LINEAR, counts, name="linear")
 log2_by = HistogramMap(Log2Histogram({}), counts, key=char[8], name="log2_by")
+turned = Tally("count", counts, key=(u32, char[16]), max_entries=2, name="turned", double_buffered=True)
+turned_least = Tally("min", counts, key=u32, max_entries=4, name="turned_least", double_buffered=True)
+turned_log2 = HistogramMap(Log2Histogram({}), counts, key=u32, max_entries=4, name="turned_log2", double_buffered=True)
 of_u64 = HistogramMap(Log2Histogram({}, 5), counts, name="of_u64")
 of_u8 = HistogramMap(Log2Histogram({}), counts, name="of_u8")
 
@@ -131,6 +134,59 @@ def test_changes_are_what_was_added_in_between() -> None:
 
 
 @pytest.mark.root
+@pytest.mark.parametrize("without", [(), ("map_value",)])
+def test_double_buffered_aggregates_have_room_after_each_reading(without: tuple[str, ...]) -> None:
+    def probe(key: u32, value: s64) -> None:
+        turned[key, "nginx"].add()
+        turned_least[key].add(value)
+        turned_log2[key].add(value)
+
+    with shared.load(probe, turned, turned_least, turned_log2, without=without) as run:
+        for first in range(0, 10, 2):
+            for key in (first, first + 1, first):
+                run(key, 100 * key - 5)
+            assert turned[first, "nginx"] == len(turned) == 2
+            turned.forget((first, "nginx"))
+            turned.forget((first + 2, "nginx"))  # does nothing
+            run(first, 1 << 40)
+            assert turned.changes() == {(first, "nginx"): 1, (first + 1, "nginx"): 1}
+            assert turned_least.changes() == {first: 100 * first - 5, first + 1: 100 * first + 95}
+            assert {key: each.count for key, each in turned_log2.changes().items()} == {first: 3, first + 1: 1}
+            assert dict(turned.items()) == dict(turned_log2.items()) == turned.changes() == {}
+        assert (turned.dropped, turned_least.dropped, turned_log2.dropped) == (0, 0, 0)
+        run(7, 1)
+        turned.clear()
+        assert turned.changes() == {}
+
+
+@pytest.mark.root
+def test_double_buffered_aggregates_lose_nothing_while_cpus_add() -> None:
+    def probe(first: u32) -> None:
+        for key in range(500):
+            passed[first + key].add(key)
+
+    passed = Tally("stats", counts, key=u32, max_entries=4000, name="passed", double_buffered=True)
+    found: dict[int, Stats] = {}
+
+    def take() -> None:
+        for key, added in passed.changes().items():
+            found[key] = found[key] + added if key in found else added
+
+    with shared.load(probe, passed) as run:
+        workers = [threading.Thread(target=lambda: [run(first) for first in range(400)]) for _ in range(3)]
+        for each in workers:
+            each.start()
+        while any(each.is_alive() for each in workers):
+            take()
+        take()
+        assert passed.dropped == 0
+    assert sum(each.count for each in found.values()) == 3 * 400 * 500
+    assert {key: each.total for key, each in found.items()} == {
+        key: 3 * sum(range(max(0, key - 399), min(key, 499) + 1)) for key in range(899)
+    }
+
+
+@pytest.mark.root
 def test_json() -> None:
     def probe(value: s64) -> None:
         total.add(value)
@@ -154,6 +210,8 @@ def test_changes_that_nobody_knows() -> None:
             part.changes()
     with pytest.raises(TypeError, match="has no keys"):
         total.forget(1)
+    with pytest.raises(TypeError, match="double_buffered makes room for other keys: give key="):
+        Tally("count", counts, double_buffered=True)
 
 
 @pytest.mark.root

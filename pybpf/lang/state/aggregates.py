@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from pybpf.errors import DeclarationError
 from pybpf.lang.builtins.stacks import KernelStack, UserStack, key_with_stacks
 from pybpf.lang.state.counts import Counts
-from pybpf.lang.state.maps import ENTRIES, TracerMap, key_type
+from pybpf.lang.state.maps import ENTRIES, TracerMap, Variable, key_type
 from pybpf.maps import MapSpec
+from pybpf.record import replace
 from pybpf.report import LinearHistogram, Log2Histogram, Stats, keyed
 from pybpf.sys.bpf import MapType
+from pybpf.sys.rcu import wait_for_programs
 from pybpf.types import Int, s64, sizeof, u32, u64
 from pybpf.types.scalars import ElementType
 from pybpf.types.struct import Struct
+
+if TYPE_CHECKING:
+    from pybpf.maps import Map
 
 __all__ = ["Aggregate", "HistogramMap", "Tally"]
 
@@ -30,19 +35,29 @@ def _struct(name: str, **fields: Any) -> Any:
     return ElementType(name, (Struct,), {"__annotations__": fields, "__module__": __name__})
 
 
+class Buffer(TracerMap):
+    """The second map of an aggregate that has two, for the time in which the first is read and emptied."""
+
+
 class Aggregate(TracerMap):
     """What all aggregates share.
+
+    With ``double_buffered`` there are two maps, and a variable says which of them probes add to. :meth:`changes` turns
+    it, waits until no probe runs that has seen what it was, and then takes all out of the map that is quiet.
 
     :ivar key: the type of the keys, or None.
     :ivar way: how values are put together: a key of the table in :mod:`pybpf.lang.state.tallies`, or ``"histogram"``.
     :ivar number: the integer type that values are kept in.
     :ivar shape: an empty histogram of the same buckets, or None.
+    :ivar second: the other map, or None.
+    :ivar turn: of two maps, which one probes add to: 0 or 1; else None.
     """
 
     _val_module = "tallies"
     _val = "TallyVal"
 
-    def __init__(self, way: str, key: Any, value: Any, entries: int, counts: Counts, name: str) -> None:
+    def __init__(self, way: str, key: Any, value: Any, entries: int, counts: Counts, name: str,
+                 double_buffered: bool) -> None:  # fmt: skip
         self.way = way
         self.key = key
         self.number: type[Int] = u64
@@ -50,6 +65,40 @@ class Aggregate(TracerMap):
         self._before: Any = None  # what changes() has seen
         kind = MapType.PERCPU_ARRAY if key is None else MapType.PERCPU_HASH
         super().__init__(MapSpec(kind, u32 if key is None else key, value, entries, name), counts)
+        self.second: Buffer | None = None
+        self.turn: Variable | None = None
+        if double_buffered:
+            if key is None:
+                raise DeclarationError("double_buffered makes room for other keys: give key=..., or leave it out")
+            self.second, self.turn = Buffer(self.spec, counts), Variable(u32, counts)
+            self.beside = self.second, self.turn
+            self.name = name
+
+    @property
+    def name(self) -> str:
+        """The map's name; the tracer gives one to a map that has none."""
+        return self._spec.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._spec = replace(self._spec, name=name)
+        for each, suffix in zip(self.beside, ("second", "turn")):
+            each.name = name and f"{name}_{suffix}"
+
+    def bind(self, loaded: Map) -> None:
+        super().bind(loaded)
+        self._quiet: Map | None = None  # of two maps, the one that probes do not add to, once they have changed
+
+    @property
+    def map(self) -> Any:
+        """The loaded map that probes add to, an object of :mod:`pybpf.maps`.
+
+        :raises BpfError: the tracer is not loaded.
+        :raises ClosedError: it is closed.
+        """
+        if self.second is not None and self._map is not None and self._quiet is self._map:
+            return self.second.map
+        return super().map
 
     def add(self, value: int = 1) -> None:
         """In a probe: count one more value. :raises BpfError: outside of one."""
@@ -69,7 +118,8 @@ class Aggregate(TracerMap):
 
     def items(self) -> Iterator[tuple[Any, Any]]:
         """Pairs of key and what has been aggregated under it. :raises DeclarationError: it has no keys."""
-        raise NotImplementedError
+        self._check_keyed()
+        return self._of(self.map.items())
 
     def __getitem__(self, key: Any) -> Any:
         """What has been aggregated under a key. :raises KeyError: nothing."""
@@ -101,17 +151,21 @@ class Aggregate(TracerMap):
         return True
 
     def clear(self) -> None:
-        """Begin anew. What probes are about to add is lost; :meth:`changes` loses nothing."""
+        """Begin anew. What probes are adding just then is lost; :meth:`changes` loses nothing."""
         self.map.clear()
         self._before = None
 
     def changes(self) -> Any:
         """What was added since the last call, at first since the start: of keys a dict, without those that stay.
 
-        Nothing is cleared: so every value that is added is in exactly one of the results.
+        Every value that is added is in exactly one of the results. Nothing is cleared; but a double-buffered aggregate
+        is empty then, so that there is room for ``max_entries`` keys between any two calls.
 
-        :raises DeclarationError: of averages and extremes nobody knows that: take ``stats``.
+        :raises DeclarationError: of averages and extremes nobody knows that, unless they are double-buffered: take
+            ``stats``.
         """
+        if self.second is not None:
+            return self._taken()
         if self.way in ("avg", "min", "max"):
             raise DeclarationError(f"what was added to an {self.way} is not known: make {self._what} by tracer.stats()")
         before, keyed = self._before, self.key is not None
@@ -122,6 +176,19 @@ class Aggregate(TracerMap):
             return now - before
         return {key: value - before[key] if key in before else value
                 for key, value in now.items() if value != before.get(key)}  # fmt: skip
+
+    def _taken(self) -> dict[Any, Any]:
+        """Turn to the other map, and take all out of this one."""
+        assert self.second is not None and self.turn is not None
+        full = self.map
+        self._quiet = full
+        self.turn.value = int(full is not self.second.map)
+        wait_for_programs()
+        return dict(self._of(full.drain()))
+
+    def _of(self, pairs: Iterator[tuple[Any, Sequence[Any]]]) -> Iterator[tuple[Any, Any]]:
+        """What pairs of the map's key and the values of all CPUs say."""
+        raise NotImplementedError
 
     def forget(self, key: Any) -> None:
         """Make room for other keys. What was added under this one since the last :meth:`changes` is lost.
@@ -224,10 +291,11 @@ class Tally(Aggregate):
     :param way: one of these names.
     :param key: type of the keys, or a tuple of types; None: one result.
     :param kind: the integer type that values are kept in; sums wrap around in it.
+    :param double_buffered: :meth:`changes` empties it.
     """
 
     def __init__(self, way: str, counts: Counts, key: Any = None, kind: Any = s64, max_entries: int = ENTRIES,
-                 name: str = "") -> None:  # fmt: skip
+                 name: str = "", double_buffered: bool = False) -> None:  # fmt: skip
         if way not in _WAYS:
             raise ValueError(f"a way to aggregate is {', '.join(_WAYS)}, not {way!r}")
         if not (isinstance(kind, type) and issubclass(kind, Int) and sizeof(kind) == 8):
@@ -236,15 +304,14 @@ class Tally(Aggregate):
         fields, self._combine = _WAYS[way]
         value = _struct(way.capitalize(), count=u64, **dict.fromkeys(fields, number)) if fields else number
         super().__init__(way, None if key is None else key_type(key), value, 1 if key is None else max_entries,
-                         counts, name)  # fmt: skip
+                         counts, name, double_buffered)  # fmt: skip
         self.number = number
 
     def _whole(self) -> Any:
         return self._combine(self.map[0])
 
-    def items(self) -> Iterator[tuple[Any, Any]]:
-        self._check_keyed()
-        return ((key, self._combine(values)) for key, values in self.map.items())
+    def _of(self, pairs: Iterator[tuple[Any, Sequence[Any]]]) -> Iterator[tuple[Any, Any]]:
+        return ((key, self._combine(values)) for key, values in pairs)
 
     def __getitem__(self, key: Any) -> Any:
         self._check_keyed()
@@ -259,13 +326,15 @@ class HistogramMap(Aggregate):
     :param shape: an empty histogram of the buckets that are wanted.
     :param key: type of the keys, or a tuple of types; None: one histogram.
     :param max_entries: with keys: how many buckets that are not empty fit, of all keys together.
+    :param double_buffered: :meth:`changes` empties it.
     """
 
     def __init__(self, shape: Shape, counts: Counts, key: Any = None, max_entries: int = ENTRIES,
-                 name: str = "") -> None:  # fmt: skip
+                 name: str = "", double_buffered: bool = False) -> None:  # fmt: skip
         whole = None if key is None else _struct("Bucket", key=key_type(key), bucket=u32)
         buckets = 1 + shape.bucket_of((1 << 64) - 1)
-        super().__init__("histogram", whole, u64, buckets if key is None else max_entries, counts, name)
+        entries = buckets if key is None else max_entries
+        super().__init__("histogram", whole, u64, entries, counts, name, double_buffered)
         self.shape: Shape = shape
 
     def _made(self, found: Mapping[int, int]) -> Shape:
@@ -285,11 +354,10 @@ class HistogramMap(Aggregate):
         found: float = self.value.percentile(p)
         return found
 
-    def items(self) -> Iterator[tuple[Any, Any]]:
-        self._check_keyed()
+    def _of(self, pairs: Iterator[tuple[Any, Sequence[Any]]]) -> Iterator[tuple[Any, Any]]:
         found: dict[Any, dict[int, int]] = {}
-        for whole, count in self.map.items(sum):
-            found.setdefault(whole.key, {})[whole.bucket] = count
+        for whole, values in pairs:
+            found.setdefault(whole.key, {})[whole.bucket] = sum(values)
         return ((key, self._made(counts)) for key, counts in found.items())
 
     def __getitem__(self, key: Any) -> Any:

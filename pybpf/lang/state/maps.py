@@ -62,7 +62,10 @@ class TracerMap:
     """A map that probes and Python share.
 
     :ivar counter: how often a probe could not store because the map was full.
+    :ivar beside: other maps that it is made with.
     """
+
+    beside: tuple[TracerMap, ...] = ()
 
     type: ClassVar[MapType]
 

@@ -8,12 +8,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pybpf.lang.state.buckets import linear_bucket, log2_bucket
-from pybpf.lang.state.counts import element_address
+from pybpf.lang.state.counts import element_address, global_address
 from pybpf.lang.state.entries import HashVal
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.flow import when
 from pybpf.lang.values.ints import Int, extended
-from pybpf.lang.values.memory import Ref, is_integer
+from pybpf.lang.values.memory import MAP, Ref, is_integer, read
 from pybpf.lang.values.structs import MadeStruct, StructRef
 from pybpf.lang.values.val import Val
 from pybpf.report import LinearHistogram, Log2Histogram
@@ -69,6 +69,25 @@ class TallyVal(HashVal):
         if key is None:
             update(self.found(gen, element_address(gen, self.name)))
             return
+        second, turn = self.owner.second, self.owner.turn
+        if second is None or turn is None:
+            self._change(gen, key, first, update, at)
+            return
+        b, names = gen.b, (self.name, gen.use_map(second))
+        which = read(gen, Ref.of(global_address(gen, gen.use_map(turn)), 0, turn.spec.value, MAP))
+        blocks, done = [b.new_block(f"buffer{number}") for number in (0, 1)], b.new_block("buffered")
+        b.branch("eq", which.scalar(gen, at), 0, *blocks)
+        for self.name, block in zip(names, blocks):
+            b.seal(block)
+            b.start(block)
+            self._change(gen, key, first, update, at)
+            b.jump(done)
+        self.name = names[0]
+        b.seal(done)
+        b.start(done)
+
+    def _change(self, gen: Gen, key: Operand, first: Val, update: Callable[[Ref], None], at: ast.AST) -> None:
+        """Update the value under a key of the map :attr:`name`."""
         pointer = self.find(gen, key)
         there, absent, done = (gen.b.new_block(each) for each in ("there", "absent", "added"))
         gen.b.branch("ne", pointer, 0, there, absent)

@@ -47,7 +47,7 @@ class Makes(MakesAggregates):
     parts: list[Any]
 
     def _part(self, made: P) -> P:
-        self.parts.append(made)
+        self.parts += [made, *getattr(made, "beside", ())]
         return made
 
     def hash(
