@@ -63,7 +63,8 @@ class Specifier:
         if self.histogram:
             self.data = tracer.histogram(max_entries=MAX_ENTRIES)
         else:
-            self.data = tracer.count(keys[0] if len(keys) == 1 else tuple(keys), max_entries=MAX_ENTRIES)
+            key = keys[0] if len(keys) == 1 else tuple(keys)
+            self.data = tracer.count(key, max_entries=MAX_ENTRIES, double_buffered=not run.options.cumulative)
         given: dict[str, Any] = {"data": self.data, "_string": size}
         lines = self.statements()
         body = self.body

@@ -36,7 +36,7 @@ def trace(run: Run) -> None:
     if options.flags and not by_request:
         raise NotFoundError("--flags needs type information (BTF) or kprobes: tracepoints do not have the flags")
     tracer = run.tracer()
-    spent = tracer.histogram(key=u32)
+    spent = tracer.histogram(key=u32, double_buffered=run.repeats)
     total = tracer.stats()
     probe(run, tracer, by_request, spent, total)
     report = time_report(run)

@@ -9,6 +9,9 @@ from pybpf import char, u32, u64
 from pybpf.lang import comm, cpu, pid
 from pybpf.tool import Functions, Run, Tool, arguments, clean, option, shared, undisturbed
 
+#: how many pairs of function and process (-P) are told apart in an interval
+MAX_ENTRIES = 10240
+
 
 def trace(run: Run) -> None:
     """The probe, which is at all of the functions, and a report per interval."""
@@ -19,7 +22,7 @@ def trace(run: Run) -> None:
     by_process: bool = options.processes
     only_cpu: int | None = options.cpu
     counts = tracer.percpu_array(u64, 1 if by_process else len(found.names))
-    calls = tracer.count((u32, char[16], u32))
+    calls = tracer.count((u32, char[16], u32), MAX_ENTRIES, double_buffered=run.repeats)
 
     def hit(index: int) -> None:
         if only_cpu is None or cpu() == only_cpu:

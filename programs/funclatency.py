@@ -21,7 +21,7 @@ def trace(run: Run) -> None:
     tracer = run.tracer()
     by_process = found.kind == "uprobe" and run.pid is None
     unit = "msecs" if options.milliseconds else "usecs" if options.microseconds else "nsecs"
-    spent = tracer.histogram(key=(u32, u32))
+    spent = tracer.histogram(key=(u32, u32), double_buffered=run.repeats)
     total = tracer.stats()
     deep = tracer.count()
     probe(tracer, found, options, by_process, UNITS[unit], (spent, total, deep))

@@ -52,10 +52,10 @@ def trace(run: Run) -> None:
     """The probe, and a report per interval."""
     options = run.options
     tracer = run.tracer()
-    sizes = tracer.histogram(key=Process, max_entries=BUCKETS)
-    callers = tracer.stats(Caller, max_entries=CALLERS)
+    sizes = tracer.histogram(key=Process, max_entries=BUCKETS, double_buffered=run.repeats)
+    callers = tracer.stats(Caller, max_entries=CALLERS, double_buffered=run.repeats)
     least: int = options.min_size
-    known = tracer.hash(UserAddress, u8, CALLERS)
+    known = tracer.lru_hash(UserAddress, u8, CALLERS)
     fresh = tracer.events(NewCaller)
     ip = host_arch().ip
 

@@ -52,7 +52,7 @@ def trace(run: Run) -> None:
     options = run.options
     keys = StackKeys(not options.user_stacks_only, not options.kernel_stacks_only)
     tracer = run.tracer(max_stacks=options.stack_storage_size)
-    spent = tracer.sum(StackKey, max_entries=MAX_ENTRIES)
+    spent = tracer.sum(StackKey, max_entries=MAX_ENTRIES, double_buffered=run.repeats)
     probe(tracer, options, keys, spent)
     style = StackStyle("    ", "    -                {comm} ({pid})", "        {value}", options.offset)
     report = StackReport(run, keys, style, "off-CPU time", "microseconds", "us")

@@ -27,7 +27,7 @@ def trace(run: Run) -> None:
     options = run.options
     keys = StackKeys(not options.user_stacks_only, not options.kernel_stacks_only)
     tracer = run.tracer(max_stacks=options.stack_storage_size)
-    counts = tracer.count(StackKey, max_entries=options.hash_storage_size)
+    counts = tracer.count(StackKey, max_entries=options.hash_storage_size, double_buffered=run.repeats)
     idle: bool = options.include_idle
     frequency = None if options.count else options.frequency
 

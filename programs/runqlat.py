@@ -28,7 +28,7 @@ def trace(run: Run) -> None:
     """Attach, and report."""
     options = run.options
     tracer = run.tracer()
-    spent = tracer.histogram(key=u32)
+    spent = tracer.histogram(key=u32, double_buffered=run.repeats)
     section = next((KEYS[name] for name in KEYS if getattr(options, name)), "")
     if section == "pidns" and SWITCH.choose().startswith("tracepoint:"):
         raise NotFoundError("--pidnss needs type information (BTF): records have only threads")

@@ -33,7 +33,7 @@ def trace(run: Run) -> None:
     of_kernel = found.kind in ("kprobe", "tracepoint")  # at others the kernel's stack is that of the probe
     kernel: bool = options.kernel_stacks_only or (of_kernel and not options.user_stacks_only)
     keys = StackKeys(kernel, not options.kernel_stacks_only, options.perpid)
-    counts = tracer.count(StackKey, max_entries=MAX_ENTRIES)
+    counts = tracer.count(StackKey, max_entries=MAX_ENTRIES, double_buffered=run.repeats)
     only_cpu: int | None = options.cpu
 
     def hit(index: int) -> None:

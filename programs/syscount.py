@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -57,7 +56,8 @@ class Counting:
         timed: bool = options.latency
         wanted: int | None = options.syscall
         error: int | None = options.errno
-        self.calls = calls = (tracer.stats if timed else tracer.count)(u32, max_entries=MAX_ENTRIES)
+        make = tracer.stats if timed else tracer.count
+        self.calls = calls = make(u32, max_entries=MAX_ENTRIES, double_buffered=run.repeats)
         self.begun = begun = tracer.hash(u32, Begun, max_entries=MAX_ENTRIES)
         self.names = names = tracer.lru_hash(u32, char[16], max_entries=MAX_ENTRIES)
 
@@ -98,7 +98,7 @@ class Counting:
             """With a thread ends its call; a process leaves its name, for which it cannot be asked later."""
             if timed:
                 del begun[tid()]
-            if by_process and tid() == pid() and ns_pid() in calls:
+            if by_process and tid() == pid():
                 names[ns_pid()] = comm()
 
         with_result = timed or options.failures or error is not None
@@ -149,23 +149,16 @@ class Report:
         self.output = run.output
         self.counting = counting
         self.syscalls = syscall_names(host_arch())
-        self.ended: set[int] = set()
         self.lost = 0
 
     def rows(self) -> list[Row]:
         """What the last interval saw, the most first."""
         by_process, timed = self.options.process, self.options.latency
         name = self.process if by_process else self.syscall
-        calls = self.counting.calls
         rows = [
             Row(key, name(key), added.count, added.total) if timed else Row(key, name(key), added, 0)
-            for key, added in calls.changes().items()
+            for key, added in self.counting.calls.changes().items()
         ]
-        for process in self.ended:  # they had ended before these changes, which are their last
-            calls.forget(process)
-            self.counting.names.pop(process, None)
-        if by_process:
-            self.ended = {process for process in calls if not os.path.exists(f"/proc/{process}")}
         rows.sort(key=lambda row: (row.ns, row.calls), reverse=True)
         return rows[: self.options.top]
 

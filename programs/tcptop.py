@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from typing import Any
 
-from pybpf import Struct, char, u8, u16, u32, u64
+from pybpf import Struct, char, u16, u32, u64
 from pybpf.lang import IpAddress, cast, comm, pid
 from pybpf.tool import FirstOf, Run, Tool, clean, net, option, shared, undisturbed
 
@@ -34,22 +34,13 @@ class Key(Struct):
     comm: char[16]
 
 
-class Ended(Struct):
-    """A connection that is closed; another one may have its socket's address soon."""
-
-    socket: u64
-    lport: u16
-    rport: u16
-
-
 class Traffic:
     """The probes, and what they count."""
 
     def __init__(self, run: Run) -> None:
         self.tracer = tracer = run.tracer()
-        self.sent = tracer.sum(Key, u64, max_entries=MOST)
-        self.received = tracer.sum(Key, u64, max_entries=MOST)
-        self.closed = closed = tracer.lru_hash(Ended, u8, max_entries=MOST)
+        self.sent = tracer.sum(Key, u64, max_entries=MOST, double_buffered=True)
+        self.received = tracer.sum(Key, u64, max_entries=MOST, double_buffered=True)
         wanted = net.SocketFilter(run.options)
 
         def count(sums: Any, sk: Any, size: int) -> None:
@@ -81,23 +72,12 @@ class Traffic:
         def receives(sk: Any, copied: Any) -> None:
             count(received, sk, copied)
 
-        def closes(sk: Any, old: int, new: int) -> None:
-            if new == net.CLOSE and wanted.passes(sk):
-                ends = net.Endpoints()
-                net.read_endpoints(ends, sk)
-                closed[Ended(socket=u64(sk), lport=ends.lport, rport=ends.rport)] = 1
-
-        net.on_states(tracer, closes, everyone=True)
-
     def take(self) -> dict[Key, list[int]]:
-        """Bytes received and sent since the last time; what has ended before makes room."""
-        ended = {key for key, _ in self.closed.drain()}
+        """Bytes received and sent since the last time."""
         found: dict[Key, list[int]] = defaultdict(lambda: [0, 0])
         for place, sums in enumerate((self.received, self.sent)):
             for key, size in sums.changes().items():
                 found[key][place] += size
-            for key in [key for key in sums if Ended(key.socket, key.lport, key.rport) in ended]:
-                sums.forget(key)
         return found
 
 
@@ -149,7 +129,7 @@ TOOL = Tool(
     topic="Network",
     summary="show which TCP connections carry the most",
     trace=trace,
-    probes=(SENT, SENDMSG, SENDPAGE, RECEIVED, net.STATES),
+    probes=(SENT, SENDMSG, SENDPAGE, RECEIVED),
     options=(
         option("-C", "--noclear", action="store_true", help="do not clear the screen"),
         option("-S", "--nosummary", action="store_true", help="do not print the load"),

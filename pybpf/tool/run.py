@@ -111,6 +111,11 @@ class Run:
         pid = self.child.pid or getattr(self.options, "pid", None)
         return pid if isinstance(pid, int) else None
 
+    @property
+    def repeats(self) -> bool:
+        """Whether the options ask for more than one report: what counts by key is then to be double-buffered."""
+        return any(vars(self.options).get(name) is not None for name in ("interval", "heatmap"))
+
     def require(self) -> None:
         """Find out what the tool lacks, before it looks for anything; :meth:`tracer` does it, too.
 

@@ -48,6 +48,7 @@ NAMES: dict[str, Any] = {
     "opens": Events(Open, counts, name="opens"),
     "count": Tally("count", counts, name="count"),
     "by": Tally("avg", counts, key=u32, name="by"),
+    "turned": Tally("count", counts, key=u32, name="turned", double_buffered=True),
     "sizes": HistogramMap(Log2Histogram({}), counts, name="sizes"),
     "outer": HashOfMaps(u32, Hash(u32, u64, 10, counts, "inner"), counts, 10, "outer"),
 }  # fmt: skip
@@ -137,6 +138,10 @@ ROWS = [
      "reserve() may give None: write 'if x is not None:' (or 'if x is None: return') before what uses it"),
     ("by.add(x)", "by.add(x)", "the avg 'by' has keys: write x[key].add(value)"),
     ("by[x] += 1", "by[x] += 1", "the avg 'by' does not support '+=': write x[key].add(value)"),
+    ("return x in turned", "x in turned",
+     "the count 'turned' is double-buffered: probes only add to it; keep what they look up in another map"),
+    ("del turned[x]", "turned[x]",
+     "the count 'turned' is double-buffered: probes only add to it; keep what they look up in another map"),
     ("by[x] = 1", "by[x]", "the avg 'by' cannot be assigned to: write x[key].add(value)"),
     ("count[x].add(1)", "count[x]", "the count 'count' has no keys: make it with key=..., or write .add() without one"),
     ("sizes.add()", "sizes.add()", "the method add() of the histogram 'sizes' takes one value: add(value)"),

@@ -55,6 +55,18 @@ class TallyVal(HashVal):
     def set_item(self, gen: Gen, index: Val, value: Val, at: ast.AST) -> None:
         self.refuse(gen, at, "cannot be assigned to: write x[key].add(value)")
 
+    def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
+        self._check_one(gen, at)
+        return super().contains(gen, item, at)
+
+    def del_item(self, gen: Gen, index: Val, at: ast.AST) -> None:
+        self._check_one(gen, at)
+        super().del_item(gen, index, at)
+
+    def _check_one(self, gen: Gen, at: ast.AST) -> None:
+        if self.owner.second is not None:
+            self.refuse(gen, at, "is double-buffered: probes only add to it; keep what they look up in another map")
+
     def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
         if name != "add":
             self.refuse(gen, at, f"has no {name!r} in a probe; it has add(...)")
