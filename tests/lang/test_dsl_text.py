@@ -16,6 +16,7 @@ from tests.lang.sharing import Shared
 pytestmark = pytest.mark.root
 shared = Shared()
 
+NOTHING = ""
 SIZES = (1, 3, 7, 8, 15, 16, 33, 100)
 
 
@@ -152,6 +153,20 @@ def test_search_and_length() -> None:
     def expected(x: Text, y: Text) -> int:
         found = bits("ab" in x.a, "/" in x.b, "ba/" in x.long, "a" not in x.b)
         return found | len(x.a) << 8 | len(x.b) << 16 | len(x.long) << 24 | 5 << 32
+
+    check(probe, expected, examples=100)
+
+
+def test_search_for_text_of_run_time() -> None:
+    def probe() -> u64:
+        x, y = texts[0], texts[1]
+        n = (x.a in x.b) | (y.b in x.long) << 1 | (x.a[:1] in x.b) << 2 | (x.a in "ab/ba") << 3
+        return n | (x.a in NOTHING) << 4 | (x.a[1:3] not in x.long) << 5 | (x.long in x.a) << 6
+
+    def expected(x: Text, y: Text) -> int:
+        return bits(
+            x.a in x.b, y.b in x.long, x.a[:1] in x.b, x.a in "ab/ba", x.a == "", x.a[1:3] not in x.long, x.long in x.a
+        )
 
     check(probe, expected, examples=100)
 

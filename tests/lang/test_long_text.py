@@ -79,6 +79,24 @@ def test_in_a_loop(size: int) -> None:
     check(probe, size, {("axyz", "a" * 40): 101, ("xyzz", "xyzz"): 301, (other, other): 100_100}, 50)
 
 
+@pytest.mark.needs("helper_loop")
+def test_a_search_for_long_text() -> None:
+    both = texts[1024]
+
+    def probe() -> u64:
+        return both[1] in both[0]
+
+    full = "ab" * 512
+    cases = {
+        (full, full[1:]): 1,
+        (full, full): 1,
+        (full[:-1], full): 0,
+        ("x" * 1023 + "y", "xy"): 1,
+        ("xy", "x" * 9): 0,
+    }
+    check(probe, 1024, cases)
+
+
 def test_what_a_kernel_without_long_loops_says() -> None:
     """Linux 5.3 to 5.16: the verifier walks through each turn; before that it takes no loops."""
     both = texts[4096]

@@ -13,7 +13,7 @@ from pybpf.lang.front.refused import instead_of
 from pybpf.lang.values import raw
 from pybpf.lang.values.val import Val
 from pybpf.sys.near import did_you_mean
-from pybpf.types import layout
+from pybpf.types import array_of, char, layout
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Block, Operand
@@ -131,7 +131,17 @@ class Const(Val):
 
         if isinstance(item, Const):
             return self._computed(gen, at, lambda: item.value in self.value)
+        if isinstance(self.value, str):  # not one of its characters, but any part of it
+            return self._contains_text(gen, item, at)
         return any_of(gen, [item.compare(gen, "==", each, at) for each in self.elements(gen, at)], at)
+
+    def _contains_text(self, gen: Gen, item: Val, at: ast.AST) -> Val:
+        from pybpf.lang.values.memory import place
+
+        data = self.value.encode("utf-8", "surrogateescape")
+        if not data:
+            return item.compare(gen, "==", self, at)
+        return place(gen, self, array_of(char, len(data)), at).contains(gen, item, at)
 
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         kind = type(self.value)  # of a class, what its objects have says nothing
@@ -167,7 +177,7 @@ class Const(Val):
                 return self._computed(gen, at, lambda: _repeated(self.value, right))
             return self._computed(gen, at, lambda: BINARY[op](self.value, right))
         if not isinstance(self.value, int):
-            text = "; write print(f\"...\")" if isinstance(self.value, str) else ""
+            text = '; write print(f"...")' if isinstance(self.value, str) else ""
             self.refuse(gen, at, f"and {other.what} cannot be combined by {op!r}{text}")
         return self.number(gen, at).binary(gen, op, other, at)
 

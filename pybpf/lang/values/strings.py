@@ -165,7 +165,7 @@ class Chars(Ref):
 
     def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
         if not isinstance(item, Const):
-            gen.fail(at, f"'in' looks for constant text in {self.what}, not for {item.what}")
+            return self._contains_text(gen, item, at)
         data = self._bytes(gen, item.value, at)
         if not data or len(data) > self.size:
             return Const(not data)
@@ -190,6 +190,30 @@ class Chars(Ref):
         b.jump(done)
         b.seal(done)
         b.start(done)
+        return Int(found.value, bool_)
+
+    def _contains_text(self, gen: Gen, item: Val, at: ast.AST) -> Val:
+        """Whether text of run time is in it: where that may begin as many bytes are copied, and compared."""
+        if not self.is_text or getattr(getattr(item, "kind", None), "element", None) is not char:
+            gen.fail(at, f"'in' looks for {'text' if self.is_text else 'constant bytes'} in {self.what}, not for "
+                     f"{item.what}")  # fmt: skip
+        b, found = gen.b, Choice(gen.b, 0)
+        part = place(gen, item, item.kind, at)  # type: ignore[attr-defined]
+        assert isinstance(part, Chars)
+        length, whole = part._counted(gen), self._counted(gen)
+        cut = Chars(b.slot(part.size + 1, "part"), 0, array_of(char, part.size + 1), OWN)
+        raw.clear(gen, cut.address, 0, cut.size)  # once: each turn writes as many bytes
+        helper = probe_read(gen, KERNEL, "_str")
+
+        def turn(number: Operand, leave: Block) -> None:
+            _go_on(gen, "ule", b.emit("add", number, length), whole, leave)
+            _go_on(gen, "ule", length, part.size, leave)  # which the verifier has forgotten
+            start = b.emit("add", self.pointer(gen), number)
+            b.emit("call", cut.address, b.emit("add", length, 1), start, helper=helper)
+            found.set(_same(gen, cut, part, part.size, at).scalar(gen, at))
+            _go_on(gen, "eq", found.value, 0, leave)
+
+        gen.repeat(at, self.size, _PER_POSITION + part.size, turn, f"searching {self.what}")
         return Int(found.value, bool_)
 
     def moved(self, distance: int) -> Chars:
@@ -240,27 +264,33 @@ class Chars(Ref):
         """
         if not self.is_text:
             return Const(self.size)
+        if self.size > _MOST_UNROLLED:
+            return Int(self._counted(gen), u32)
         b = gen.b
         count, done = Choice(b, 0), b.new_block("length")
-        if self.size <= _MOST_UNROLLED:
-            for position in range(self.size):
-                byte = b.emit("load", self.address, offset=self.offset + position, size=1, signed=False)
-                more = b.new_block("longer")
-                b.branch("eq", byte, 0, done, more)
-                b.seal(more)
-                b.start(more)
-                count.set(position + 1)
-        else:
-            got = self._measure(gen, b.slot(self.size, "copy"))
-            last = b.emit("load", self.address, offset=self.offset + self.size - 1, size=1, signed=False)
-            with when(b, "sgt", got, 0, "read"):
-                count.set(b.emit("sub", got, 1))
-                with when(b, "eq", got, self.size, "full"), when(b, "ne", last, 0, "whole"):
-                    count.set(got)
+        for position in range(self.size):
+            byte = b.emit("load", self.address, offset=self.offset + position, size=1, signed=False)
+            more = b.new_block("longer")
+            b.branch("eq", byte, 0, done, more)
+            b.seal(more)
+            b.start(more)
+            count.set(position + 1)
         b.jump(done)
         b.seal(done)
         b.start(done)
         return Int(count.value, u32)
+
+    def _counted(self, gen: Gen) -> Operand:
+        """The length as the kernel counts it: the verifier does not follow what is behind for each that it may be."""
+        b = gen.b
+        count = Choice(b, 0)
+        got = self._measure(gen, b.slot(self.size, "copy"))
+        last = b.emit("load", self.address, offset=self.offset + self.size - 1, size=1, signed=False)
+        with when(b, "sgt", got, 0, "read"):
+            count.set(b.emit("sub", got, 1))
+            with when(b, "eq", got, self.size, "full"), when(b, "ne", last, 0, "whole"):
+                count.set(got)
+        return count.value
 
     def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
         if name not in _METHODS:
@@ -347,10 +377,7 @@ def _same(gen: Gen, one: Chars, other: Chars, size: int, at: ast.AST) -> Val:
             for each in (one, other)
         )
         bits.set(differ(gen, left, right, _PER_TURN))
-        more = b.new_block("same")
-        b.branch("eq", bits.value, 0, more, leave)
-        b.seal(more)
-        b.start(more)
+        _go_on(gen, "eq", bits.value, 0, leave)
 
     whole = size // _PER_TURN
     gen.repeat(at, whole, _PER_TURN, turn, f"comparing {one.what}")
@@ -359,6 +386,14 @@ def _same(gen: Gen, one: Chars, other: Chars, size: int, at: ast.AST) -> Val:
         last = differ(gen, one.moved(whole * _PER_TURN), other.moved(whole * _PER_TURN), rest)
         return Test("eq", b.emit("or", bits.value, last), 0)
     return Test("eq", bits.value, 0)
+
+
+def _go_on(gen: Gen, cond: str, left: Operand, right: Operand, leave: Block) -> None:
+    """Go on where a comparison holds, else leave."""
+    more = gen.b.new_block("more")
+    gen.b.branch(cond, left, right, more, leave)
+    gen.b.seal(more)
+    gen.b.start(more)
 
 
 def _one_of(gen: Gen, tests: Sequence[Val], at: ast.AST) -> Val:
