@@ -15,8 +15,14 @@ ENDS = FirstOf("tp_btf:sched_process_exit", "tracepoint:sched:sched_process_exit
 SIGNAL, DUMPED, CODE = 0x7F, 0x80, 8
 
 
+#: flag of struct signal_struct: all threads were told to end, and how (SIGNAL_GROUP_EXIT)
+GROUP_EXIT = 4
+#: how many processes are remembered: the last two threads of one may see both that no other is left
+RECENT = 1024
+
+
 class Exit(Struct):
-    """A thread that ends."""
+    """A thread that ends, or a process."""
 
     time: u64
     begun: u64
@@ -30,26 +36,48 @@ class Exit(Struct):
 def trace(run: Run) -> None:
     """The probe, and a row for each process that ends."""
     options = run.options
-    tracer = run.tracer()
-    exits = tracer.events(Exit)
     per_thread: bool = options.per_thread
+    # a process has the name and the id of its first thread, whichever ends last
+    tracer = run.tracer() if per_thread else run.tracer(comm=None, tid=None)
+    exits = tracer.events(Exit)
     only_failed: bool = options.failed
+    only_comm: str | None = options.comm
+    only_tid: int | None = options.tid
 
-    @ENDS.on(tracer)
-    def ends() -> None:
-        if not per_thread and tid() != pid():
+    def thread_ends() -> None:
+        task = current_task()
+        status = u32(task.exit_code)
+        if not only_failed or status:
+            exits.emit(time=ktime_ns(), begun=task.start_time, pid=pid(), tid=tid(), ppid=ppid(), status=status,
+                       comm=comm())  # fmt: skip
+
+    def process_ends() -> None:
+        signals, first = current_task().signal, current_task().group_leader
+        if signals.live.counter:  # other threads run on
             return
-        status = u32(current_task().exit_code)
-        if only_failed and status == 0:
+        if (only_comm is not None and first.comm != only_comm) or (only_tid is not None and pid() != only_tid):
             return
-        exits.emit(time=ktime_ns(), begun=current_task().start_time, pid=pid(), tid=tid(), ppid=ppid(),
-                   status=status, comm=comm())  # fmt: skip
+        status = u32(signals.group_exit_code if signals.flags & GROUP_EXIT else first.exit_code)
+        if not only_failed or status:
+            exits.emit(time=ktime_ns(), begun=first.start_time, pid=pid(), tid=pid(), ppid=ppid(), status=status,
+                       comm=first.comm)  # fmt: skip
+
+    ENDS.on(tracer)(thread_ends if per_thread else process_ends)
+    seen: dict[tuple[int, int], None] = {}
+
+    def write(event: Exit) -> None:
+        key = event.pid, event.begun
+        if per_thread or key not in seen:
+            rows.write(event)
+        seen[key] = None
+        if len(seen) > RECENT:
+            del seen[next(iter(seen))]
 
     rows = run.rows(columns(run), lambda event: "red" if event.status else "",
                     Moment(lambda event: str(event.comm), lambda event: event.time - event.begun))
     run.start(tracer)
     rows.header()
-    run.deliver({exits: rows.write})
+    run.deliver({exits: write})
 
 
 def columns(run: Run) -> list[Column]:

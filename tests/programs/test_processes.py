@@ -11,6 +11,7 @@ import select
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +60,40 @@ def test_only_failures_and_threads() -> None:
     found = run("exitsnoop", "--json", "--per-thread", "--exec", sys.executable, "-S", "-c", threads)
     rows = [json.loads(line) for line in found.stdout.splitlines()]
     assert len(rows) == 6 and len({row["tid"] for row in rows}) == 6 and len({row["pid"] for row in rows}) == 1
+
+
+# The first thread ends; when it has, another one ends the process.
+FIRST_THREAD_ENDS = """
+import ctypes, os, threading
+pid, number = os.getpid(), {"x86_64": 60, "aarch64": 93}[os.uname().machine]
+def other():
+    open("/proc/thread-self/comm", "w").write("other")
+    while open(f"/proc/self/task/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z":
+        pass
+    os._exit(3)
+threading.Thread(target=other).start()
+ctypes.CDLL(None).syscall(number, 0)
+"""
+# Many threads end at once.
+ALL_THREADS_END = """
+import os, threading
+[threading.Thread(target=threading.Event().wait).start() for _ in range(8)]
+os._exit(5)
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-x"]])
+def test_a_process_ends_with_its_last_thread(options: list[str]) -> None:
+    words = [sys.executable, "-S", "-c", FIRST_THREAD_ENDS]
+    found = run("exitsnoop", "--json", *options, "--comm", Path(sys.executable).name[:15], "--exec", *words)
+    (row,) = [json.loads(line) for line in found.stdout.splitlines()]
+    assert (row["exit_code"], row["signal"]) == (3, 0) and row["tid"] == row["pid"], row
+
+
+def test_threads_that_end_at_once_are_one_process() -> None:
+    words = f"{sys.executable} -S -c '{ALL_THREADS_END}'"
+    rows = rows_of("exitsnoop", "; ".join([words] * 10) + "; exit 0")
+    assert [row["exit_code"] for row in rows] == [5] * 10 + [0] and len({row["pid"] for row in rows}) == 11
 
 
 def test_every_end_is_there_once() -> None:
