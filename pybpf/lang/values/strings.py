@@ -311,10 +311,12 @@ class Chars(Ref):
             for end in (part.start, part.stop, part.step):
                 if not isinstance(end, (int, type(None))):
                     gen.fail(at, f"{end!r:.40} cannot be an end of a slice: x[:16]")
-            start, stop, step = part.indices(self.size)
-            if start == stop == self.size and step == 1:  # behind the last byte
+            if part.step not in (None, 1):
+                gen.fail(at, f"a slice of {self.what} has a first and a last byte, and no step: x[:16]")
+            start, stop, _ = part.indices(self.size)
+            if start == stop == self.size:  # behind the last byte
                 return Const("" if self.is_text else b"")
-            if step != 1 or start >= stop:
+            if start >= stop:
                 gen.fail(at, f"a slice of {self.what} has a first and a last byte that are constant: x[:16]")
             return self.part(start, array_of(self.kind.element, stop - start))
         if self.is_text:
