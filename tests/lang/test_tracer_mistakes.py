@@ -70,6 +70,7 @@ ROWS: list[tuple[Callable[[], Any], type[BpfError], str]] = [
      f"<class 'int'> {NO_TYPE}; an int has no size: write s64, or u64 where it is never negative"),
     (lambda: Tracer().histogram(key=5), DeclarationError, f"5 {NO_TYPE}"),  # type: ignore[arg-type]
     (lambda: Tracer().variable("x"), DeclarationError, f"'x' {NO_TYPE}"),  # type: ignore[arg-type]
+    (lambda: Tracer().events(Struct), DeclarationError, f"<class 'pybpf.types.struct.Struct'> {NO_TYPE}"),
     (lambda: Tracer().events(u32), DeclarationError,
      "events are of a Struct class, not <class 'pybpf.types.scalars.u32'>: class Event(Struct): pid: u32"),
     (lambda: Tracer().hash(u32, u32, max_entries="a"), PackError,  # type: ignore[arg-type]

@@ -26,6 +26,7 @@ from pybpf.lang.state.output import PAGES, Events
 from pybpf.lang.tracer.counting import MakesAggregates
 from pybpf.maps.spec import NO_FLAGS
 from pybpf.sys.bpf import MapFlags
+from pybpf.types import layout
 
 if TYPE_CHECKING:
     from pybpf.maps import EventReader, MapSpec
@@ -150,6 +151,7 @@ class Makes(MakesAggregates):
 
         :param pages: 4 KiB pages of the buffer.
         """
+        layout(kind)  # which Struct itself has not
         made = self._part(Events(kind, self.counts, pages, name))
         made.through, made.through_async = self._deliver_beside, self._deliver_beside_async
         return made

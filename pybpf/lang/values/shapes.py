@@ -156,6 +156,7 @@ def type_shape(kind: Any) -> Shape:
     if isinstance(kind, type) and issubclass(kind, PointerType):
         return Address(None, kind.to, kind.user)
     if isinstance(kind, type) and issubclass(kind, Struct):
+        layout(kind)  # which Struct itself has not
         return Record(None, kind)
     if isinstance(kind, type) and issubclass(kind, Array):
         return Elements(type_shape(kind.element), kind.length)

@@ -102,7 +102,9 @@ class MadeStruct(Written):
     @staticmethod
     def of(gen: Gen, kind: Any, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> MadeStruct:
         """``kind(*args, **named)``. :raises CompileError: fields that do not exist, or twice."""
-        found: StructLayout = kind.__layout__
+        found: StructLayout | None = getattr(kind, "__layout__", None)
+        if found is None:
+            gen.fail(at, f"{kind.__name__} has no fields: declare a class with some, class Pair(Struct), and call that")
         if len(args) > len(found.fields):
             gen.fail(at, f"{kind.__name__} has {len(found.fields)} fields, but {len(args)} values are given")
         given = dict(zip(found.fields, args))
