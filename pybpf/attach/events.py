@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pybpf.errors import NotFoundError
+from pybpf.errors import NotFoundError, PackError
 from pybpf.lazy import regex
 from pybpf.record import NamedTuple
 from pybpf.sys.near import did_you_mean
@@ -82,7 +82,10 @@ def find_event(name: str) -> PerfEvent:
     of the processor's manual in hexadecimal.
 
     :raises NotFoundError: there is none.
+    :raises PackError: the name is no text.
     """
+    if not isinstance(name, str):
+        raise PackError(f"a perf event is named by text such as 'page-faults', not {name!r:.60}")
     found = _EVENTS.get(name)
     if found:
         return found

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
+from pybpf.errors import PackError
 from pybpf.record import dataclass, replace
 from pybpf.report.bars import bcc_linear, bcc_log2, bpftrace_rows
 from pybpf.report.text import printable
@@ -87,10 +88,10 @@ class Histogram(ABC):
         value is taken to be at the other bound.
 
         :param p: 0 to 100; 50 is the median.
-        :raises ValueError: ``p`` is outside of that.
+        :raises PackError: ``p`` is outside of that, or no number. It is a ValueError, too.
         """
-        if not 0 <= p <= 100:
-            raise ValueError(f"a percentile is between 0 and 100, not {p}")
+        if not isinstance(p, (int, float)) or not 0 <= p <= 100:
+            raise PackError(f"a percentile is between 0 and 100, not {p!r:.60}")
         rank = min(self.count * p / 100, self.count)
         before = 0
         for bucket, count in self.counts.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import os
 import re
 import subprocess
@@ -16,6 +18,7 @@ import pybpf
 from pybpf import BpfError, ClosedError, DeclarationError, NotFoundError, PackError, Struct, Tracer, u32, u64
 from pybpf.attach.kinds.kprobe import kernel_place, not_found
 from pybpf.lang import pid
+from pybpf.maps import Ipv4Prefix
 
 
 class Event(Struct):
@@ -80,6 +83,89 @@ ROWS: list[tuple[Callable[[], Any], type[BpfError], str]] = [
     (lambda: Tracer(comm=5), PackError,  # type: ignore[arg-type]
      "cannot trace comm=5 only: a thread's name has 1 to 15 bytes"),
 ]
+
+
+#: what a method of a tracer is called with -> the end of its message
+GIVEN: list[tuple[Callable[[Tracer], Any], type[BpfError], str]] = [
+    (lambda t: t.profile("x"), PackError, "hz='x' is not a whole number from 1 to 2147483648"),
+    (lambda t: t.profile(0), PackError, "hz=0 is not a whole number from 1 to 2147483648"),
+    (lambda t: t.profile(nothing), BpfError,
+     "@tracer.profile is called before it decorates: write @tracer.profile(...)"),
+    (lambda t: t.profile(cpu=-1), PackError, "cpu=-1 is not a whole number from 0 to 1048576"),
+    (lambda t: t.interval("1x"), PackError, "seconds='1x' is no number of seconds from 1e-05 on: write 0.5, say"),
+    (lambda t: t.interval(0), PackError, "seconds=0 is no number of seconds from 1e-05 on: write 0.5, say"),
+    (lambda t: t.interval(float("nan")), PackError,
+     "seconds=nan is no number of seconds from 1e-05 on: write 0.5, say"),
+    (lambda t: t.perf_event("page-faults"), PackError,
+     "@tracer.perf_event takes period= (every so many events) or frequency= (times a second)"),
+    (lambda t: t.perf_event("page-faults", period=0), PackError,
+     "period=0 is not a whole number from 1 to 9223372036854775807"),
+    (lambda t: t.kprobe("f", offset="x"), PackError, "offset='x' is not a whole number from 0 to 9223372036854775807"),
+    (lambda t: t.kprobe("f", cookie=-1), PackError, "cookie=-1 is not a whole number from 0 to 18446744073709551615"),
+    (lambda t: t.kprobe(["f", "g"], cookies=[1]), PackError,
+     "cookies=[1] are not one for each of 2 names: cookie= is for one name, or for all"),
+    (lambda t: t.kprobe("f", cookies=[1]), PackError,
+     "cookies=[1] are not one for each of one name: cookie= is for one name, or for all"),
+    (lambda t: t.kprobe("f", source=3), PackError, "source=3 is no text"),
+    (lambda t: t.uprobe("libc.so.6", "f", pid="1"), PackError, "pid='1' is not a whole number from 1 to 2147483647"),
+    (lambda t: t.iterator(3), BpfError, "cannot iterate 3: name a kind, \"task\", say; 'pybpf list' shows them"),
+    (lambda t: t.events(Event, pages="x"), PackError, "an event buffer has 1 to 262144 pages of 4 KiB, not 'x'"),
+    (lambda t: t.histogram(bits=6), PackError, "bits=6 is not a whole number from 0 to 5"),
+    (lambda t: t.linear(0, "x", 1), PackError,
+     "hi='x' is not a whole number from -9223372036854775808 to 9223372036854775807"),
+    (lambda t: t.linear(5, 1, 1), PackError, "cannot count in steps of 1 from 5 to 1: hi (1) must be above lo (5)"),
+    (lambda t: t.histogram().value.percentile(1), BpfError,
+     "this map is not in the kernel yet: use it inside 'with tracer:'"),
+    (lambda t: t.hash_of_maps(u32, u32), DeclarationError,
+     "a map of maps holds maps like one given, not <class 'pybpf.types.scalars.u32'>: hash_of_maps(u32, m)"),
+    (lambda t: t.task_storage(u32), DeclarationError,
+     "a task storage keeps a Struct, not <class 'pybpf.types.scalars.u32'>: class Mine(Struct): calls: u64"),
+    (lambda t: t.perf_counter(3), PackError, "a perf event is named by text such as 'page-faults', not 3"),
+    (lambda t: Tracer(max_stacks=0), PackError, "max_stacks=0 is not a whole number from 1 to 16777216"),
+    (lambda t: Tracer(target="5.10"), DeclarationError,
+     "target='5.10' is no Target: Target.described(\"5.10\", \"aarch64\"), say"),
+    (lambda t: Tracer(on_print=3), BpfError, "on_print=3 is no function"),
+]
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(("act", "kind", "message"), GIVEN, ids=[message[:40] for _, _, message in GIVEN])
+def test_what_is_given_is_checked_at_once(act: Callable[[Tracer], Any], kind: type[BpfError], message: str) -> None:
+    with pytest.raises(BpfError) as raised:
+        act(Tracer())
+    assert type(raised.value) is kind and str(raised.value) == message
+
+
+#: of every type, and none of them what is meant anywhere
+ANYTHING: tuple[Any, ...] = ("1x", -1, 1.5, [], u32, object(), b"x", 1 << 70, (), {}, nothing, float("nan"))
+
+
+@pytest.mark.pure
+def test_no_argument_of_any_method_ends_in_another_exception() -> None:
+    """Each parameter of each method that makes a map or a probe, given anything: a documented error, or none."""
+    inner = Tracer().hash(u32, u32)
+    needed = {
+        "name": "x", "function": "x", "binary": "x", "symbol": "x", "probe": "a:b", "kind": Event, "key": Ipv4Prefix,
+        "value": Event, "length": 4, "inner": inner, "event": "page-faults", "lo": 0, "hi": 10, "step": 1,
+        "seconds": 1, "max_entries": 4,
+    }  # fmt: skip
+    tried = 0
+    for name, method in inspect.getmembers(Tracer, inspect.isfunction):
+        makes = method.__module__.rpartition(".")[2] in ("declare", "making", "counting")
+        if not makes or name.startswith(("_", "pinned_")):  # what is pinned is opened at once
+            continue
+        parameters = [each for each in inspect.signature(method).parameters.values() if each.name != "self"]
+        plain = {each.name: needed[each.name] for each in parameters if each.default is each.empty}
+        if name == "iterator":
+            plain["kind"] = "task"
+        for each in parameters:
+            for wrong in ANYTHING:
+                with contextlib.suppress(BpfError):
+                    made = getattr(Tracer(), name)(**{**plain, each.name: wrong})
+                    if method.__module__.endswith("declare"):
+                        made(nothing)
+                tried += 1
+    assert tried > 1000
 
 
 @pytest.mark.parametrize(("act", "kind", "message"), ROWS, ids=[message[:40] for _, _, message in ROWS])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pybpf.errors import BpfError, DeclarationError
+from pybpf.errors import BpfError, DeclarationError, PackError
 from pybpf.lang.state.counts import Counts
 from pybpf.maps import MapSpec
 from pybpf.sys.bpf import MapType
@@ -61,8 +61,8 @@ class Events(Generic[T]):
     def __init__(self, kind: type[T], counts: Counts, pages: int = PAGES, name: str = "") -> None:
         if not (isinstance(kind, type) and issubclass(kind, Struct)):
             raise DeclarationError(f"events are of a Struct class, not {kind!r}: class Event(Struct): pid: u32")
-        if not 1 <= pages <= 1 << 18:
-            raise ValueError(f"an event buffer has 1 to {1 << 18} pages of 4 KiB, not {pages}")
+        if not isinstance(pages, int) or not 1 <= pages <= 1 << 18:
+            raise PackError(f"an event buffer has 1 to {1 << 18} pages of 4 KiB, not {pages!r:.60}")
         self.kind = kind
         self.counter = counts.counter()
         self.name = name

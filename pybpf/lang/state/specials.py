@@ -13,7 +13,7 @@ from pybpf.sys.bpf import MapType
 from pybpf.sys.cpus import online_cpus
 from pybpf.sys.explain import explaining
 from pybpf.sys.perf import perf_event_open
-from pybpf.types import s32, u32
+from pybpf.types import Struct, s32, u32
 
 if TYPE_CHECKING:
     from pybpf.maps import Map
@@ -61,6 +61,8 @@ class TaskStorage(_Special):
     _val = "TaskStorageVal"
 
     def __init__(self, value: Any, counts: Counts, name: str = "") -> None:
+        if not (isinstance(value, type) and issubclass(value, Struct)):
+            raise DeclarationError(f"a task storage keeps a Struct, not {value!r:.60}: class Mine(Struct): calls: u64")
         super().__init__(MapSpec(self.type, s32, value_type(value), 0, name), counts)
 
     def current(self) -> Any:
@@ -119,6 +121,8 @@ class ArrayOfMaps(_OfMaps):
 
 
 def _shape(inner: TracerMap | MapSpec) -> MapSpec:
+    if not isinstance(inner, (TracerMap, MapSpec)):
+        raise DeclarationError(f"a map of maps holds maps like one given, not {inner!r:.60}: hash_of_maps(u32, m)")
     spec = inner if isinstance(inner, MapSpec) else inner.spec
     if spec.key is None:
         raise DeclarationError(f"a map of maps holds hash tables or arrays, not a {spec}")

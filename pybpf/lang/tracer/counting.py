@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from pybpf import report
+from pybpf.errors import PackError
 from pybpf.lang import state
 from pybpf.lang.state.counts import Counts
 from pybpf.lang.state.maps import ENTRIES
+from pybpf.lang.tracer.given import check_whole
+from pybpf.report.histogram import MOST_BITS
 from pybpf.types import s64
 
 __all__ = ["MakesAggregates"]
@@ -71,7 +74,9 @@ class MakesAggregates:
         """How many values by powers of two: a :class:`~pybpf.report.Log2Histogram`.
 
         :param bits: 0 to 5: split each power of two into ``2**bits`` buckets.
+        :raises PackError: ``bits`` are others.
         """
+        check_whole("bits", bits, 0, MOST_BITS)
         shape = report.Log2Histogram({}, bits)
         return self._part(state.HistogramMap(shape, self.counts, key, max_entries, name, double_buffered))
 
@@ -79,6 +84,14 @@ class MakesAggregates:
         self, lo: int, hi: int, step: int, key: Any = None, max_entries: int = ENTRIES, *, name: str = "",
         double_buffered: bool = False,
     ) -> state.HistogramMap:  # fmt: skip
-        """How many values in steps from ``lo`` to ``hi``: a :class:`~pybpf.report.LinearHistogram`."""
-        shape = report.LinearHistogram({}, lo, hi, step)
+        """How many values in steps from ``lo`` to ``hi``: a :class:`~pybpf.report.LinearHistogram`.
+
+        :raises PackError: these are no steps, or more than 1,000.
+        """
+        for what, number in (("lo", lo), ("hi", hi), ("step", step)):
+            check_whole(what, number, -(1 << 63), (1 << 63) - 1)
+        try:
+            shape = report.LinearHistogram({}, lo, hi, step)
+        except ValueError as error:
+            raise PackError(f"cannot count in steps of {step} from {lo} to {hi}: {error}") from None
         return self._part(state.HistogramMap(shape, self.counts, key, max_entries, name, double_buffered))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import FunctionType
 from typing import Any, TypeVar, Union
 
 from pybpf import attach
 from pybpf.attach.many import is_pattern
 from pybpf.compiler.target import Target
-from pybpf.errors import BpfError
+from pybpf.errors import BpfError, PackError
 from pybpf.lang.probes.probe import Probe
 from pybpf.lang.probes.records import tracepoints_named
 from pybpf.lang.tracer.attaching import AtPlace, Attach, at_one, by_spec, tracepoints
+from pybpf.lang.tracer.given import check_options, check_seconds
 from pybpf.lang.tracer.session import Session, TracedProbe
 from pybpf.prog import Program
 from pybpf.record import NamedTuple
@@ -62,9 +62,6 @@ class Declares:
         given = {key: value for key, value in options.items() if value is not None}
         probe = TracedProbe(kind, name, binary, given, self.session, everyone)
 
-        for given_value in (name, binary, *options.values()):
-            if isinstance(given_value, FunctionType):
-                raise BpfError(f"@tracer.{kind} is called before it decorates: write @tracer.{kind}(...)")
         if not isinstance(name, str) or not isinstance(binary, (str, type(None))):
             raise BpfError(f"cannot trace {kind} {name if binary is None else binary!r}: a name is a str")
 
@@ -96,6 +93,7 @@ class Declares:
             that all of them have. The kernel takes some 0.04 s to detach each: for every system call of a
             process ``raw_syscalls:sys_enter`` is better.
         """
+        check_options("tracepoint", locals())
         if not _is_many(name, "tracepoint"):
             how = at_one(lambda program: attach.tracepoint(program, str(name), cookie=cookie))
             return self._declare("tracepoint", str(name), how, source, everyone=everyone, cookie=cookie)
@@ -111,6 +109,7 @@ class Declares:
         self, name: str, *, cookie: int | None = None, everyone: bool = False, source: str | None = None
     ) -> Callable[[F], F]:
         """At a tracepoint, with its own arguments, by name, typed from the kernel's BTF: ``"sched_switch"``."""
+        check_options("raw_tracepoint", locals())
 
         def run(program: Program) -> attach.Link:
             if program.spec is not None and program.spec.attach_btf is not None:
@@ -135,6 +134,7 @@ class Declares:
         :param function: ``"name"``, ``"module:name"``; patterns (``"tcp_*"``) or a list of names: at all of them.
         :param offset: at an instruction so many bytes inside the function.
         """
+        check_options("kprobe", locals())
         if _is_many(function, "kprobe"):
             _refuse_with_many("kprobe", function, offset=offset, cookie=cookie)
             how = by_spec(
@@ -158,6 +158,7 @@ class Declares:
         source: str | None = None,
     ) -> Callable[[F], F]:
         """At the return of a function of the kernel; its one parameter is what the function returns."""
+        check_options("kretprobe", locals())
         if _is_many(function, "kretprobe"):
             _refuse_with_many("kretprobe", function, cookie=cookie)
             how = by_spec(
@@ -173,6 +174,7 @@ class Declares:
         self, function: str, *, cookie: int | None = None, everyone: bool = False, source: str | None = None
     ) -> Callable[[F], F]:
         """At the entry of a function of the kernel, by trampoline: cheaper than a kprobe, and typed (Linux 5.5)."""
+        check_options("fentry", locals())
         how = at_one(lambda program: attach.fentry(program, cookie=cookie))
         return self._declare("fentry", function, how, source, everyone=everyone, cookie=cookie)
 
@@ -180,16 +182,21 @@ class Declares:
         self, function: str, *, cookie: int | None = None, everyone: bool = False, source: str | None = None
     ) -> Callable[[F], F]:
         """At the return of a function of the kernel, by trampoline; has its parameters, and ``ret``."""
+        check_options("fexit", locals())
         how = at_one(lambda program: attach.fexit(program, cookie=cookie))
         return self._declare("fexit", function, how, source, everyone=everyone, cookie=cookie)
 
     def fmod_ret(self, function: str, *, cookie: int | None = None, source: str | None = None) -> Callable[[F], F]:
         """Instead of a function of the kernel that allows it: what the probe returns, if not 0, is its result."""
+        check_options("fmod_ret", locals())
         how = at_one(lambda program: attach.fmod_ret(program, cookie=cookie))
         return self._declare("fmod_ret", function, how, source, cookie=cookie)
 
     def iterator(self, kind: str, *, source: str | None = None) -> Callable[[F], F]:
         """For each object of a kind (``"task"``, ``"tcp"``, ...) when :meth:`Tracer.link` of the function is read."""
+        check_options("iterator", locals())
+        if not isinstance(kind, str):
+            raise BpfError(f"cannot iterate {kind!r:.60}: name a kind, \"task\", say; 'pybpf list' shows them")
         filters = self.session.filters
         pid, tid = (filters.pid, filters.tid) if kind.startswith("task") else (None, None)
         if isinstance(pid, tuple) or isinstance(tid, tuple):
@@ -220,6 +227,7 @@ class Declares:
         :param address: instead of ``symbol``: an address as ``nm`` prints it.
         :param pid: only in this process; by default in that of the tracer's filter.
         """
+        check_options("uprobe", locals())
         pid = self.session.filters.one_pid if pid is None else pid
         if symbol is not None and _is_many(symbol, "uprobe"):
             names = symbol
@@ -248,6 +256,7 @@ class Declares:
         source: str | None = None,
     ) -> Callable[[F], F]:
         """At the return of a function of a program or library; the one parameter is its result, annotated."""
+        check_options("uretprobe", locals())
         pid = self.session.filters.one_pid if pid is None else pid
         if symbol is not None and _is_many(symbol, "uretprobe"):
             names = symbol
@@ -267,6 +276,7 @@ class Declares:
         self, binary: str | None, probe: str, *, pid: int | None = None, source: str | None = None
     ) -> Callable[[F], F]:
         """At a probe that a program or library itself has (``"provider:name"``); parameters are its arguments."""
+        check_options("usdt", locals())
         pid = self.session.filters.one_pid if pid is None else pid
         how = by_spec(lambda spec, maps: attach.usdt(spec, binary, probe, maps=maps, pid=pid))
         return self._declare("usdt", probe, how, source, binary, pid=pid)
@@ -278,12 +288,15 @@ class Declares:
 
         :param cpu: only on this CPU.
         """
+        check_options("profile", locals())
         pid = self.session.filters.one_pid
         how = at_one(lambda program: attach.perf_event(program, "cpu-clock", frequency=hz, pid=pid, cpu=cpu))
         return self._declare("profile", f"{hz}Hz", how, source)
 
     def interval(self, seconds: float, *, cpu: int | None = None, source: str | None = None) -> Callable[[F], F]:
         """Every so many seconds, on one CPU; the tracer's filters do not count here."""
+        check_options("interval", locals())
+        check_seconds("seconds", seconds, 1e-5)
         how = at_one(lambda program: attach.interval(program, round(seconds * 1e9), cpu=cpu))
         return self._declare("interval", f"{seconds}s", how, source)
 
@@ -302,6 +315,9 @@ class Declares:
         :param event: of the kernel (``"page-faults"``, ``"context-switches"``) or the processor (``"cpu-cycles"``).
         :param cpu: only on this CPU.
         """
+        check_options("perf_event", locals())
+        if (period is None) is (frequency is None):
+            raise PackError("@tracer.perf_event takes period= (every so many events) or frequency= (times a second)")
         pid = self.session.filters.one_pid
 
         def run(program: Program) -> attach.MultiLink:
@@ -313,8 +329,6 @@ class Declares:
 
 
 def _is_many(names: Names, kind: str) -> bool:
-    if isinstance(names, FunctionType):
-        raise BpfError(f"@tracer.{kind} is called before it decorates: write @tracer.{kind}(...)")
     given = [names] if isinstance(names, str) else names
     if not isinstance(given, (list, tuple)) or not given or not all(isinstance(each, str) and each for each in given):
         wrong = f"@tracer.{kind}: {names!r:.60} names nothing to trace"

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pybpf.attach.link import AnyLink
 from pybpf.compiler.target import Target
-from pybpf.errors import BpfError, ClosedError, PackError
+from pybpf.errors import BpfError, ClosedError, DeclarationError, PackError
 from pybpf.lang.builtins.printing import Prints
 from pybpf.lang.builtins.stacks import MOST_STACKS, Stacks
 from pybpf.lang.state.counts import Counts
 from pybpf.lang.state.output import Events
 from pybpf.lang.tracer.declare import Declared, Declares
 from pybpf.lang.tracer.filters import Filters
+from pybpf.lang.tracer.given import check_seconds, check_whole
 from pybpf.lang.tracer.loading import Built, Live, build
 from pybpf.lang.tracer.making import Makes
 from pybpf.lang.tracer.naming import name_all
@@ -70,7 +71,7 @@ class Tracer(Declares, Makes):
     :param on_print: is called with the text of each ``print()`` of a probe, its end included; by default the text goes
         to ``sys.stdout``. That happens while events are read: by :meth:`run`, :meth:`poll`, or a ``for`` or ``async
         for`` over events; the rest is written by :meth:`detach` or :meth:`close`.
-    :raises PackError: a filter cannot be.
+    :raises PackError: a filter, or ``max_stacks``, cannot be.
     """
 
     def __init__(
@@ -87,6 +88,11 @@ class Tracer(Declares, Makes):
         target: Target | None = None,
         on_print: Callable[[str], object] | None = None,
     ) -> None:
+        check_whole("max_stacks", max_stacks, 1, 1 << 24)
+        if not isinstance(target, (Target, type(None))):
+            raise DeclarationError(f"target={target!r:.60} is no Target: Target.described(\"5.10\", \"aarch64\"), say")
+        if not (on_print is None or callable(on_print)):
+            raise BpfError(f"on_print={on_print!r:.60} is no function")
         self.counts = Counts()
         stacks = Stacks(max_stacks)
         self.parts: list[Any] = []
@@ -300,10 +306,12 @@ class Tracer(Declares, Makes):
         """
         self._loaded("run")
         for name, seconds in (("duration", duration), ("every", every)):
-            if seconds is not None and not isinstance(seconds, (int, float)):
-                raise BpfError(f"{name}={seconds!r:.60} is no number of seconds")
+            if seconds is not None:
+                check_seconds(name, seconds)
         if every is not None and not every > 0:
             raise BpfError(f"cannot call back every {every} seconds: the number must be above 0")
+        if callback is not None and not callable(callback):
+            raise BpfError(f"callback={callback!r:.60} is no function")
         begin = time.monotonic()
         end = None if duration is None else begin + duration
         turn = 1
