@@ -9,10 +9,10 @@ alone are made. Whatever is wrong with a file, the script is compiled as if ther
 from __future__ import annotations
 
 import os
-import pickle
 import stat
 import sys
 from _imp import source_hash
+from _pickle import Pickler, PicklingError, Unpickler, UnpicklingError  # pickle itself takes a millisecond to import
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -21,6 +21,7 @@ from typing import Any
 from pybpf import __version__
 from pybpf.asm import Code, Insn
 from pybpf.bt.state.script import Built, CompiledScript
+from pybpf.prog.debug import functions
 from pybpf.record import replace
 from pybpf.types.scalars import Array, ElementType, array_of
 
@@ -51,9 +52,9 @@ _CLASSES: Mapping[str, str] = {
     ),
     "pybpf.compiler.compiled": "Compiled",
     "pybpf.errors": "CompileError",
-    "pybpf.lang.builtins.stacks": "KernelStack Stacks UserStack",
     "pybpf.lang.state.counts": "Counter Counts",
     "pybpf.lang.state.output": "Events _Buffer",
+    "pybpf.lang.state.stacks": "Stacks",
     "pybpf.lang.tracer.attaching": "AtPlace Call",
     "pybpf.maps.spec": "MapSpec",
     "pybpf.prog.spec": "ProgramSpec",
@@ -108,7 +109,7 @@ class Kept:
             pickler = _Pickler(content, 4)
             pickler.dump((self._key, _stats(files), _sources()))
             pickler.dump(replace(script, **changed))
-        except (pickle.PicklingError, TypeError, AttributeError, RecursionError, OSError):
+        except (PicklingError, TypeError, AttributeError, RecursionError, OSError):
             return  # it has types of the kernel in it, say
         body = content.getvalue()
         data = _HEAD + source_hash(_HASHED_BY, body) + body
@@ -147,7 +148,8 @@ def _bare(built: Built) -> Built:
     compiled = built.compiled
     maps: dict[str, Any] = {name: None if name in built.owners else spec for name, spec in compiled.maps.items()}
     code = Code(each.at(None) if isinstance(each, Insn) else each for each in compiled.spec.code.items())
-    return built._replace(checked=None, compiled=replace(compiled, maps=maps, spec=replace(compiled.spec, code=code)))
+    spec = replace(compiled.spec, code=code, debug=len(functions(code, "")) > 1)
+    return built._replace(checked=None, compiled=replace(compiled, maps=maps, spec=spec))
 
 
 # what the result of a compilation depends on
@@ -262,7 +264,7 @@ def _limit(folder: int) -> None:
 # content
 
 
-class _Pickler(pickle.Pickler):
+class _Pickler(Pickler):
     def reducer_override(self, made: Any) -> Any:
         """Types that are made of others say how."""
         if not isinstance(made, ElementType):
@@ -276,8 +278,8 @@ class _Pickler(pickle.Pickler):
         return (struct_of, (fields,)) if fields and struct_of(fields) is made else NotImplemented
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if name not in _CLASSES.get(module, "").split():
-            raise pickle.UnpicklingError(f"no script has a {module}.{name}")
+            raise UnpicklingError(f"no script has a {module}.{name}")
         return super().find_class(module, name)

@@ -44,7 +44,7 @@ def create(spec: MapSpec) -> Fd:
             fields["inner_map_fd"] = stack.enter_context(create(spec.inner)).fileno()
         if spec.type in _MUST_BE_TYPED:
             fields.update(_types(spec, stack))
-        elif spec.type in _TYPED:
+        elif spec.typed and spec.type in _TYPED:
             types = _types_where_taken(spec, stack)
             try:
                 if types:

@@ -9,23 +9,23 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Protocol, Union
+from typing import TYPE_CHECKING, Any, Protocol, Union
 
 from pybpf.asm import HELPERS_BY_ID, KfuncRef, encode
 from pybpf.errors import AsmError, KernelError, VerifierError
 from pybpf.lazy import regex
 from pybpf.prog.debug import functions, index_at, source_of
 from pybpf.prog.spec import ProgramSpec
-from pybpf.prog.typeinfo import debug_fields
-from pybpf.prog.verifier import Rejection, advice_for, read_log
 from pybpf.record import NamedTuple
 from pybpf.sys.bpf import AttachType, Attr, Cmd, ProgFlags, ProgType
 from pybpf.sys.explain import explain
 from pybpf.sys.fd import Fd
 from pybpf.sys.memlock import call_charged
 from pybpf.sys.objects import type_name
-from pybpf.sys.privilege import privileges
 from pybpf.sys.vdso import kernel_version
+
+if TYPE_CHECKING:
+    from pybpf.prog.verifier import Rejection
 
 __all__ = ["LOG_LIMIT", "Descriptor", "HasFd", "Loaded", "load_program", "sanitized"]
 
@@ -99,7 +99,7 @@ def load_program(
 
             fields.update(attach_fields(spec.attach_btf, spec.expected_attach_type, action, owned))
         ways: list[dict[str, Any]] = [{}]
-        debug = debug_fields(spec.code, sanitized(spec.name) or "program", owned)
+        debug = _debug(spec, owned)
         if debug:
             ways.insert(0, debug)
         for way in ways:
@@ -107,6 +107,8 @@ def load_program(
             if outcome.fd is not None:
                 return Loaded(outcome.fd, outcome.log)
             error = outcome.error or OSError(errno.EIO, "")
+            from pybpf.prog.verifier import read_log  # most programs are taken
+
             rejection = read_log(outcome.log)
             if way and _ABOUT_BTF.search(rejection.reason):
                 continue  # the kernel refuses the BTF, maybe for an instruction that it does not know
@@ -115,6 +117,14 @@ def load_program(
             if error.errno not in _TRY_ANOTHER_WAY:
                 break
     raise _other_error(action, error, spec, fields["insn_cnt"])
+
+
+def _debug(spec: ProgramSpec, owned: ExitStack) -> dict[str, Any]:
+    if not spec.debug:
+        return {}
+    from pybpf.prog.typeinfo import debug_fields
+
+    return debug_fields(spec.code, sanitized(spec.name) or "program", owned)
 
 
 def sanitized(name: str) -> str:
@@ -228,6 +238,8 @@ def _call(attr: Attr, name: str) -> Fd:
 
 
 def _verifier_error(action: str, error: OSError, spec: ProgramSpec, rejection: Rejection, log: str) -> VerifierError:
+    from pybpf.prog.verifier import advice_for
+
     code, index = spec.code, _failing(spec, rejection)
     reason, advice = _about_helper(spec.type, rejection.reason) or (
         rejection.reason,
@@ -264,6 +276,7 @@ def _about_helper(kind: ProgType, reason: str) -> tuple[str, str] | None:
     if refused["kind"] == "invalid func":
         return named, f"this kernel has no helper bpf_{helper.name}; it came with Linux {helper.since}"
     from pybpf.sys.causes import locked_helper
+    from pybpf.sys.privilege import privileges
 
     locked = locked_helper(helper.name, privileges())
     if locked:

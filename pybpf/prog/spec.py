@@ -21,6 +21,7 @@ class ProgramSpec:
     :param expected_attach_type: what it will be attached to, for the types that have a choice.
     :param attach_btf: what it will be attached to, for types that are bound to it when they are loaded.
     :param flags: how the verifier is to take it.
+    :param debug: whether the kernel is told its functions and source lines.
     :raises AsmError: ``code`` is no :class:`~pybpf.asm.Code`.
     """
 
@@ -42,6 +43,10 @@ class ProgramSpec:
     (``TRACE_ITER``); ``"module:name"`` for one of a module."""
     flags: ProgFlags = field(default=ProgFlags(0))
     """``ProgFlags.SLEEPABLE`` for programs that may sleep; others are for tests of the verifier."""
+
+    debug: bool = True
+    """Whether the kernel is told which functions and source lines the program has, which takes half a millisecond.
+    Programs that have callbacks need it."""
 
     def __post_init__(self) -> None:
         if isinstance(self.code, str):

@@ -7,9 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from pybpf.errors import KernelError, PermissionDenied, UnsupportedError
-from pybpf.sys.causes import Failure
-from pybpf.sys.privilege import privileges
-from pybpf.sys.reasons import find_cause
 
 __all__ = ["explain", "explaining"]
 
@@ -32,6 +29,11 @@ def explain(action: str, error: OSError, what: str, *needs: str) -> KernelError:
         ``obj_id``, ``stats``, ``tracefs``, ``tracefs_write``, or any other word for what has no causes of its own.
     :param needs: names of features that the operation needs; see :mod:`pybpf.sys.features`.
     """
+    # here, because what is imported on the way to a start takes time, and most calls succeed
+    from pybpf.sys.causes import Failure
+    from pybpf.sys.privilege import privileges
+    from pybpf.sys.reasons import find_cause
+
     number = error.errno or 0
     cause = find_cause(Failure(what, number, getattr(error, "request", None), needs, privileges()))
     kind = cause.kind or _CLASSES.get(number, KernelError)

@@ -15,8 +15,8 @@ from pybpf import CompileError, Struct, Tracer, char, u8, u32, u64
 from pybpf.compiler.target import Target
 from pybpf.lang import comm, current_task, kernel_stack, pid, user_stack
 from pybpf.lang.builtins.printing import Prints
-from pybpf.lang.builtins.stacks import Stacks
 from pybpf.lang.state.counts import Counts
+from pybpf.lang.state.stacks import Stacks
 from pybpf.types import layout
 from tests.attach.targets import Caller
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import pickle
 import re
-import sys
 from typing import Any, NamedTuple
 
 import pytest
@@ -388,7 +387,7 @@ def test_a_helper_that_lockdown_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """bpf_seq_printf, which no kprobe program may call, stands for one that a lockdown takes from them."""
     state = privilege.privileges()._replace(lockdown="integrity")
     monkeypatch.setitem(privilege._LOCKED_HELPERS, "seq_printf", "integrity")
-    monkeypatch.setattr(sys.modules["pybpf.prog.load"], "privileges", lambda: state)
+    monkeypatch.setattr(privilege, "privileges", lambda: state)
     code = Code([mov(R1, FP), mov(R2, FP), mov(R3, 0), mov(R4, FP), mov(R5, 0), call("seq_printf"), exit_()])
     with pytest.raises(VerifierError) as caught:
         Program.load(ProgramSpec(ProgType.KPROBE, code, "locked"))

@@ -264,7 +264,7 @@ def test_the_place_of_a_perf_event_is_looked_at_before_its_tracepoint(cpu: int, 
 
 def test_lockdown_is_told_only_of_what_it_forbids(monkeypatch: pytest.MonkeyPatch) -> None:
     state = privilege.privileges()._replace(lockdown="confidentiality")
-    monkeypatch.setattr(explain, "privileges", lambda: state)
+    monkeypatch.setattr(privilege, "privileges", lambda: state)
     told = {what: "locked down" in str(explain.explain("x", OSError(errno.EPERM, ""), what)) for what in (
         "map_create", "btf_load", "test_run", "obj_id", "stats",
         "prog_load", "attach", "perf_event", "tracefs", "tracefs_write")}  # fmt: skip

@@ -9,7 +9,6 @@ from types import MappingProxyType
 
 from pybpf.errors import BpfError
 from pybpf.record import NamedTuple, dataclass, field
-from pybpf.sys.near import did_you_mean
 
 __all__ = ["HELP", "STAGES", "Options", "UsageError", "read_options"]
 
@@ -213,6 +212,8 @@ def read_options(words: Sequence[str]) -> Options:
     try:
         found, rest = gnu_getopt(_with_stages(words), short, long)
     except GetoptError as error:
+        from pybpf.sys.near import did_you_mean
+
         near = did_you_mean(error.opt, [name.lstrip("-") for name in _BY_NAME]) if len(error.opt) > 1 else ""
         raise UsageError(f"{error.msg}{near.replace('did you mean ', 'did you mean --')}") from None
     options = Options()

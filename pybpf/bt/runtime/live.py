@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pybpf.attach import IteratorLink
 from pybpf.bt.state.maps import ScriptMap
 from pybpf.errors import VerifierError
 from pybpf.prog import Program
@@ -15,6 +14,7 @@ from pybpf.sys.bpf import ProgType
 from pybpf.sys.rcu import wait_for_programs
 
 if TYPE_CHECKING:
+    from pybpf.attach import IteratorLink
     from pybpf.attach.link import AnyLink
     from pybpf.bt.state.script import Built
     from pybpf.bt.state.shared import Shared
@@ -65,7 +65,7 @@ class Live:
                     link = attach.attach(program, each.compiled.spec, maps)
                 self._attached.callback(link.close)
                 self.links.append(link)
-                if isinstance(link, IteratorLink):
+                if each.site.kind == "iter":
                     self._iterator(each, link)
         except BaseException:
             self.close()
@@ -129,7 +129,7 @@ class Live:
         sites = ((each.site, program) for each, program in self._special)
         return [(site.name, program) for site, program in sites if site.kind == kind]
 
-    def _iterator(self, built: Built, link: IteratorLink) -> None:
+    def _iterator(self, built: Built, link: Any) -> None:
         """What goes through the kernel's objects: it is pinned, or read when events are."""
         pin = built.site.pin
         if pin:

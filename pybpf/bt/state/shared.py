@@ -14,7 +14,7 @@ from pybpf.types import u32, u64
 
 if TYPE_CHECKING:
     from pybpf.bt.state.settings import Settings
-    from pybpf.lang.builtins.stacks import Stacks
+    from pybpf.lang.state.stacks import Stacks
 
 __all__ = ["Began", "Shared"]
 
@@ -22,7 +22,7 @@ __all__ = ["Began", "Shared"]
 class Began:
     """When the script began, for programs: nanoseconds of the clock that they read."""
 
-    spec = MapSpec(MapType.ARRAY, u32, u64, 1, "AT_began")
+    spec = MapSpec(MapType.ARRAY, u32, u64, 1, "AT_began", typed=False)
 
     def __init__(self) -> None:
         self._map: Any = None
@@ -69,7 +69,7 @@ class Shared:
         """The stacks of a depth."""
         found = self.stacks.get(depth)
         if found is None:
-            from pybpf.lang.builtins.stacks import Stacks
+            from pybpf.lang.state.stacks import Stacks
 
             found = self.stacks[depth] = Stacks(depth=depth)
         return found

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache, cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pybpf.btf import BitLoad
 from pybpf.record import NamedTuple, dataclass
 from pybpf.types import Struct, array_of, bool_, char, layout, s8, s16, s32, s64, u8, u16, u32, u64
 from pybpf.types.scalars import ElementType
+
+if TYPE_CHECKING:
+    from pybpf.btf import BitLoad
 
 __all__ = [
     "BOOL", "INT8", "INT16", "INT32", "INT64", "NONE", "UINT8", "UINT16", "UINT32", "UINT64", "Aggregate", "Array",

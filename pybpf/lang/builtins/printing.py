@@ -9,11 +9,12 @@ from copy import copy
 from typing import Any
 
 from pybpf.errors import PackError
-from pybpf.lang.builtins.stacks import Stacks, bound
+from pybpf.lang.builtins.stacks import bound
 from pybpf.lang.front.gen import Gen
 from pybpf.lang.state.counts import Counts
 from pybpf.lang.state.emitting import EmitVal
 from pybpf.lang.state.output import Events
+from pybpf.lang.state.stacks import Stacks
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.memory import LARGEST
 from pybpf.lang.values.pointers import Pointer

@@ -17,8 +17,8 @@ from pybpf.types import Struct, u32, u64
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
-    from pybpf.lang.builtins.stacks import Stacks
     from pybpf.lang.front.gen import Gen
+    from pybpf.lang.state.stacks import Stacks
     from pybpf.symbols import Symbol
 
 __all__ = ["KernelAddress", "UserAddress", "func_name", "kernel_symbol", "user_symbol"]

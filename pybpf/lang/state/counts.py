@@ -52,7 +52,7 @@ class Counts:
     @property
     def spec(self) -> MapSpec:
         """The map; ask when all counters have been made."""
-        return MapSpec(MapType.ARRAY, u32, array_of(u64, max(self._size, 1)), 1, self.name)
+        return MapSpec(MapType.ARRAY, u32, array_of(u64, max(self._size, 1)), 1, self.name, typed=False)
 
     def bind(self, loaded: Map) -> None:
         """The map has been created."""

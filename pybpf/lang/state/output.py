@@ -94,12 +94,14 @@ class Events(Generic[T]):
 
         :param kind: what the reader makes of records, if not :attr:`kind` itself.
         """
-        from pybpf.maps import PerfBufferReader, RingBufferReader
-
         kind = kind or self.kind
         if loaded.spec.type is MapType.RINGBUF:
+            from pybpf.maps import RingBufferReader
+
             self._reader = RingBufferReader(loaded, kind, lost_counter=lambda: self.counter.value)
         else:
+            from pybpf.maps import PerfBufferReader
+
             size = max(self._pages * _PAGE // max(loaded.max_entries, 1), 2 * _PAGE)
             self._reader = PerfBufferReader(
                 loaded, kind, size=size, lost_counter=lambda: self.counter.value

@@ -11,11 +11,12 @@ from pybpf.compiler.compiled import Compiled
 from pybpf.compiler.pipeline import compile_unit
 from pybpf.compiler.target import Target
 from pybpf.errors import BpfError
-from pybpf.lang.builtins.stacks import Stacks, bound
+from pybpf.lang.builtins.stacks import bound
 from pybpf.lang.front.compile import compile_probe
 from pybpf.lang.probes.probe import Probe
 from pybpf.lang.state.maps import TracerMap
 from pybpf.lang.state.output import Events
+from pybpf.lang.state.stacks import Stacks
 from pybpf.lang.tracer.attaching import Attach, by_spec
 from pybpf.lang.tracer.declare import Declared
 from pybpf.lang.tracer.rejected import in_python

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from pybpf.compiler.ir import Counter
 from pybpf.lang.builtins.printing import Prints
-from pybpf.lang.builtins.stacks import Stacks
 from pybpf.lang.front.gen import Gen
 from pybpf.lang.probes.probe import Param, Probe
 from pybpf.lang.state.counts import Counts
+from pybpf.lang.state.stacks import Stacks
 from pybpf.lang.tracer.filters import Filters
 from pybpf.lang.values.val import Val
 from pybpf.record import dataclass

@@ -14,9 +14,9 @@ from pybpf.attach.link import AnyLink
 from pybpf.compiler.target import Target
 from pybpf.errors import BpfError, ClosedError, DeclarationError, PackError
 from pybpf.lang.builtins.printing import Prints
-from pybpf.lang.builtins.stacks import MOST_STACKS, Stacks
 from pybpf.lang.state.counts import Counts
 from pybpf.lang.state.output import Events
+from pybpf.lang.state.stacks import MOST_STACKS, Stacks
 from pybpf.lang.tracer.declare import Declared, Declares
 from pybpf.lang.tracer.filters import Filters
 from pybpf.lang.tracer.given import check_seconds, check_whole
