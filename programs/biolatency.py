@@ -31,6 +31,7 @@ FLAGS = {
 
 def trace(run: Run) -> None:
     """Attach, and report."""
+    run.require()
     options = run.options
     by_request = not any(each.choose().startswith("tracepoint:") for each in (disks.ISSUED, DONE))
     if options.flags and not by_request:

@@ -196,11 +196,23 @@ def locked_helper(name: str, state: Privileges) -> Cause | None:
     return Cause(text, "boot without lockdown= and without Secure Boot", PermissionDenied)
 
 
+def charged(failure: Failure) -> Cause | None:
+    """The limit of locked memory, on a kernel whose types say that it charges BPF to it."""
+    from pybpf.sys.probes import CHARGES, kernel_type
+    from pybpf.sys.vmlinux import FUNC
+
+    return _memlock(failure) if kernel_type(FUNC, CHARGES) else None
+
+
 def memlock(failure: Failure) -> Cause | None:
-    """The limit of locked memory, on a kernel that charges BPF to it, where it could not be raised without end."""
+    """The same on a kernel that has no types: a probe tells, for which there may be too little memory, too."""
+    return _memlock(failure) if _has_not("memcg_accounting") else None
+
+
+def _memlock(failure: Failure) -> Cause | None:
+    """The limit where it could not be raised without end."""
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]  # the soft one has been raised to it: call_charged
-    unlimited = failure.state.memlock < 0 or limit < 0 or failure.state.has("CAP_SYS_RESOURCE")
-    if unlimited or _has_not("memcg_accounting") is None:
+    if failure.state.memlock < 0 or limit < 0 or failure.state.has("CAP_SYS_RESOURCE"):
         return None
     return Cause(
         f"RLIMIT_MEMLOCK ({limit >> 10} KiB) is used up, and this kernel charges BPF memory to it",

@@ -24,6 +24,7 @@ from pybpf.sys.vdso import kernel_version
 from pybpf.sys.vmlinux import FUNC, TYPEDEF, find_ids
 
 __all__ = [
+    "CHARGES",
     "NEWTASK",
     "NO",
     "QUIET",
@@ -322,9 +323,11 @@ def command(cmd: Cmd, *supported: int, **fields: Any) -> Result:
 #: and a security hook that is seldom asked: before 6.2 the kernel's own test function is open to fmod_ret only where
 #: CONFIG_FUNCTION_ERROR_INJECTION is on, security hooks always are
 QUIET, QUIET_ERROR = "bpf_fentry_test1", "security_quota_on"
+#: a function of the kernels that charge maps to RLIMIT_MEMLOCK, from 5.3 to 5.10; older ones have no BTF
+CHARGES = "bpf_map_charge_init"
 #: the type of a tracepoint that seldom fires
 NEWTASK = "btf_trace_task_newtask"
-_FUNCTIONS = (QUIET, QUIET_ERROR, "bpf_iter_task", "bpf_lsm_file_open", "bpf_iter_num_new")
+_FUNCTIONS = (QUIET, QUIET_ERROR, CHARGES, "bpf_iter_task", "bpf_lsm_file_open", "bpf_iter_num_new")
 
 
 @cache

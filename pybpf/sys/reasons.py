@@ -23,7 +23,7 @@ def _means(text: str, advice: str = "") -> Check:
 
 _REFUSED: tuple[Check, ...] = (causes.capabilities, causes.seccomp, causes.features)
 _LOCKABLE: tuple[Check, ...] = (*_REFUSED, causes.lockdown)
-_CHARGED: tuple[Check, ...] = (*_REFUSED, causes.memlock, causes.other_refusal)
+_CHARGED: tuple[Check, ...] = (*_REFUSED, causes.charged, causes.memlock, causes.other_refusal)
 _ELSEWISE: tuple[Check, ...] = (*_REFUSED, causes.other_refusal)
 _LOCKABLE_ELSEWISE: tuple[Check, ...] = (*_LOCKABLE, causes.other_refusal)
 _UNSUPPORTED: tuple[Check, ...] = (causes.features, causes.unknown_field)
@@ -42,7 +42,7 @@ _CHECKS: Mapping[tuple[str, int], tuple[Check, ...]] = {
     ("map_elem", e.EEXIST): (_means("there is such a key already"),),
     ("map_elem", e.E2BIG): (_means("the map is full, or the index is beyond its end"),),
     ("map_elem", ENOTSUPP): (_means("this kind of map does not have the operation, or not in this kernel"),),
-    ("prog_load", e.EPERM): (*_LOCKABLE, causes.memlock, causes.other_refusal),
+    ("prog_load", e.EPERM): (*_LOCKABLE, causes.charged, causes.memlock, causes.other_refusal),
     ("prog_load", e.EACCES): _LOCKABLE,
     ("prog_load", e.EINVAL): (causes.object_name, *_UNSUPPORTED),
     ("prog_load", e.E2BIG): (causes.no_instructions, causes.unknown_field),

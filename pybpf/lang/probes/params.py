@@ -84,6 +84,12 @@ def _is_at(known: Prototype, index: int, names: Sequence[str]) -> bool:
     return index < len(known.arguments) and known.arguments[index].name in names
 
 
+def _know_not(gen: Gen) -> str:
+    if gen.target.types() is None:
+        return "the target has no types (BTF: Linux 5.4 built with CONFIG_DEBUG_INFO_BTF=y) that know"
+    return "the target's types do not know"
+
+
 def _meant(gen: Gen, probe: Probe) -> str:
     """``"; did you mean ...?"``: what a name that the types do not know may stand for; or ``""``."""
     types, name = types_of(gen.target, probe.name)
@@ -98,7 +104,7 @@ def _meant(gen: Gen, probe: Probe) -> str:
 def _unknown(gen: Gen, probe: Probe, param: Param, known: Prototype | None) -> None:
     if known is None:
         meant = _meant(gen, probe)
-        what = f"the target's types do not know {probe.title}{meant or ':'} "
+        what = f"{_know_not(gen)} {probe.title}{meant or ':'} "
         gen.fail(param.node, f"{what}{'If not, ' if meant else ''}annotate its parameters, in their order: "
                  f"{param.name}: u64")  # fmt: skip
     names = [argument.name for argument in known.arguments if argument.name]
@@ -146,7 +152,7 @@ def _traced(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
     if not params:
         return []
     if known is None:
-        gen.fail(params[0].node, f"the target's types do not know the function {probe.name}"
+        gen.fail(params[0].node, f"{_know_not(gen)} the function {probe.name}"
                  f"{_meant(gen, probe) or f': {probe.kind} needs them; use a kprobe'}")  # fmt: skip
     if probe.kind in ("fexit", "fmod_ret"):
         if known.result is not None:
@@ -234,7 +240,7 @@ def _result(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
         if param.annotation is not None:
             shape = annotated_shape(gen, param)
         elif known is None:
-            why = "the target's types do not know the function" if kernel else "nothing says its type"
+            why = f"{_know_not(gen)} the function" if kernel else "nothing says its type"
             meant = _meant(gen, probe) if kernel else ""
             gen.fail(param.node, f"annotate 'ret': {why}{meant or ';'} {'If not, ' if meant else ''}"
                      "write ret: s32, say")  # fmt: skip
