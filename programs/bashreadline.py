@@ -61,7 +61,7 @@ TOOL = Tool(
     probes=(LINES,),
     options=(
         option("-s", "--shared", metavar="FILE", help="the shell or library that has readline()"),
-        *shared("pid uid groups duration rows"),
+        *shared("who duration rows"),
     ),
     examples=(
         ("", "what all shells are told"),

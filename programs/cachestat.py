@@ -6,22 +6,28 @@ import resource
 from typing import Any
 
 from pybpf import Struct, Tracer, u32, u64
-from pybpf.lang import kernel_ptr, tid
+from pybpf.lang import enum, has_field, kernel_ptr, tid
 from pybpf.tool import Column, FirstOf, Run, Tool, option, shared, undisturbed
 
 ACCESSED = FirstOf(
     "tp_btf:mm_filemap_get_pages", "fentry:folio_mark_accessed", "kprobe:folio_mark_accessed",
     "kprobe:mark_page_accessed", what="pages that are looked up in the cache",
 )  # fmt: skip
-FAULTED = FirstOf("tracepoint:filemap:mm_filemap_fault", optional=True, what="page faults on files")
+FAULTED = FirstOf(
+    "tp_btf:mm_filemap_fault", "tracepoint:filemap:mm_filemap_fault", optional=True, what="page faults on files"
+)
 MANY = "tracepoint:filemap:mm_filemap_add_to_page_cache(order)"  # of a folio, which may be of several pages
 ONE = "tracepoint:filemap:mm_filemap_add_to_page_cache"
-ADDED = FirstOf(MANY, ONE, what="pages that come into the cache")
+TYPED = "tp_btf:mm_filemap_add_to_page_cache(folio)"  # for who may not read tracefs
+ADDED = FirstOf(MANY, ONE, TYPED, what="pages that come into the cache")
 DIRTIED = FirstOf(
-    "tracepoint:writeback:writeback_dirty_folio", "tracepoint:writeback:writeback_dirty_page",
-    what="pages that are written to",
+    "tp_btf:writeback_dirty_folio", "tp_btf:writeback_dirty_page", "tracepoint:writeback:writeback_dirty_folio",
+    "tracepoint:writeback:writeback_dirty_page", what="pages that are written to",
 )  # fmt: skip
-BUFFERS = FirstOf("tracepoint:block:block_dirty_buffer", optional=True, what="buffers that are written to")
+BUFFERS = FirstOf(
+    "tp_btf:block_dirty_buffer", "tracepoint:block:block_dirty_buffer", optional=True,
+    what="buffers that are written to",
+)  # fmt: skip
 
 MAX_ENTRIES = 10240
 PAGE = resource.getpagesize()
@@ -111,12 +117,24 @@ def changes(tracer: Tracer, counts: Any, fresh: Any) -> None:
     def one_added() -> None:
         come(1)
 
+    @ADDED.on(tracer, TYPED)
+    def folio_added(folio: Any) -> None:
+        come(pages_of(folio))
+
     @DIRTIED.on(tracer)
     def dirtied() -> None:
         counts[DIRTY].add(1)
         pages = fresh.pop(tid())
         if pages is not None:  # brought in to be written to: that is no miss
             counts[WRITTEN].add(pages)
+
+
+def pages_of(folio: Any) -> int:
+    """In a probe: how many pages a folio has."""
+    flags = folio.flags.f if has_field("struct folio", "flags.f") else folio.flags  # 6.18
+    if not flags >> enum("PG_head") & 1:
+        return 1
+    return u32(folio._nr_pages if has_field("struct folio", "_nr_pages") else folio._folio_nr_pages)  # 6.14
 
 
 class Report:

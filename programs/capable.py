@@ -10,8 +10,9 @@ from pybpf.tool import Column, FirstOf, Run, Tool, clean, option, shared, struct
 
 # The function comes first: the tracepoint does not say whether a check is audited.
 CHECKS = FirstOf(
-    "fentry:cap_capable", "kprobe:cap_capable", "tracepoint:capability:cap_capable", what="checks of capabilities"
-)
+    "fentry:cap_capable", "kprobe:cap_capable", "tp_btf:cap_capable", "tracepoint:capability:cap_capable",
+    what="checks of capabilities",
+)  # fmt: skip
 #: include/uapi/linux/capability.h, by number, without CAP_
 NAMES = (
     "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
@@ -53,6 +54,10 @@ def trace(run: Run) -> None:
     @CHECKS.on(tracer, "fentry", "kprobe")
     def by_function(who: u64, where: u64, number: s32, how: u32) -> None:  # by position: names differ between kernels
         checked(number, how)
+
+    @CHECKS.on(tracer, "tp_btf")
+    def typed(cap: Any) -> None:
+        checked(cap, -1)
 
     @CHECKS.on(tracer, "tracepoint")
     def by_record(args: Any) -> None:

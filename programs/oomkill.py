@@ -6,12 +6,13 @@ from typing import Any
 
 from pybpf import Struct, char, s32, u32, u64
 from pybpf.lang import KernelStack, comm, kernel_stack, ktime_ns, pid
+from pybpf.lang import pid as process
 from pybpf.tool import FirstOf, Run, Tool, clean, frame_text, shared, symbols_of
 
-# The newer record says whom it is about; the older one has no more than the pid.
+# The newer record says whom it is about, and how large it is; the older one has no more than the pid.
 KILL = FirstOf(
-    "tracepoint:oom:mark_victim(comm)", "kprobe:oom_kill_process", "tracepoint:oom:mark_victim",
-    what="processes being killed for want of memory",
+    "tracepoint:oom:mark_victim(comm)", "tp_btf:mark_victim(task)", "kprobe:oom_kill_process",
+    "tracepoint:oom:mark_victim", "tp_btf:mark_victim(pid)", what="processes being killed for want of memory",
 )  # fmt: skip
 
 
@@ -47,6 +48,11 @@ def trace(run: Run) -> None:
             score=args.oom_score_adj, sizes=1, stack=kernel_stack(),
         )  # fmt: skip
 
+    @KILL.on(tracer, "tp_btf:mark_victim(task)")
+    def typed(task: Any) -> None:
+        kills.emit(time=ktime_ns(), pid=pid(), comm=comm(), victim=task.tgid, victim_comm=task.comm,
+                   stack=kernel_stack())  # fmt: skip
+
     @KILL.on(tracer, "kprobe")
     def killing(oc: Any) -> None:
         victim = oc.chosen
@@ -56,6 +62,10 @@ def trace(run: Run) -> None:
     @KILL.on(tracer, "tracepoint:oom:mark_victim")
     def marked_before(args: Any) -> None:
         kills.emit(time=ktime_ns(), pid=pid(), comm=comm(), victim=args.pid, stack=kernel_stack())
+
+    @KILL.on(tracer, "tp_btf:mark_victim(pid)")
+    def typed_before(pid: Any) -> None:
+        kills.emit(time=ktime_ns(), pid=process(), comm=comm(), victim=pid, stack=kernel_stack())
 
     run.say("Tracing OOM kills... Hit Ctrl-C to end.")
     run.start(tracer)

@@ -10,9 +10,9 @@ from pybpf import Struct, char, u16, u32, u64
 from pybpf.lang import IpAddress, cast, comm, pid
 from pybpf.tool import FirstOf, Run, Tool, clean, net, option, shared, undisturbed
 
-SENT = FirstOf("tracepoint:sock:sock_send_length", optional=True, what="data being sent")
-RECEIVED = FirstOf("tracepoint:sock:sock_recv_length", "fentry:tcp_cleanup_rbuf", "kprobe:tcp_cleanup_rbuf",
-                   what="data being received")  # fmt: skip
+SENT = FirstOf("tp_btf:sock_send_length", "tracepoint:sock:sock_send_length", optional=True, what="data being sent")
+RECEIVED = FirstOf("tp_btf:sock_recv_length", "tracepoint:sock:sock_recv_length", "fentry:tcp_cleanup_rbuf",
+                   "kprobe:tcp_cleanup_rbuf", what="data being received")  # fmt: skip
 SENDMSG = net.SocketCalls("tcp_sendmsg", what="data being sent")
 #: what sendfile and splice call in the place of tcp_sendmsg, where there is such a function (before Linux 6.5)
 SENDPAGE = net.SocketCalls("tcp_sendpage", what="pages being sent", optional=True)
@@ -53,7 +53,11 @@ class Traffic:
 
         sent, received = self.sent, self.received
 
-        @SENT.on(tracer)
+        @SENT.on(tracer, "tp_btf")
+        def send_typed(sk: Any, ret: Any) -> None:
+            count(sent, sk, ret)
+
+        @SENT.on(tracer, "tracepoint")
         def send_record(args: Any) -> None:
             count(sent, cast("struct sock", args.sk), args.ret)
 
@@ -63,6 +67,10 @@ class Traffic:
         if SENT.find() is None:
             SENDMSG.returns(tracer, sends)
         SENDPAGE.returns(tracer, sends)
+
+        @RECEIVED.on(tracer, "tp_btf")
+        def receive_typed(sk: Any, ret: Any) -> None:
+            count(received, sk, ret)
 
         @RECEIVED.on(tracer, "tracepoint")
         def receive_record(args: Any) -> None:

@@ -44,6 +44,7 @@ class Client:
 
     def __init__(self, *command: str) -> None:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pid = self._process.pid
 
     def ask(self, query: str) -> str:
         """The first line that the server answers, which must have one."""

@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from programs.cachestat import ACCESSED, TOOL
+from pybpf import Tracer
+from pybpf.tool import Run, places
+from pybpf.tool.command import parse
 from tests.programs.cases import Running
 
-pytestmark = [pytest.mark.root, pytest.mark.native]
+pytestmark = [pytest.mark.root, pytest.mark.generic]
 
 PAGE = 4096
 PAGES = 64
@@ -93,6 +97,37 @@ def report(reader: Reader, work: str) -> dict[str, float]:
     return found
 
 
+@pytest.mark.parametrize("place", ACCESSED.places)
+def test_every_way(
+    place: str, reader: Reader, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each place where pages that are looked up can be seen; some count a folio of several pages once."""
+    known = places.lack
+    if known(place):
+        pytest.skip(f"this kernel has no {place}")
+    monkeypatch.setattr(places, "lack", lambda other: "not here" if other in ACCESSED.places and other != place
+                        else known(other))  # fmt: skip
+
+    def found(work: str) -> dict[str, float]:
+        class Working(Run):
+            """The process reads as soon as it is traced; then the run is over."""
+
+            def start(self, tracer: Tracer) -> None:
+                super().start(tracer)
+                reader(work)
+                self.stop()
+
+        with Working(TOOL, parse(TOOL, ["-p", str(reader.process.pid), "--json", "1000"])) as running:
+            TOOL.trace(running)
+        (line,) = capsys.readouterr().out.splitlines()
+        result: dict[str, float] = json.loads(line)
+        return result
+
+    cold, warm = found("cold read,4"), found("read,4 all,3")
+    assert 0 < cold["misses"] <= PAGES and warm["misses"] == 0 and 0 < warm["hits"] <= 4 * PAGES
+
+
+@pytest.mark.native
 def test_what_is_read(reader: Reader) -> None:
     cold = report(reader, "read,4")
     assert (cold["misses"], cold["hits"]) == (PAGES, 0)
@@ -102,11 +137,13 @@ def test_what_is_read(reader: Reader) -> None:
     assert (both["misses"], both["hits"], both["hit_ratio"]) == (PAGES, PAGES, 0.5)
 
 
+@pytest.mark.native
 def test_what_is_written_is_no_miss(reader: Reader) -> None:
     written = report(reader, "write,8")
     assert written["misses"] == 0 and 1 <= written["dirties"] <= 8  # eight pages, or fewer folios
 
 
+@pytest.mark.native
 def test_rows(reader: Reader) -> None:
     tool = Running("cachestat", "-T", "-p", str(reader.process.pid), "0.2", "2")
     assert tool.ready("TIME") == "TIME         HITS   MISSES  DIRTIES HITRATIO   BUFFERS_MB  CACHED_MB\n"

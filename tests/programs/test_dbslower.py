@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.databases import MARIADB, POSTGRES, mariadb, postgres, postgres_client
+from tests.databases import MARIADB, POSTGRES, Client, mariadb, postgres, postgres_client
 from tests.programs.cases import Running, run
 
 pytestmark = [pytest.mark.root, pytest.mark.native, pytest.mark.needs("uprobe")]
@@ -58,6 +60,57 @@ def test_mariadb() -> None:
         found = [json.loads(line) for line in every.stop()]
         assert [row["query"] for row in found] == ["select sleep(0.05), 'first'", "select 'second'"]
         assert all(0 < row["duration_ms"] < 60_000 for row in found)
+
+
+#: A program with the function of a MySQL server (5.7 and newer) that carries out commands, and its parameters. 3 is
+#: COM_QUERY, 22 COM_STMT_PREPARE.
+STAND_IN = r"""
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct query { const char *text; unsigned int length; };
+
+__attribute__((noinline))
+int _Z16dispatch_commandP3THDPK8COM_DATA19enum_server_command(void *thd, const struct query *data, int command)
+{
+    if (strstr(data->text, "sleep"))
+        usleep(50000);
+    return command != 3;
+}
+
+int main(void)
+{
+    char line[100];
+    while (fgets(line, sizeof line, stdin)) {
+        line[strcspn(line, "\n")] = 0;
+        struct query query = { line + 3, strlen(line + 3) };
+        int command = (line[0] - '0') * 10 + line[1] - '0';
+        printf("%d\n", _Z16dispatch_commandP3THDPK8COM_DATA19enum_server_command(0, &query, command));
+        fflush(stdout);
+    }
+    return 0;
+}
+"""
+
+
+def test_mysql_by_a_program_with_its_function(tmp_path: Path) -> None:
+    """MySQL itself has to be installed by hand on most systems."""
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler")
+    (tmp_path / "server.c").write_text(STAND_IN)
+    subprocess.run(["cc", "-O1", "-o", tmp_path / "mysqld", tmp_path / "server.c"], check=True, timeout=60)
+    with Client(str(tmp_path / "mysqld")) as server:
+        assert server.ask("03 select 'up'") == "0"
+        options = ["mysql", "-p", str(server.pid)]
+        slow, every = Running("dbslower", *options, "-m", "40"), Running("dbslower", *options, "-m", "0", "--json")
+        assert slow.ready("TIME(s)") == HEADER
+        every.attached()
+        for line, failed in (("03 select sleep(0.05)", "0"), ("22 select sleep(1)", "1"), ("03 select 2", "0")):
+            assert server.ask(line) == failed
+        rows = [line.split(maxsplit=3) for line in slow.stop()]
+        assert [(row[1], row[3]) for row in rows] == [(str(server.pid), "select sleep(0.05)")]
+        assert [json.loads(line)["query"] for line in every.stop()] == ["select sleep(0.05)", "select 2"]
 
 
 def test_what_is_no_server() -> None:

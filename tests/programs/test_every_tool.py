@@ -216,6 +216,23 @@ def test_without_privileges(tool: Tool) -> None:
     assert all(need in found.stderr for need in tool.needs)
 
 
+@pytest.mark.native
+@pytest.mark.root
+@pytest.mark.needs("uprobe_multi", "tp_btf")
+@every_tool
+def test_what_it_says_that_it_needs_is_enough(tool: Tool) -> None:
+    """Where the kernel has links for many uprobes, and types; otherwise it needs more."""
+    if not tool.needs:
+        pytest.skip("needs none")
+    caps = ",".join(["-all", *(f"+{need[len('CAP_') :].lower()}" for need in tool.needs)])
+    user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps", caps,
+            "--ambient-caps", caps, "--bounding-set", caps]  # fmt: skip
+    what = ["--exec", "sleep", "0.1"] if has(tool, "exec") else ["--comm", "nobody", "--duration", "0.1"]
+    words = command(tool.name, *ARGUMENTS.get(tool.name, ()), *what)
+    found = subprocess.run([*user, *words], capture_output=True, text=True, timeout=60)
+    assert found.returncode == 0 and not complaints(found.stderr), found.stderr
+
+
 # --- probes
 
 

@@ -32,6 +32,7 @@ ANYWHERE = {
     "execsnoop -T -u 1000": "1000",
     "execsnoop -q": '"/bin/true"',
     "opensnoop": "/nonexistent/file",
+    "opensnoop -p 1234": "/nonexistent/file",
     "opensnoop -x": "/nonexistent/file",
     'opensnoop -n "config"': "/nonexistent/config",
     "opensnoop -e": "/nonexistent/file",
@@ -80,6 +81,8 @@ while True:
 
 #: how often what is to be seen has happened
 Rounds = Callable[[], int]
+#: what stands for a process in a command line
+PROCESS = "1234"
 
 
 @pytest.fixture
@@ -92,6 +95,7 @@ def work(tmp_path: Path) -> Iterator[Rounds]:
         [sys.executable, "-c", "open('/proc/self/comm', 'w').write('configurator')\n" + WORK],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
+    (tmp_path / PROCESS).write_text(str(process.pid))
     yield lambda: rounds.stat().st_size
     for each in (process, comm):
         each.kill()
@@ -150,8 +154,8 @@ def shows(line: str, expected: str, rounds: Rounds) -> None:
 
 
 @pytest.mark.parametrize("line", ANYWHERE)
-def test_command_lines(line: str, work: Rounds) -> None:
-    shows(line, ANYWHERE[line], work)
+def test_command_lines(line: str, work: Rounds, tmp_path: Path) -> None:
+    shows(line.replace(PROCESS, (tmp_path / PROCESS).read_text()), ANYWHERE[line], work)
 
 
 @pytest.mark.parametrize("line", OF_DISKS)

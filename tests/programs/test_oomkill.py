@@ -12,15 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs.cases import Running
+from programs.oomkill import KILL
+from pybpf.tool import places
+from tests.programs.cases import Running, while_it_runs
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("tracepoint"), pytest.mark.native]
+pytestmark = [pytest.mark.root, pytest.mark.needs("tracepoint"), pytest.mark.generic]
 
 LIMIT = 24 << 20
 #: takes memory until it is killed
 GREEDY = """
 import sys
 open("/proc/self/comm", "w").write("greedy")
+print("ready", flush=True)
 sys.stdin.readline()
 kept = []
 while True:
@@ -53,6 +56,16 @@ def group(tmp_path: Path) -> Iterator[Path]:
         made.rmdir()
 
 
+def greedy(group: Path) -> subprocess.Popen[bytes]:
+    """A process in the group, which takes memory when its standard input ends."""
+    process = subprocess.Popen([sys.executable, "-S", "-c", GREEDY], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout
+    with process.stdout as said:
+        assert said.readline() == b"ready\n"
+    (group / "cgroup.procs").write_text(str(process.pid))
+    return process
+
+
 def controllers(top: str) -> list[str]:
     try:
         return Path(top, "cgroup.controllers").read_text().split()
@@ -60,10 +73,33 @@ def controllers(top: str) -> list[str]:
         return []
 
 
+@pytest.mark.parametrize("place", KILL.places)
+def test_every_way(
+    place: str, group: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each place where it can be seen that a process is killed."""
+    if places.lack(place):
+        pytest.skip(f"this kernel has no {place}")
+    monkeypatch.setattr(places, "lack", lambda other: "" if other == place else "not here")
+    process = greedy(group)
+
+    def eat() -> None:
+        assert process.stdin
+        process.stdin.close()
+        assert process.wait(timeout=60) == -signal.SIGKILL
+
+    assert while_it_runs("oomkill", eat, ["--json", "-p", str(process.pid)]) == 0
+    (found,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (found["pid"], found["comm"], found["victim_pid"]) == (process.pid, "greedy", process.pid)
+    # where the kernel tells the pid alone, the name is asked of /proc, and may be gone
+    assert found["victim_comm"] in ("greedy", "[unknown]") and (found["victim_comm"] == "greedy" or "(" not in place)
+    assert any("oom" in frame or "out_of_memory" in frame for frame in found["stack"])
+
+
+@pytest.mark.native
 def test_a_victim(group: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", GREEDY], stdin=subprocess.PIPE)
+    process = greedy(group)
     assert process.stdin
-    (group / "cgroup.procs").write_text(str(process.pid))
     pid = str(process.pid)
     tools = [Running("oomkill", "-p", pid), Running("oomkill", "-p", pid, "--json")]
     for tool in tools:

@@ -142,7 +142,8 @@ def _dist(options: str, calls: str = CALLS) -> Case:
 
 
 CASES = (
-    _exec("-x"), _exec("-q -T", normal=without(1)), _exec("-t -U", normal=without(1)), _exec("-n echo"), _exec("-l two"),
+    _exec("-x"),
+    _exec("-q -T", normal=without(1)), _exec("-t -U", normal=without(1)), _exec("-n echo"), _exec("-l two"),
     _exec("--max-args 3 -P {own}"), _exec("-x -u root"),
     _open("-p {pid}"), _open("-x -U -e -p {pid}"), _open("-T -t {pid}", normal=without(1)), _open("-n called"),
     _open("-f O_WRONLY -f O_RDWR -p {pid}"),
