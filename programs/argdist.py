@@ -47,8 +47,10 @@ class Specifier:
         self.filter = parts[3] if len(parts) > 3 else ""
         if len(self.types) != len(self.expressions):
             raise BpfError(f"{text!r}: {len(self.types)} types, and {len(self.expressions)} expressions")
+        self.shown = self.expressions
         if not self.expressions and self.place.kind == "r":
             self.types, self.expressions = [ctype("int")], ["$retval"]
+            self.shown = ["retval"]
         self.plain = not self.expressions
         if histogram and len(self.expressions) != 1:
             raise BpfError(f"{text!r}: a histogram takes one expression")
@@ -115,17 +117,12 @@ class Specifier:
         if self.plain:
             return "total calls"
         values = tuple(key) if len(self.types) > 1 else (key,)
-        return ", ".join(f"{shown(text)} = {clean(value)}" for text, value in zip(self.expressions, values))
+        return ", ".join(f"{text} = {clean(value)}" for text, value in zip(self.shown, values))
 
     @property
     def title(self) -> str:
         """What is above its rows."""
-        return self.label or (shown(self.expressions[0]) if self.histogram else self.text)
-
-
-def shown(expression: str) -> str:
-    """An expression as it is printed."""
-    return "retval" if expression == "$retval" else expression
+        return self.label or (self.shown[0] if self.histogram else self.text)
 
 
 def number(kind: Any) -> Any:
@@ -180,7 +177,7 @@ def as_json(each: Specifier, data: Any) -> dict[str, Any]:
     rows = []
     for key, count in sorted(data.items(), key=lambda row: row[1]):
         values = () if each.plain else tuple(key) if len(each.types) > 1 else (key,)
-        rows.append({"values": dict(zip(map(shown, each.expressions), values)), "count": count})
+        rows.append({"values": dict(zip(each.shown, values)), "count": count})
     return {"specifier": each.text, "label": each.title, "counts": rows}
 
 

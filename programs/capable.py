@@ -6,7 +6,7 @@ from typing import Any
 
 from pybpf import char, s32, u32, u64
 from pybpf.lang import KernelStack, UserStack, cgroup_id, comm, kernel_stack, ktime_ns, pid, tid, uid, user_stack
-from pybpf.tool import Column, FirstOf, Run, Tool, clean, option, shared, struct
+from pybpf.tool import Column, FirstOf, Moment, Run, Tool, clean, option, shared, struct
 
 # The function comes first: the tracepoint does not say whether a check is audited.
 CHECKS = FirstOf(
@@ -63,7 +63,7 @@ def trace(run: Run) -> None:
     def by_record(args: Any) -> None:
         checked(args.cap, -1)
 
-    rows = run.rows(columns(run))
+    rows = run.rows(columns(run), moment=Moment(lambda event: name_of(event.cap)))
     seen: set[Any] = set()
 
     def show(event: Any) -> None:
@@ -84,12 +84,14 @@ def trace(run: Run) -> None:
     run.deliver({checks: show})
 
 
+def name_of(number: int) -> str:
+    """Of a capability."""
+    return f"CAP_{NAMES[number]}" if 0 <= number < len(NAMES) else "?"
+
+
 def columns(run: Run) -> list[Column]:
     """Those of BCC's capable; PID is the process, TID the thread."""
     options = run.options
-
-    def name(event: Any) -> str:
-        return f"CAP_{NAMES[event.cap]}" if 0 <= event.cap < len(NAMES) else "?"
 
     def audit(event: Any) -> Any:
         return None if event.opts < 0 else int(not event.opts & NO_AUDIT)
@@ -104,7 +106,7 @@ def columns(run: Run) -> list[Column]:
         Column("TID", "%-6d ", "tid", lambda event: event.tid, options.extra),
         Column("COMM", "%-16s ", "comm", lambda event: event.comm),
         Column("CAP", "%-4d ", "cap", lambda event: event.cap),
-        Column("NAME", "%-20s ", "name", name),
+        Column("NAME", "%-20s ", "name", lambda event: name_of(event.cap)),
         Column("AUDIT", "%-6s ", "audit", audit, text=lambda event: "?" if audit(event) is None else audit(event)),
         Column("INSETID", "%s", "insetid", in_setid, options.extra,
                lambda event: "?" if in_setid(event) is None else in_setid(event)),
@@ -124,7 +126,7 @@ TOOL = Tool(
         option("-U", "--user-stack", action="store_true", help="print the stack of the process"),
         option("--unique", nargs="?", const="pid", choices=("pid", "cgroup"),
                help="each capability (and stack) once for each process, or control group"),
-        *shared("who ends rows"),
+        *shared("who ends rows perfetto"),
     ),
     examples=(
         ("", "all audited checks"),

@@ -227,6 +227,7 @@ TOOL = Tool(
     topic="Processes",
     summary="trace programs being executed",
     trace=trace,
+    follows=True,
     probes=(DONE, CALLS),
     options=(
         option("-T", "--time", action="store_true", help="print the time of day"),

@@ -89,7 +89,7 @@ def columns(run: Run) -> list[Column]:
 
     return [
         Column(f"TIME-{clock.zone(options.utc)}", "%-13s", "time", lambda event: clock.unix(event.time),
-               options.timestamp, lambda event: clock.text_ms(event.time, options.utc)),
+               options.timestamp or options.utc, lambda event: clock.text_ms(event.time, options.utc)),
         Column("LABEL", "%-6s", "label", lambda event: options.label, options.label is not None),
         Column("PCOMM", "%-16s ", "comm", lambda event: event.comm),
         Column("PID", "%-7d ", "pid", lambda event: event.pid),
@@ -119,10 +119,11 @@ TOOL = Tool(
     topic="Processes",
     summary="trace processes that end, with age and exit code",
     trace=trace,
+    follows=True,
     probes=(ENDS,),
     options=(
         option("-t", "--timestamp", action="store_true", help="print the time of day"),
-        option("--utc", action="store_true", help="with -t: in UTC"),
+        option("--utc", action="store_true", help="the same in UTC"),
         option("-x", "--failed", action="store_true", help="only those that fail or are killed"),
         option("--label", metavar="TEXT", help="print this in each row"),
         option("--per-thread", action="store_true", help="each thread, not only whole processes"),

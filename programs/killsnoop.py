@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pybpf import Struct, char, s32, u32, u64
 from pybpf.lang import comm, ktime_ns, pid, tid
-from pybpf.tool import Column, Run, SyscallProbes, Tool, arguments, option, shared
+from pybpf.tool import Column, Moment, Run, SyscallProbes, Tool, arguments, option, shared
 
 KILLS = SyscallProbes("kill", what="signals being sent")
 
@@ -56,7 +56,8 @@ def trace(run: Run) -> None:
             return
         kills.emit(time=ktime_ns(), pid=pid(), target=call.target, signal=call.signal, ret=ret, comm=comm())
 
-    rows = run.rows(columns(run), lambda event: "red" if event.ret < 0 else "")
+    rows = run.rows(columns(run), lambda event: "red" if event.ret < 0 else "",
+                    Moment(lambda event: f"signal {event.signal} to {event.target}"))
     run.start(tracer)
     rows.header()
     run.deliver({kills: rows.write})
@@ -86,12 +87,13 @@ TOOL = Tool(
     topic="Processes",
     summary="trace signals that processes send by kill(2)",
     trace=trace,
+    follows=True,
     probes=(KILLS,),
     options=(
         option("-x", "--failed", action="store_true", help="only those that fail"),
         option("-T", "--tpid", type=arguments.whole, metavar="PID", help="only to this process (negative: a group)"),
         option("-s", "--signal", type=signals, metavar="SIGNALS", help="only these, as 9,SIGTERM"),
-        *shared("who ends rows"),
+        *shared("who ends rows perfetto"),
     ),
     examples=(
         ("", "all signals that are sent"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from pybpf import Struct, char, s32, u8, u32, u64
 from pybpf.lang import comm, ktime_ns, pid, read_user_str, tid
-from pybpf.tool import Column, Glob, Run, SyscallProbes, Tool, option, shared
+from pybpf.tool import Column, Glob, Moment, Run, SyscallProbes, Tool, option, shared
 
 #: with the path as the first parameter, and as the second
 BY_PATH, BELOW = ("stat", "lstat", "statfs"), ("newfstatat", "statx")
@@ -68,7 +68,8 @@ def trace(run: Run) -> None:
             event.path = read_user_str(start.path)
             event.time, event.pid, event.ret, event.call, event.comm = ktime_ns(), pid(), ret, start.call, comm()
 
-    rows = run.rows(columns(run), lambda event: "red" if event.ret < 0 else "")
+    rows = run.rows(columns(run), lambda event: "red" if event.ret < 0 else "",
+                    Moment(lambda event: str(event.path)))
     run.start(tracer)
     rows.header()
     run.deliver({stats: lambda event: rows.write(event) if paths.matches(event.path) else None})
@@ -104,7 +105,7 @@ TOOL = Tool(
         option("-s", "--sysname", action="store_true", help="print which call it is"),
         option("-x", "--failed", action="store_true", help="only calls that fail"),
         option("--path", metavar="PATTERN", help="only paths that match, as '/etc/*.conf'"),
-        *shared("who ends rows"),
+        *shared("who ends rows perfetto"),
     ),
     examples=(
         ("-x", "files that are looked for and missing"),

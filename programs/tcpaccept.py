@@ -6,7 +6,7 @@ from typing import Any
 
 from pybpf import char, s64, u32, u64
 from pybpf.lang import comm, ktime_ns, pid
-from pybpf.tool import Column, FirstOf, Run, Tool, arguments, net, option, shared
+from pybpf.tool import Column, FirstOf, Moment, Run, Tool, arguments, net, option, shared
 
 # The tracepoint of changes of state does not know who accepts: a connection is established by a packet.
 ACCEPT = FirstOf("fexit:inet_csk_accept", "kretprobe:inet_csk_accept", optional=True)
@@ -47,7 +47,7 @@ def trace(run: Run) -> None:
             if ret >= 0:
                 accepted(net.socket_of(ret))
 
-    rows = run.rows(columns(run))
+    rows = run.rows(columns(run), moment=Moment(lambda event: f"{event.raddr}:{event.rport}"))
     run.start(tracer)
     rows.header()
     run.deliver({accepts: rows.write})
@@ -79,7 +79,7 @@ TOOL = Tool(
         option("-T", "--time", action="store_true", help="print the time of day"),
         option("-t", "--timestamp", action="store_true", help="print the time, in seconds since the first row"),
         option("-P", "--port", type=arguments.ports, metavar="PORTS", help="only at these local ports: 80,443"),
-        *shared("who net ends rows"),
+        *shared("who net ends rows perfetto"),
     ),
     examples=(
         ("-t", "all connections that are accepted, with times"),

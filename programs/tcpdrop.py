@@ -18,7 +18,7 @@ from pybpf.lang import (
     ntop,
     read_kernel,
 )
-from pybpf.tool import Column, FirstOf, Run, Tool, net, shared
+from pybpf.tool import Column, FirstOf, Moment, Run, Tool, net, shared
 
 # Typed ones first: what handles packets runs them also while it interrupts another program.
 DROP = FirstOf(
@@ -59,7 +59,7 @@ def trace(run: Run) -> None:
     owners = net.Owners(run, tracer, wanted)
     probe(tracer, packets(drops, wanted, owners))
     owners.forget(tracer)
-    rows = run.rows(columns(run))
+    rows = run.rows(columns(run), moment=Moment(lambda event: f"{event.daddr}:{event.dport}"))
     run.start(tracer)
     rows.header()
 
@@ -195,7 +195,7 @@ TOOL = Tool(
     summary="trace TCP packets that the kernel drops, and why",
     trace=trace,
     probes=(DROP, net.STATES, net.ACCEPTS),
-    options=shared("who net ends rows"),
+    options=shared("who net ends rows perfetto"),
     examples=(
         ("", "all TCP packets that are dropped, with the reason and the stack"),
         ("-4 --netns /proc/self/ns/net", "those of IPv4 in this network namespace"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from pybpf import Struct, char, u8, u16, u32, u64
 from pybpf.lang import IpAddress, cast, has_field, ktime_ns
-from pybpf.tool import Column, FirstOf, Run, Tool, net, option, shared
+from pybpf.tool import Column, FirstOf, Moment, Run, Tool, net, option, shared
 
 # Typed ones first: what handles packets runs them also while it interrupts another program.
 RETRANSMIT = FirstOf(
@@ -112,7 +112,7 @@ def trace(run: Run) -> None:
         for when in run.intervals():
             report(run, when, dict(probes.counts.items()))
         return
-    rows = run.rows(columns(run))
+    rows = run.rows(columns(run), moment=Moment(lambda event: f"{event.raddr}:{event.rport}"))
     rows.header()
     run.deliver({probes.again: rows.write})
 
@@ -158,7 +158,7 @@ TOOL = Tool(
         option("-s", "--sequence", action="store_true", help="print sequence numbers"),
         option("-l", "--lossprobe", action="store_true", help="also tail loss probes (T is L, not R)"),
         option("-c", "--count", action="store_true", help="count by connection, until the end"),
-        *shared("who net ends rows"),
+        *shared("who net ends rows perfetto"),
     ),
     examples=(
         ("", "all packets that are sent again"),

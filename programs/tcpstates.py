@@ -6,7 +6,7 @@ from typing import Any
 
 from pybpf import char, u8, u32, u64
 from pybpf.lang import comm, ktime_ns, pid
-from pybpf.tool import Column, Run, Tool, arguments, net, option, shared
+from pybpf.tool import Column, Moment, Run, Tool, arguments, net, option, shared
 
 
 class Change(net.Endpoints):
@@ -55,7 +55,9 @@ def trace(run: Run) -> None:
                 event.ns = now - begin
 
     net.on_states(tracer, changed, everyone=True)
-    rows = run.rows(columns(run))
+    rows = run.rows(columns(run), moment=Moment(
+        lambda event: f"{net.state_name(event.old)} {event.raddr}:{event.rport}", lambda event: event.ns or None,
+    ))
     run.start(tracer)
     rows.header()
     run.deliver({changes: rows.write})
@@ -95,7 +97,7 @@ TOOL = Tool(
         option("-w", "--wide", action="store_true", help="wide columns, for IPv6"),
         option("-L", "--localport", type=arguments.ports, metavar="PORTS", help="only these local ports: 80,443"),
         option("-D", "--remoteport", type=arguments.ports, metavar="PORTS", help="only these remote ports"),
-        *shared("who net ends json csv=-s"),
+        *shared("who net ends json csv=-s perfetto"),
     ),
     examples=(
         ("-T -w", "all changes, with the time, wide enough for IPv6"),

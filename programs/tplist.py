@@ -159,6 +159,7 @@ TOOL = Tool(
         ("-l /usr/bin/python3.11 -vv", "USDT probes of a program, and where their arguments are"),
         ("-p 181 '*gc*'", "those of process 181 that match"),
     ),
+    privileges="none for -l, and for -p of an own process; root for tracepoints, which tracefs tells",
     notes="""\
 Tracepoints are told by tracefs, which only root may read. `pybpf list probes` lists all kinds of probes.""",
 )

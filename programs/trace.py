@@ -42,7 +42,8 @@ class Traced:
         self.format: Format | None = None if self.spec.format is None else parse_format(unescaped(self.spec.format))
         expected, given = len(self.format.parts) if self.format else 0, len(self.spec.expressions)
         if expected != given:
-            raise BpfError(f"{text!r}: the format takes {expected} values, and {given} are given")
+            raise BpfError(f"{text!r}: the format takes {expected} values, and {given} are given "
+                           "(a comma before each)")
         #: the fields of an event that its values are in
         self.fields = [f"{FIELDS[part.kind][0]}{i}" for i, part in enumerate(self.format.parts if self.format else ())]
 
@@ -240,6 +241,7 @@ TOOL = Tool(
         option("-n", "--name", help="only processes whose name has this in it"),
         option("-f", "--msg-filter", metavar="TEXT", help="only rows whose message has this in it"),
         option("-B", "--bin_cmp", action="store_true", help="allow STRCMP({0x6C, 0x69}, x); it always is"),
+        option("-s", "--sym_file_list", metavar="FILES", help="ignored: names are those of the files that are mapped"),
         option("-K", "--kernel-stack", action="store_true", help="print the kernel's stack"),
         option("-U", "--user-stack", action="store_true", help="print the stack of the process"),
         option("-a", "--address", action="store_true", help="print addresses in stacks"),

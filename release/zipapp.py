@@ -99,11 +99,12 @@ def _members() -> Iterator[tuple[str, str]]:
 
 def build(output: Path) -> int:
     """Write the file; returns its size in bytes."""
+    members = sorted(dict(_members()).items())
     output.parent.mkdir(parents=True, exist_ok=True)
     with open(output, "wb") as file:
         file.write(b"#!/usr/bin/env python3\n")
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            for name, text in sorted(dict(_members()).items()):
+            for name, text in members:
                 archive.writestr(zipfile.ZipInfo(name, EPOCH), text, zipfile.ZIP_DEFLATED, 9)
     output.chmod(0o755)
     return output.stat().st_size

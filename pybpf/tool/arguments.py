@@ -153,8 +153,8 @@ def syscall(text: str) -> int:
     numbers = {name: number for number, name in syscall_names(host_arch()).items()}
     number = numbers.get(text, int(text) if text.isdecimal() else None)
     if number is None or number > _MOST_NUMBER:
-        alike = near(text, numbers, 1)
-        hint = f"did you mean {alike[0]}?" if alike else "--list shows the names"
+        alike = near(text, numbers, 1) if "," not in text else ()
+        hint = f"did you mean {alike[0]}?" if alike else "one name, of those that --list shows"
         raise argparse.ArgumentTypeError(f"no system call {text!r} on {host_arch().name}; {hint}")
     return number
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from pybpf.tool.declare import Example, Option, Tool
 from pybpf.tool.options import VERBOSE
 
-__all__ = ["examples_of", "options_of", "parse", "parser_of", "probes_of"]
+__all__ = ["examples_of", "options_of", "parse", "parser_of", "privileges_of", "probes_of"]
 
 
 def options_of(tool: Tool) -> list[Option]:
@@ -38,6 +39,11 @@ def probes_of(tool: Tool, here: bool = False) -> list[str]:
     return [each if isinstance(each, str) else each.describe(here) for each in tool.probes]
 
 
+def privileges_of(tool: Tool) -> str:
+    """What the tool needs, for people."""
+    return tool.privileges or (f"root, or {' and '.join(tool.needs)}" if tool.needs else "no privileges")
+
+
 def help_of(option: Option) -> str:
     """The help of an option, with its default."""
     text = str(option.settings.get("help", ""))
@@ -61,6 +67,10 @@ class _Parser(argparse.ArgumentParser):
         self.epilog = "\n".join(_epilog(self.tool))
         return super().format_help()
 
+    def error(self, message: str) -> NoReturn:
+        """What is wrong, in a line."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
 
 def _epilog(tool: Tool) -> Iterator[str]:
     examples = examples_of(tool)
@@ -75,7 +85,7 @@ def _epilog(tool: Tool) -> Iterator[str]:
     yield "attaches to:"
     yield from (f"  {line}" for line in probes_of(tool, here=True))
     yield ""
-    yield f"needs: root, or {' and '.join(tool.needs)}" if tool.needs else "needs: no privileges"
+    yield f"needs: {privileges_of(tool)}"
 
 
 def parser_of(tool: Tool) -> argparse.ArgumentParser:

@@ -74,6 +74,8 @@ class Tool:
     :param probes: what it attaches to: :class:`~pybpf.tool.FirstOf` lists, :class:`~pybpf.tool.SyscallProbes`, or
         text where that depends on the options.
     :param needs: the least capabilities.
+    :param privileges: what the help says of them instead, where that depends on the options.
+    :param follows: of a command, what it starts is traced, too, without being told so.
     :param notes: what else to know; paragraphs of the help and the manual page.
     :param check: is given the options, to refuse combinations of them: returns what is wrong, or ``""``.
     """
@@ -86,6 +88,8 @@ class Tool:
     examples: Sequence[Example | tuple[str, str]] = ()
     probes: Sequence[FirstOf | SyscallProbes | str] = ()
     needs: Sequence[str] = ("CAP_BPF", "CAP_PERFMON")
+    privileges: str = ""
+    follows: bool = False
     notes: str = ""
     check: Callable[[Any], str] | None = None
 
@@ -110,5 +114,6 @@ class Tool:
 
 
 def _is_ours(file: str) -> bool:
-    """Whether a source file is a tool's or the library's, not text that came with an option."""
-    return any(file.startswith(str(folder) + os.sep) for folder in (_LIBRARY, _LIBRARY.parent / "programs"))
+    """Whether a source file is a tool's or the library's, or made by one; not what a user has written."""
+    folders = (_LIBRARY, _LIBRARY.parent / "programs")
+    return file.startswith("<") or any(file.startswith(f"{folder}{os.sep}") for folder in folders)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from pybpf.tool.command import examples_of, help_of, options_of, probes_of
+from pybpf.tool.command import examples_of, help_of, options_of, privileges_of, probes_of
 from pybpf.tool.declare import Option, Tool
 
 __all__ = ["page"]
@@ -32,8 +32,8 @@ def page(tool: Tool) -> str:
     for each in examples_of(tool):
         lines += [".TP", f".B pybpf {_text(tool.name)} {_text(each.arguments)}", f"{_text(each.text)}"]
     lines += [".SH PROBES", *(line for probe in probes_of(tool) for line in (".PP", _text(probe)))]
-    needs = " and ".join(tool.needs)
-    lines += [".SH PRIVILEGES", _text(f"Root, or {needs}." if needs else "None.")]
+    needs = privileges_of(tool)
+    lines += [".SH PRIVILEGES", _text(f"{needs[0].upper()}{needs[1:]}.")]
     return "\n".join([*lines, ".SH SEE ALSO", ".BR pybpf (8)", ""])
 
 

@@ -51,7 +51,7 @@ SHARED: Mapping[str, Option] = MappingProxyType({
                      help="seconds between reports"),
     "count": _shared(_WHEN, "count", nargs="?", type=arguments.positive, metavar="COUNT", help="number of reports"),
     "command": _shared(_WHEN, "-c", "--command", type=arguments.command_line, metavar="COMMAND",
-                       help="run a command (one word, quoted), trace only it, end with it"),
+                       help="run a command (one word, quoted), trace only it, end with it; whatever it exits with"),
     "exec": _shared(_WHEN, "--exec", nargs=argparse.REMAINDER, metavar="COMMAND",
                     help="the same for all words that follow"),
     "json": _shared(_HOW, "--json", action="store_true", help="one JSON object per line"),

@@ -141,7 +141,7 @@ class Run:
             from pybpf.tool.container import container_cgroup
 
             filters["cgroup"] = container_cgroup(chosen["container"])
-        filters["follow"] = bool(filters["follow"])
+        filters["follow"] = bool(filters["follow"]) or (self.child.pid is not None and self.tool.follows)
         filters.setdefault("on_print", self.output.text)
         tracer = Tracer(**filters)
         if any(chosen.get(name) is not None for name in MAPS):

@@ -146,6 +146,7 @@ def test_a_command_that_has_ended_has_names() -> None:
         (["-F", "0"], 2, "no whole number from 1"),
         (["-p", f"{os.getpid()},999999999"], 2, "there is no process or thread 999999999"),
         (["-C", "4095", "-p", str(os.getpid())], 2, "no CPU 4095"),
+        (["-F", "99", "-c", "1000"], 2, "--frequency and --count exclude each other"),
         (["-F", "99999999", "-p", str(os.getpid())], 1, "perf_event_max_sample_rate"),
         (["--flamegraph", "/nonexistent/out.svg"], 2, "/nonexistent"),
     ],

@@ -50,6 +50,13 @@ def test_what_lasts(tmp_path: Path) -> None:
         assert last["ts"] - first["ts"] == pytest.approx(row["age_s"] * 1e6, abs=1)
 
 
+def test_without_a_thread_of_their_own(tmp_path: Path) -> None:
+    code = "import os; os.stat('/etc/hostname'); os.kill(os.getpid(), 0)"
+    for tool, name in (("statsnoop", "/etc/hostname"), ("killsnoop", "signal 0 to ")):
+        found, rows = events(tmp_path / f"{tool}.json", tool, "--exec", sys.executable, "-c", code)
+        assert len(found) == len(rows) and sum(each["name"].startswith(name) for each in found) == 1
+
+
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     full = run("opensnoop", "--perfetto", "/dev/full", "--exec", "true")
     assert full.returncode == 1 and full.stderr == "pybpf opensnoop: cannot write /dev/full: No space left on device\n"
