@@ -17,7 +17,7 @@ from pybpf.tool import Run, places
 from pybpf.tool.command import parse
 from tests.programs.cases import Running
 
-pytestmark = [pytest.mark.root, pytest.mark.generic]
+pytestmark = [pytest.mark.root, pytest.mark.native]
 
 PAGE = 4096
 PAGES = 64

@@ -14,7 +14,7 @@ from pybpf.types import u32, u64
 from tests.programs.cases import Running, run
 from tests.programs.workload import Caller
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("btf_vmlinux")]
+pytestmark = [pytest.mark.root, pytest.mark.native, pytest.mark.needs("btf_vmlinux")]
 
 
 @pytest.fixture

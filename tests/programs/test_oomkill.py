@@ -16,7 +16,7 @@ from programs.oomkill import KILL
 from pybpf.tool import places
 from tests.programs.cases import Running, while_it_runs
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("tracepoint"), pytest.mark.generic]
+pytestmark = [pytest.mark.root, pytest.mark.needs("tracepoint"), pytest.mark.native]
 
 LIMIT = 24 << 20
 #: takes memory until it is killed

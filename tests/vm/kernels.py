@@ -15,9 +15,8 @@ __all__ = ["DEBIAN_ARCH", "KERNELS", "Files", "Kernel", "fetch", "named"]
 
 #: architecture as ``uname -m`` prints it -> as Debian calls it
 DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
-#: modules that the guest loads: for the tests of modules tun, whose functions opening /dev/net/tun calls; for those of
-#: disks loop
-MODULES = ("drivers/block/loop", "drivers/net/tun")
+#: modules that the guest loads, for the tests of modules: opening /dev/net/tun calls functions of tun
+MODULES = ("drivers/net/tun",)
 #: name of a kernel's image in the cache
 IMAGE = "vmlinuz"
 
@@ -119,7 +118,7 @@ def fetch(kernel: Kernel, apt: Apt, cache: Path) -> Files:
     failure = None
     # The lists may name a version whose package is gone already.
     for version, package in versions[:3]:
-        path = cache / "boot" / "+".join([version, *(Path(each).name for each in MODULES)])
+        path = cache / "boot" / version
         try:
             if not path.exists():
                 _download(version, package, apt, path)
