@@ -100,5 +100,6 @@ TOOL = Tool(
         ("-s KILL,TERM", "those that end processes"),
         ("-T 181 -x", "what failed to reach process 181"),
     ),
+    notes="Not seen are signals to single threads (tkill, tgkill), by pidfd_send_signal, and of the kernel itself.",
 )
 main = TOOL.main

@@ -204,6 +204,6 @@ TOOL = Tool(
     notes="""\
 PID is whose connection it is, as far as the tool has seen a process connect, accept or change it; otherwise 0. Options
 that choose processes mean that. Reasons are those that the kernel gives (Linux 5.17); before, what tcp_drop drops is
-shown without.""",
+shown without. Packets of IPv6 with extension headers are not seen.""",
 )
 main = TOOL.main

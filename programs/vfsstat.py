@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-import sys
 import time
 from typing import Any, NamedTuple
 
@@ -36,7 +35,7 @@ AT_REMOVEDIR = 0x200
 #: of a mode: what kind of file
 FORMAT, REGULAR = stat.S_IFMT(0o177777), stat.S_IFREG
 INSTEAD = (
-    "vfsstat: this kernel lets no function be traced; counting system calls that succeed: without readv(2), writev(2), "
+    "this kernel lets no function be traced; counting system calls that succeed: without readv(2), writev(2), "
     "sendfile(2), io_uring, and what the kernel does by itself"
 )
 
@@ -50,7 +49,7 @@ def trace(run: Run) -> None:
         for number, function in enumerate(FUNCTIONS.values()):
             count_function(tracer, counts, number, function)
     else:
-        print(INSTEAD, file=sys.stderr, flush=True)
+        run.warn(INSTEAD)
         for name, calls in CALLS.items():
             count_calls(tracer, counts, NAMES.index(name), calls)
         count_others(tracer, counts)
