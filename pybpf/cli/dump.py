@@ -7,15 +7,18 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
 from types import ModuleType
 from typing import NoReturn
 
+from pybpf.cli.tools import tool_names
 from pybpf.compiler.target import Target
 from pybpf.errors import BpfError, NotFoundError
 from pybpf.lang.front.source import source_of
 from pybpf.lang.tracer.loading import Built
 from pybpf.lang.tracer.tracer import Tracer
 from pybpf.record import replace
+from pybpf.tool import Tool
 
 __all__ = ["main"]
 
@@ -30,10 +33,10 @@ def main(arguments: Sequence[str]) -> int:
         usage="%(prog)s [-h] [OPTION ...] FILE [-- ARGUMENT ...]",
         description="Show the source, the intermediate code after each pass and the bytecode of a script's probes. "
         "The script runs as if it were imported, and if that makes no Tracer, as a program, with its arguments; up to "
-        "where it attaches a tracer, which is not done: nothing is loaded or traced. What it prints goes to standard "
-        "error.",
+        "where it attaches a tracer, which is not done: nothing is loaded or traced. A tool is run with its "
+        "arguments up to there. What it prints goes to standard error.",
     )
-    parser.add_argument("file", help="a script that makes Tracers")
+    parser.add_argument("file", help="a script that makes Tracers, or a tool, by its name or its file")
     parser.add_argument("--pass", dest="stage", metavar="NAME", help="only this stage: python, source, ..., lines")
     parser.add_argument("--probe", metavar="NAME", help="only the probe functions of this name")
     parser.add_argument(
@@ -49,15 +52,23 @@ def main(arguments: Sequence[str]) -> int:
         if getattr(options, name) and not options.kernel:
             parser.error(f"--{name} is of a kernel that is described: give its --kernel RELEASE too")
     target = _described(options.kernel, options.arch, options.btf) if options.kernel else Target.host()
-    tracers = _tracers(options.file, arguments[own + 1 :])
+    path = _path(options.file)
+    tracers = _tracers(path, arguments[own + 1 :])
     if not tracers:
-        raise NotFoundError(f"{options.file} makes no Tracer, neither imported nor run as a program")
+        raise NotFoundError(f"{path} makes no Tracer, neither imported nor run as a program")
     built = [each for tracer in tracers for each in tracer.compile(target, stages=True)]
     texts = [_text(each, options.stage) for each in built if options.probe in (None, each.declared.function.__name__)]
     if not texts:
-        raise NotFoundError(f"{options.file} has no probes{f' named {options.probe!r}' if options.probe else ''}")
+        raise NotFoundError(f"{path} has no probes{f' named {options.probe!r}' if options.probe else ''}")
     print("\n\n".join(texts))
     return 0
+
+
+def _path(name: str) -> str:
+    """The file that is meant: also that of a tool by its name."""
+    if os.path.exists(name) or name not in tool_names():
+        return name
+    return str(import_module(f"pybpf.programs.{name}").__file__)
 
 
 def _described(release: str, arch: str, btf: str | None) -> Target:
@@ -90,6 +101,9 @@ def _run(path: str, arguments: Sequence[str], name: str) -> list[Tracer]:
     with _as_script(module, arguments), _not_attaching():
         try:
             exec(compile(text, path, "exec"), vars(module))
+            tool = vars(module).get("TOOL")
+            if isinstance(tool, Tool):
+                tool.main(arguments)  # up to where it attaches its tracer
         except _Attaches as stopped:
             attached = [stopped.tracer]
         except (BpfError, OSError):
@@ -111,7 +125,7 @@ class _Attaches(BaseException):
 def _not_attaching() -> Iterator[None]:
     """Tracers are not attached in the ``with`` block, which is left instead. :raises _Attaches: one would be."""
 
-    def stop(tracer: Tracer) -> NoReturn:
+    def stop(tracer: Tracer, progress: object = None) -> NoReturn:
         raise _Attaches(tracer)
 
     attach = Tracer.attach
