@@ -258,7 +258,7 @@ class Lpm(Hash):
 
 
 class Array(_Keyed):
-    """An array, zero at first. In a probe an index outside of it reads 0 and changes nothing."""
+    """An array, zero at first. In a probe an index outside of it reads 0 (of structs None) and changes nothing."""
 
     type = MapType.ARRAY
     _val = "ArrayVal"

@@ -193,7 +193,9 @@ class Declares:
         return self._declare("fmod_ret", function, how, source, cookie=cookie)
 
     def iterator(self, kind: str, *, source: str | None = None) -> Callable[[F], F]:
-        """For each object of a kind (``"task"``, ``"tcp"``, ...) when :meth:`Tracer.link` of the function is read."""
+        """For each object of a kind (``"task"``, ``"tcp"``, ...), once over all of them whenever its link is read:
+        ``tracer.links(function)[0].read()``. What the probe sent or counted is there then.
+        """
         check_options("iterator", locals())
         if not isinstance(kind, str):
             raise BpfError(f"cannot iterate {kind!r:.60}: name a kind, \"task\", say; 'pybpf list' shows them")

@@ -1,0 +1,33 @@
+"""``docs/api.md`` has every public name; what writes it takes it from the code."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import pybpf.lang
+from pybpf import Tracer
+from tests.lang.api import PAGE, page
+
+pytestmark = pytest.mark.pure
+
+OF_TRACER = {name for name in dir(Tracer) if not name.startswith("_")}
+WRITTEN = PAGE.read_text("utf-8")
+
+
+def names(text: str) -> set[str]:
+    """The headings of a page, and the names of its lists."""
+    return set(re.findall(r"^(?:#+ |- `)(\w+)", text, re.MULTILINE))
+
+
+def test_no_name_is_missing() -> None:
+    missing = names(page()) - names(WRITTEN)
+    assert not missing, "write the page anew by 'python -m tests.lang.api'"
+    assert OF_TRACER - {"pumping"} | set(pybpf.lang.__all__) <= names(WRITTEN)  # that one is for the tools
+    assert len(names(WRITTEN)) > 180
+
+
+@pytest.mark.parametrize("name", sorted(OF_TRACER))
+def test_every_name_of_a_tracer_says_what_it_is(name: str) -> None:
+    assert len((getattr(Tracer, name).__doc__ or "").split()) >= 3
