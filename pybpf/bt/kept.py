@@ -15,6 +15,7 @@ from _imp import source_hash
 from _pickle import Pickler, PicklingError, Unpickler, UnpicklingError  # pickle itself takes a millisecond to import
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from enum import Enum
 from io import BytesIO
 from typing import Any
 
@@ -266,7 +267,9 @@ def _limit(folder: int) -> None:
 
 class _Pickler(Pickler):
     def reducer_override(self, made: Any) -> Any:
-        """Types that are made of others say how."""
+        """Types that are made of others say how; numbers with names are by number, as not in every Python."""
+        if isinstance(made, Enum):
+            return type(made), (made.value,)
         if not isinstance(made, ElementType):
             return NotImplemented
         if issubclass(made, Array) and made is not Array:
