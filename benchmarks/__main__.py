@@ -54,9 +54,13 @@ def _startup(found: Any) -> Iterator[Figure]:
         for key, unit, goal in (("first", "s", 0.5), ("cpu", "s of CPU", 0.0), ("memory", "MB", 0.35)):
             if peer or key == "first":
                 theirs = ("bpftrace", peer[key]) if peer else ("", 0.0)
-                yield Figure(f"{name}: {_STARTUP[key]}", unit, row["pybpf"][key], *theirs, goal)
+                for who, how in _HOW.items():
+                    if who in row:
+                        yield Figure(f"{name}{how}: {_STARTUP[key]}", unit, row[who][key], *theirs, goal)
 
 
+#: how the same is traced
+_HOW = {"pybpf": "", "bt": ", by pybpf bt", "bt compiles": ", by pybpf bt the first time"}
 _STARTUP = {"first": "start to first event", "cpu": "whole run", "memory": "peak memory"}
 
 
@@ -111,6 +115,8 @@ def _symbols(found: Any) -> Iterator[Figure]:
 def _size(found: Any) -> Iterator[Figure]:
     ours = found["pybpf"] / 1e6
     yield Figure("installed size with pyelftools", "MB", ours, goal=1.5, of_ratio=False)
+    one = found.pop("one file") / 1e6
+    yield Figure("one file with pyelftools (make zipapp)", "MB", one, goal=1.5, of_ratio=False)
     for peer in found:
         if peer != "pybpf":
             yield Figure("installed size", "MB", ours, peer, found[peer] / 1e6)

@@ -1,7 +1,8 @@
 """Installed size: ``python -m benchmarks.size``.
 
-Bytes of what an installation consists of: pybpf with its tools, and pyelftools, without compiled bytecode; beside it
-what Debian's packages of bpftrace and BCC bring, with the libraries of LLVM that they need.
+Bytes of what an installation consists of: pybpf with its tools, and pyelftools, without compiled bytecode; as files,
+which pip installs, and as the one file of ``make zipapp``, which is compressed and has no comments; beside it what
+Debian's packages of bpftrace and BCC bring, with the libraries of LLVM that they need.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import elftools
 
 import pybpf
+from release.zipapp import build
 
 __all__ = ["installed", "main", "of_packages"]
 
@@ -56,7 +59,10 @@ def of_packages(packages: tuple[str, ...]) -> int:
 
 def main() -> None:
     """Print the sizes, as JSON if that is asked."""
-    sizes = {"pybpf": installed()}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "pybpf.pyz")
+        build(file)
+        sizes = {"pybpf": installed(), "one file": file.stat().st_size}
     if shutil.which("dpkg-query"):
         sizes.update({peer: size for peer, packages in PEERS.items() for size in [of_packages(packages)] if size})
     if "--json" in sys.argv:

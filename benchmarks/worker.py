@@ -11,8 +11,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["WORK", "Worker", "in_mount_namespace", "programs_of", "where"]
+__all__ = ["PYBPF", "WORK", "Worker", "in_mount_namespace", "programs_of", "where"]
 
+#: how an installed command starts pybpf
+PYBPF = (sys.executable, "-c", "from pybpf.cli import process; process()")
 _TRACEFS = Path("/sys/kernel/tracing")
 #: what the process does under each probe, and how often
 WORK = {

@@ -1,11 +1,12 @@
 """Run scripts under ``pybpf bt`` and under bpftrace, in turns: ``python -m benchmarks.bt`` (as root).
 
 Each script of ``scripts/`` traces a process that this program starts, which does the same work each time. Printed, for
-each tracer and as ratios: ``START`` until it is attached and ``CPU`` of the tracer from its start to its end, in ms;
-``MB``, its peak memory; ``INSNS``, what it has loaded, as the kernel has it after verification; ``NS``, the kernel's
-time per run of its programs (where pybpf has the kernel run a program for that process only and bpftrace does not,
-bpftrace's is by as many runs as pybpf's had). Medians. Then: the highest rate of events that is printed without one
-being lost, and how long pybpf takes to compile a thousand assignments to maps.
+each tracer (``compiles`` is pybpf without scripts that it has kept) and as ratios: ``START`` until it is attached and
+``CPU`` of the tracer from its start to its end, in ms; ``MB``, its peak memory; ``INSNS``, what it has loaded, as the
+kernel has it after verification; ``NS``, the kernel's time per run of its programs (where pybpf has the kernel run a
+program for that process only and bpftrace does not, bpftrace's is by as many runs as pybpf's had). Medians. Then: the
+highest rate of events that is printed without one being lost, and how long pybpf takes to compile a thousand
+assignments to maps.
 
 Each script gets one more probe, a timer that says that all before it is attached, and is not counted.
 """
@@ -27,7 +28,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.worker import WORK, Worker, in_mount_namespace, programs_of, where
+from benchmarks.worker import PYBPF, WORK, Worker, in_mount_namespace, programs_of, where
 from pybpf.asm import decode, slots
 from pybpf.prog import Program, run_time_stats
 from pybpf.symbols import find_binary
@@ -99,10 +100,11 @@ class Tracer:
 
 def _commands(text: str, pid: int) -> dict[str, list[str]]:
     """Tracer -> the command line that runs a script for a process."""
-    pybpf, bpftrace = [sys.executable, "-m", "pybpf", "bt"], ["bpftrace", "-B", "line"]
+    pybpf, bpftrace = [*PYBPF, "bt"], ["bpftrace", "-B", "line"]
     whole = f"{text}\n{_ATTACHED}"
     confined = ["-p", str(pid)] if "probe:" in text else []
-    found = {"pybpf": [*pybpf, *confined, "-e", whole, str(pid)]}
+    ours = [*pybpf, *confined, "-e", whole, str(pid)]
+    found = {"pybpf": ours, "compiles": ["env", "PYBPF_CACHE=off", *ours]}
     if shutil.which("bpftrace"):
         found["bpftrace"] = [*bpftrace, *confined, "-e", whole, str(pid)]
     return found
@@ -198,7 +200,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(where(filter(shutil.which, ["bpftrace"])) + f", medians of {options.runs}\n")
     print(f"{'SCRIPT':<18}{'':<10}{'START':>9}{'CPU':>9}{'MB':>9}{'INSNS':>9}{'NS':>9}")
     ratios = []
-    with run_time_stats():
+    with run_time_stats(), tempfile.TemporaryDirectory() as kept:
+        os.environ["XDG_CACHE_HOME"] = kept
         for name in options.script or WORK:
             found = _print(name, _row(name, options.runs))
             if found:
@@ -209,6 +212,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         worker = Worker()
         print("\nevents a second of which none is lost:")
         for tool, command in _commands(_EVENTS, worker.pid).items():
+            if tool == "compiles":
+                continue
             print(f"{'':<18}{tool:<10}{_rate(command, worker):>9}", flush=True)
         worker.close()
         taken = _compile_time(options.runs)

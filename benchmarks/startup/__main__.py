@@ -3,8 +3,9 @@
 Each row traces a process that this program starts, and ends after the first event: pybpf, and bpftrace where it is
 installed, in turns; medians. ``first``: seconds from the start of the tracer to its first line about the process;
 ``whole``: until it has ended, so detaching is in it; ``cpu``: its processor time, user and system; ``MB``: its peak
-resident memory. Python's bytecode is cached, as it is after an installation or the first run. bpftrace has to find
-tracefs mounted: where it is not, everything happens in a mount namespace of its own.
+resident memory. ``pybpf`` is a tracer in Python, ``bt`` runs bpftrace's own script, as it is kept after the first run,
+and ``bt compiles`` the same without what is kept. Python's bytecode is cached, as it is after an installation or the
+first run. bpftrace has to find tracefs mounted: where it is not, everything happens in a mount namespace of its own.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.worker import in_mount_namespace
+from benchmarks.worker import PYBPF, in_mount_namespace
 
 __all__ = ["COMMANDS", "ROWS", "Row", "Sample", "main", "sample"]
 
@@ -112,11 +114,16 @@ def sample(command: Sequence[str], begins: str) -> Sample:
 
 def _commands(row: Row, pid: int, libc: str) -> dict[str, list[str]]:
     """Tracer -> its command line."""
-    commands = {"pybpf": [sys.executable, str(_SCRIPTS / row.script), str(pid)]}
+    words = ["-B", "line", "-e", row.bpftrace.replace("PID", str(pid)).replace("LIBC", libc)]
+    ours = [*PYBPF, "bt", *words]
+    commands = {
+        "pybpf": [sys.executable, str(_SCRIPTS / row.script), str(pid)],
+        "bt": ours,
+        "bt compiles": ["env", "PYBPF_CACHE=off", *ours],
+    }
     bpftrace = shutil.which("bpftrace")
     if bpftrace is not None:
-        text = row.bpftrace.replace("PID", str(pid)).replace("LIBC", libc)
-        commands["bpftrace"] = [bpftrace, "-B", "line", "-e", text]
+        commands["bpftrace"] = [bpftrace, *words]
     return commands
 
 
@@ -133,7 +140,7 @@ def _medians(commands: dict[str, list[str]], begins: str, runs: int) -> dict[str
 
 def _show(name: str, who: str, taken: Sample, note: str = "") -> None:
     first, whole, cpu, memory = taken
-    print(f"{name:<22}{who:<10}{first:>8.3f}{whole:>8.3f}{cpu:>8.3f}{memory:>8.1f}  {note}".rstrip(), flush=True)
+    print(f"{name:<22}{who:<12}{first:>8.3f}{whole:>8.3f}{cpu:>8.3f}{memory:>8.1f}  {note}".rstrip(), flush=True)
 
 
 def main() -> None:
@@ -147,21 +154,22 @@ def main() -> None:
     results: dict[str, dict[str, Sample]] = {}
     print(f"Linux {platform.release()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, ", end="")
     print(f"load {os.getloadavg()[0]:.1f}, medians of {options.runs}")
-    print(f"{'':<22}{'':<10}{'first':>8}{'whole':>8}{'cpu':>8}{'MB':>8}")
+    print(f"{'':<22}{'':<12}{'first':>8}{'whole':>8}{'cpu':>8}{'MB':>8}")
     from pybpf.symbols import find_binary
 
-    with subprocess.Popen([sys.executable, "-c", _TRACED]) as traced:
+    with tempfile.TemporaryDirectory() as kept, subprocess.Popen([sys.executable, "-c", _TRACED]) as traced:
+        os.environ["XDG_CACHE_HOME"] = kept
         try:
             for row in ROWS:
                 commands = _commands(row, traced.pid, find_binary("libc.so.6").path)
                 taken = results[row.name] = _medians(commands, f"{traced.pid} ", options.runs)
                 for who, numbers in taken.items():
                     _show(row.name, who, numbers)
-                if len(taken) > 1:
-                    ratios = [ours / theirs for ours, theirs in zip(taken["pybpf"], taken["bpftrace"])]
-                    _show("", "ratio", Sample(*ratios))
+                for who in ("pybpf", "bt") if "bpftrace" in taken else ():
+                    ratios = [ours / theirs for ours, theirs in zip(taken[who], taken["bpftrace"])]
+                    _show("", f"{who}, ratio", Sample(*ratios))
             for name, words, most in COMMANDS:
-                command = {"pybpf": [sys.executable, "-m", "pybpf", *words]}
+                command = {"pybpf": [*PYBPF, *words]}
                 results[name] = _medians(command, "", options.runs)
                 _show(name, "pybpf", results[name]["pybpf"], f"(goal: whole below {most})")
         finally:
