@@ -116,6 +116,12 @@ def test_files_are_shown_and_commands_run(tmp_path: Path) -> None:
     assert traced(f'begin {{ cat("{tmp_path}/7"); }}', settings={"max_cat_bytes": 3}).text == "sev"
 
 
+def test_what_files_and_commands_give_cannot_drive_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "evil").write_bytes(b"\x1b[31mred\a\xff\n")
+    done = traced(f'begin {{ cat("{tmp_path}/evil"); system("cat {tmp_path}/evil"); }}', unsafe=True)
+    assert done.text == "\\x1b[31mred\\x07\\xff\n" * 2
+
+
 def test_strings_of_an_array_are_joined() -> None:
     script = 'tracepoint:syscalls:sys_enter_execve { join(args.argv); join(args.argv, "::"); }'
     done = command("-q", "-c", f"{sys.executable} -S -c 'pass' b '{'x' * 2000}' {' '.join('abcdefghijklmnopq')}", "-e",

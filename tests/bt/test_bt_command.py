@@ -294,6 +294,36 @@ def test_signals_end_with_the_maps(number: signal.Signals) -> None:
 
 
 @pytest.mark.root
+def test_an_interrupt_ends_what_a_script_of_a_shell_has_in_the_background() -> None:
+    """A shell has the command behind ``&`` ignore SIGINT."""
+    script = 'interval:s:100 { } end { printf("over\\n"); }'
+    shell = 'trap "" INT; exec "$0" -m pybpf bt "$@"'
+    process = subprocess.Popen(["sh", "-c", shell, sys.executable, "-q", "-e", script], cwd=ROOT,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env={**os.environ, "__BPFTRACE_NOTIFY_PROBES_ATTACHED": "1"})  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "__BPFTRACE_NOTIFY_PROBES_ATTACHED\n"
+        process.send_signal(signal.SIGINT)
+        assert (*process.communicate(timeout=60), process.returncode) == ("over\n\n\n", "", 0)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("closed", "code", "says"), [
+    (">&-", 1, "pybpf bt: cannot write the output: stdout is closed; -o FILE writes it to a file\n"),
+    (">&- -o /dev/null", 0, ""),
+    ("2>&-", 0, ""),
+])  # fmt: skip
+def test_closed_output_is_no_traceback(closed: str, code: int, says: str) -> None:
+    words = ["sh", "-c", f"\"$0\" -m pybpf bt -q -e 'begin {{ printf(\"line\\n\"); exit(); }}' {closed}", sys.executable]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (code, says)
+
+
+@pytest.mark.root
 def test_a_signal_runs_the_probes_of_it() -> None:
     """SIGUSR1, as often as it comes; without such a probe it is nothing."""
     script = 'self:signal:SIGUSR1 { @x++; printf("got %d\\n", @x); if (@x == 2) { exit(); } }'

@@ -9,11 +9,17 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-__all__ = ["Ending"]
+__all__ = ["Ending", "heed_interrupts"]
 
 #: seconds between looks at a script, and where something else than a signal may end it
 _TICK, _SHORT_TICK = 1.0, 0.05
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def heed_interrupts() -> None:
+    """Ctrl-C ends a script also where a shell has had it ignored: what ``&`` starts in a script of a shell."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Ending:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, TextIO
 
+from pybpf.bt.command.ending import heed_interrupts
 from pybpf.bt.command.options import HELP, Options, UsageError, read_options
 from pybpf.errors import BpfError, CompileError, NotFoundError
 
@@ -95,6 +96,8 @@ def _print_canonical(options: Options) -> None:
 
 def _output(options: Options, stack: ExitStack) -> TextIO:
     """Where the output goes; a file is closed with the stack."""
+    if sys.stdout is None and not options.output:
+        raise BpfError("cannot write the output: stdout is closed; -o FILE writes it to a file")
     stream: TextIO = sys.stdout
     if options.output:
         try:
@@ -135,6 +138,7 @@ def _compile_and_run(options: Options) -> int:
         if options.dry_run or options.stages:
             _show(options, _compiled(options, *_script(options)))
             return 0
+        heed_interrupts()
         command = None
         if options.command:
             from pybpf.bt.runtime.command import Command

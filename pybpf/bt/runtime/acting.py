@@ -89,7 +89,7 @@ def _cat(running: Running, asked: Asked) -> Event:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         return Warned(f"cannot read {path}: {why}", running.place(asked.action.options[1]), "ERROR")
-    return TextShown("cat", data.decode("utf-8", "surrogateescape"))
+    return TextShown("cat", safe(data.decode("utf-8", "surrogateescape")))
 
 
 def _system(running: Running, asked: Asked) -> Event:
@@ -100,7 +100,7 @@ def _system(running: Running, asked: Asked) -> Event:
         done = subprocess.run(["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     except (OSError, ValueError) as error:
         return Warned(f"cannot run {command!r}: {error}", running.place(asked.action.options[1]), "ERROR")
-    return TextShown("syscall", done.stdout.decode("utf-8", "surrogateescape"))
+    return TextShown("syscall", safe(done.stdout.decode("utf-8", "surrogateescape")))
 
 
 def _join(running: Running, asked: Asked) -> Event:
