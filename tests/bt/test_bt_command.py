@@ -463,3 +463,10 @@ def test_json_is_spaced_as_bpftrace_has_it() -> None:
         '{"type": "hist", "data": {"@h": [{"min": 4, "max": 7, "count": 1}]}}',
         '{"type": "map", "data": {"@t": ["9007199254740993",9007199254740994]}}',
     ]
+
+
+@pytest.mark.native
+@pytest.mark.root
+def test_probes_are_chosen_by_name() -> None:
+    script = "begin { @b = 1; } interval:ms:10 { @no = 1; } interval:ms:20 { @yes = 1; exit(); } end { @e = 1; }"
+    assert bt("-q", "--probe-filter", ":20$", "-e", script).stdout.split() == ["@b:", "1", "@e:", "1", "@yes:", "1"]

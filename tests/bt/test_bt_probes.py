@@ -194,6 +194,19 @@ def test_missing_probes() -> None:
     assert not pybpf.bt.compile_script(script, settings={"missing_probes": "ignore"}).warnings
     with pytest.raises(CompileError, match="sys_enter_none"):
         pybpf.bt.compile_script(script, settings={"missing_probes": "error"})
+    several = "tracepoint:syscalls:sys_enter_none, tracepoint:syscalls:sys_enter_getpgid { @a = args.pid; }"
+    assert len(pybpf.bt.compile_script(several).built) == 1
+    with pytest.raises(CompileError, match="sys_enter_none"):
+        pybpf.bt.compile_script("tracepoint:syscalls:sys_enter_none { @a = 1; }")
+
+
+def test_all_arguments_together() -> None:
+    done = traced(
+        "tracepoint:syscalls:sys_enter_getpriority { print(args); @ = args; }",
+        lambda: os.getpriority(os.PRIO_PROCESS, os.getpid()),
+    )
+    assert re.fullmatch(rf"\{{ .*\.which = 0, \.who = {os.getpid()} \}}\n", done.text)
+    assert done.maps[""]["who"] == os.getpid()
 
 
 _SOURCE = """

@@ -53,7 +53,7 @@ WRONG = [
     ("BEGIN { print(args.x); }", 15, "begin has no field 'x': this kind of probe has no args"),
     ("BEGIN { print(retval); }", 15, "begin has no retval; kretprobe, uretprobe and fexit probes have it"),
     ("BEGIN { print(arg0); }", 15, "begin has no arg0; it has none"),
-    ("BEGIN { print(arg12); }", 15, "there is no builtin or constant 'arg12'; did you mean arg2, arg1 or args?"),
+    ("BEGIN { print(arg12); }", 15, "there is no builtin or constant 'arg12'; did you mean arg2, arg1 or arg11?"),
     ("BEGIN { break; }", 9, "'break' is for loops"),
     ("BEGIN { for ($kv : @m) { } }", 20, "@m is never assigned to"),
     ("BEGIN { for ($kv : $m) { } }", 20,

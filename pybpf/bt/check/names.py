@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pybpf.bt.syntax import tree
@@ -13,10 +14,14 @@ from pybpf.record import replace
 from pybpf.sys.near import did_you_mean
 
 if TYPE_CHECKING:
+    from pybpf.arch import Arch
     from pybpf.bt.check.checker import Checker
     from pybpf.bt.functions.function import Function
 
 __all__ = ["meaning", "undefined"]
+
+#: what names of the numbers of system calls begin with: asm/unistd.h, sys/syscall.h
+_CALLS = ("__NR_", "SYS_")
 
 
 def meaning(check: Checker, node: tree.Name) -> Function | tree.Expression | None:
@@ -96,7 +101,18 @@ def _known(check: Checker, name: str) -> int | None:
         value = types.constant(name)
         if value is not None:
             return value
+    for prefix in _CALLS:
+        if name.startswith(prefix):
+            return _call_numbers(check.facts.target.arch).get(name[len(prefix) :])
     return CONSTANTS.get(name)
+
+
+@cache
+def _call_numbers(arch: Arch) -> dict[str, int]:
+    """Name of a system call -> its number."""
+    from pybpf.arch import syscall_names
+
+    return {name: number for number, name in syscall_names(arch).items()}
 
 
 def undefined(check: Checker, node: tree.Name | tree.Call) -> str:

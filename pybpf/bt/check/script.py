@@ -38,9 +38,14 @@ def check_script(facts: Facts, environment: Environment) -> CheckedScript:
 
     :raises CompileError: something makes no sense, or a probe does not exist.
     """
-    probes = [Checked(probe, place) for probe in facts.script.probes for place in _places(facts, probe, environment)]
+    missing: list[CompileError] = []
+    probes = [
+        Checked(probe, place) for probe in facts.script.probes for place in _places(facts, probe, environment, missing)
+    ]
     if not facts.script.probes:
         raise facts.script.source.error((0, 0), "the script has no probes")
+    if missing and not probes:
+        raise missing[0]
     for declared in facts.script.maps:
         found = facts.map(declared.map)
         if declared.kind not in KINDS:
@@ -93,28 +98,37 @@ def _is_probe(node: tree.Node) -> bool:
     )
 
 
-def _places(facts: Facts, probe: tree.Probe, environment: Environment) -> list[Place]:
+def _places(
+    facts: Facts, probe: tree.Probe, environment: Environment, missing: list[CompileError]
+) -> list[Place]:
     wants = _wants(facts, probe)
     found = []
     for point in probe.points:
         assert point.points is not None  # the parser was given the arguments
         for each in point.points:
-            found += _resolved(facts, point, each, wants, environment)
+            found += _resolved(facts, point, each, wants, environment, missing)
     return found
 
 
 def _resolved(
-    facts: Facts, node: tree.ProbePoint, point: AttachPoint, wants: Wants, environment: Environment
+    facts: Facts,
+    node: tree.ProbePoint,
+    point: AttachPoint,
+    wants: Wants,
+    environment: Environment,
+    missing: list[CompileError],
 ) -> list[Place]:
+    """The places of an attach point; none, and why, where there is no such place."""
     try:
         return resolve(point, wants, environment)
     except NotFoundError as error:
         if point.optional:
             return []
-        if environment.missing == "error" or len(facts.script.probes) == 1:
-            raise facts.script.source.error(node.span, str(error)) from None
+        found = facts.script.source.error(node.span, str(error))
+        if environment.missing == "error":
+            raise found from None
+        missing.append(found)
         if environment.missing == "warn":
-            found = facts.script.source.error(node.span, str(error))
             facts.warnings.setdefault((node.span, str(error)), found)
         return []
     except CompileError:

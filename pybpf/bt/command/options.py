@@ -222,8 +222,6 @@ def read_options(words: Sequence[str]) -> Options:
     _positional(options, rest)
     if options.command and options.pid:
         raise UsageError("-p and -c exclude each other: what is traced is either there or to be started")
-    if options.filter and not options.trial:
-        raise UsageError("--probe-filter chooses among test or bench probes: it needs --test or --bench")
     if options.kernel and not (options.dry_run or options.stages):
         raise UsageError("--kernel describes another kernel: it needs --dry-run or -d")
     return options

@@ -29,26 +29,29 @@ _NAME, _TIME = 40, 15  # widths of columns
 def keep_probes(compiled: CompiledScript, options: Options) -> None:
     """Leave in a script the probes that are to be run: trials of the kind that is asked for, or no trials.
 
+    Of these, those whose names match ``--probe-filter``; ``begin`` and ``end`` stay.
+
     :raises BpfError: none is left.
     """
+    try:
+        wanted = re.compile(options.filter)
+    except re.error as error:
+        raise BpfError(f"--probe-filter is no regular expression: {error}") from None
     kinds = {built.site.kind for built in compiled.built}
-    if options.trial:
-        try:
-            wanted = re.compile(options.filter)
-        except re.error as error:
-            raise BpfError(f"--probe-filter is no regular expression: {error}") from None
-        compiled.built = [
-            each for each in compiled.built
-            if each.site.kind in _AROUND
-            or (each.site.kind == options.trial and wanted.search(each.site.name))
-        ]  # fmt: skip
-        if options.trial not in {each.site.kind for each in compiled.built}:
-            raise BpfError(f"the script has no {options.trial} probes" + (" of that name" if options.filter else ""))
-        return
-    compiled.built = [each for each in compiled.built if each.site.kind not in _TRIALS]
-    if not compiled.built:
-        kind = next(each for each in _TRIALS if each in kinds)
-        raise BpfError(f"no probes attached; use --{kind} to run {kind} probes")
+    of_kind = {options.trial} if options.trial else kinds - set(_TRIALS)
+    compiled.built = [
+        each for each in compiled.built
+        if each.site.kind in _AROUND
+        or (each.site.kind in of_kind and wanted.search(each.site.name))
+    ]  # fmt: skip
+    left = {each.site.kind for each in compiled.built}
+    named = " of that name" if options.filter else ""
+    if options.trial and options.trial not in left:
+        raise BpfError(f"the script has no {options.trial} probes{named}")
+    if not left:
+        kind = next((each for each in _TRIALS if each in kinds), None)
+        raise BpfError(f"no probes attached; use --{kind} to run {kind} probes" if kind else
+                       f"the script has no probes{named}")  # fmt: skip
 
 
 def run_trials(compiled: CompiledScript, options: Options, stream: TextIO) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from pybpf.bt.functions.function import Arguments, Function, Lowering
 from pybpf.bt.lower.values import Known, Made, Scalar, Value
 from pybpf.bt.probes.arguments import Context
 from pybpf.bt.syntax import tree
-from pybpf.bt.types import NONE, UINT64, Pointer, Special, String, Type
+from pybpf.bt.types import NONE, UINT64, Pointer, Record, Special, String, Type
 from pybpf.lang.values import raw
 from pybpf.lang.values.reading import KERNEL
 from pybpf.sys.bpf import ProgType
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PROBE", "ROWS"]
 
-_MOST_ARGUMENTS = 10
+#: what a USDT probe may have
+_MOST_ARGUMENTS = 12
 #: The name of a probe as its number: what is printed, and what keys are made of.
 PROBE = Special("probe", u64)
 _USER_KINDS = frozenset({"uprobe", "uretprobe", "usdt"})
@@ -55,14 +56,21 @@ def _retval(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
     return gen.checked.place.arguments.load_result(gen)
 
 
-def _args(check: Checker, node: tree.Node, arguments: Arguments) -> NoReturn:
+def _args(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
+    """All of them together."""
     found = check.place.arguments
-    names = ", ".join(found.fields()) or found.why_no_fields()
-    check.fail(node, f"args is used with a field, as in args.x; {check.place.name} has: {names}")
+    fields = found.fields()
+    if not fields:
+        check.fail(node, f"{check.place.name} has no args: {found.why_no_fields()}")
+    return Record(tuple((name, each.type) for name, each in fields.items()))
 
 
-def _no_args(gen: Gen, node: tree.Node, arguments: Arguments) -> NoReturn:
-    raise AssertionError("args alone is refused")
+def _all_args(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
+    from pybpf.bt.lower.expressions import tuple_value
+
+    kind = gen.type(node)
+    assert isinstance(kind, Record)
+    return tuple_value(gen, kind, [each.load(gen) for each in gen.checked.place.arguments.fields().values()])
 
 
 def _check_context(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
@@ -137,7 +145,7 @@ def _row(signature: str, text: str, check: object, lower: Lowering, kinds: froze
 
 ROWS = (
     *(_numbered(index) for index in range(_MOST_ARGUMENTS)),
-    _row("args()", "the arguments of the probe, by name: args.x", _args, _no_args),
+    _row("args()", "the arguments of the probe, by name: args.x", _args, _all_args),
     _row("retval()", "what the function returns", _check_retval, _retval),
     _row("probe()", "the probe's full name", _check_probe, _probe),
     _row("func()", "the name of the function that is probed", _check_func, _func, _FUNCTION_KINDS),

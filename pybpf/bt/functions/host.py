@@ -148,9 +148,9 @@ def _option(check: Checker, node: tree.Node, arguments: Arguments) -> Constant:
     if given is None:
         return default
     if isinstance(default, bool):
-        if given not in (*_TRUE, *_FALSE):
+        if given.lower() not in (*_TRUE, *_FALSE):
             check.fail(node, f"--{name} is true or false (1 or 0), not {given!r}")
-        return given in _TRUE
+        return given.lower() in _TRUE
     if isinstance(default, str):
         return given
     try:

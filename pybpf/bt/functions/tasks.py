@@ -81,24 +81,28 @@ def _username(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
     return Made(USERNAME, lambda to, offset: raw.store(gen, to, offset, 4, uid))
 
 
+#: kinds of probes that come at any moment
+_SAMPLED = frozenset({"interval", "profile", "software", "hardware", "watchpoint"})
+#: and those that come where a process runs code of its own
+_USERS = frozenset({"begin", "end", "self", "test", "bench", "uprobe", "uretprobe", "usdt"})
+
+
 def _check_usermode(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
-    if check.facts.target.arch.name != "x86_64":
+    if check.place.kind in _SAMPLED and check.facts.target.arch.name != "x86_64":
         check.fail(node, "usermode is for x86_64, whose registers tell it")
     return UINT8
 
 
 def _usermode(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
-    """The lowest bits of the code segment are the level of privilege: 3 in user mode. The script itself is there."""
-    if gen.checked.place.kind in ("begin", "end"):
-        return Scalar(UINT8, 1)
+    """What a probe interrupts: code of the kernel where it is there, the process's own at a uprobe.
+
+    Elsewhere the lowest bits of the code segment are the level of privilege: 3 in user mode. So is the script itself.
+    """
+    kind = gen.checked.place.kind
+    if kind not in _SAMPLED:
+        return Scalar(UINT8, int(kind in _USERS))
     cs = gen.b.emit("load", gen.ctx, offset=gen.target.arch.registers["cs"], size=8, signed=False)
     return Scalar(UINT8, gen.b.emit("cmp", gen.b.emit("and", cs, 3), 3, cond="eq"))
-
-
-def _check_cpid(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
-    if check.facts.command is None:
-        check.fail(node, "cpid is the process of the command that -c starts, and there is none")
-    return UINT32
 
 
 def _cpid(gen: Gen, node: tree.Node, arguments: Arguments) -> Value:
@@ -130,9 +134,8 @@ ROWS = (
     _relative("leader_tid([task])", "the id of the leader of a process's threads", ("group_leader", "pid"), UINT32),
     _relative("leader_comm([task])", "the name of the leader", ("group_leader", "comm"), _COMM),
     _row("username()", "the name of the user of the running process", _check_username, _username),
-    _row("usermode()", "whether the process's own code runs, not the kernel's", _check_usermode, _usermode,
-         kinds=frozenset({"begin", "end", "interval", "profile", "software", "hardware", "watchpoint"})),
-    _row("cpid()", "the process of the command that is traced", _check_cpid, _cpid),
+    _row("usermode()", "whether the process's own code runs, not the kernel's", _check_usermode, _usermode),
+    _row("cpid()", "the process of the command that is traced, or 0", lambda *_: UINT32, _cpid),
     _row("has_cpid()", "whether there is such a command", lambda *_: BOOL, _known, constant=_has_cpid),
     _row("probetype()", "the kind of the probe", lambda check, *_: String(len(check.place.kind) + 1), _known,
          constant=_probetype),
