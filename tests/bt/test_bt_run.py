@@ -489,3 +489,16 @@ def test_arrays_of_characters_need_no_end() -> None:
     assert done.text == "hello|ab|7"
     assert (done.maps[""], done.maps["same"]) == ({"hello": 1}, True)
     assert "{ .full = hello, .brief = ab, .end = 7 }" in done.shown
+
+
+def test_addresses_of_cards() -> None:
+    import ctypes
+
+    card = (ctypes.c_uint8 * 8)(0xAA, 0xB, 0xC, 0, 0xFF, 0x10, 7, 0)
+    done = traced(
+        "struct card { uint8_t address[6]; char rest[2]; } uprobe:libc:strtol { $c = (struct card *)arg0;"
+        ' printf("%s", macaddr($c->address)); @[macaddr($c->address)] = 1; $m = macaddr($c->address); print($m); }',
+        lambda: ctypes.CDLL(None).strtol(card, None, 10),
+    )
+    assert done.text == "AA:0B:0C:00:FF:10AA:0B:0C:00:FF:10\n"
+    assert done.maps[""] == {"AA:0B:0C:00:FF:10": 1}

@@ -162,7 +162,7 @@ def _run(options: Options, command: Command | None, stack: ExitStack) -> int:
     script = known or compiled()
     if known is not None:
         _warn(options, known)
-    if options.trial or any(each.site.kind in ("test", "bench") for each in script.built):
+    if options.trial or options.filter or any(each.site.kind in ("test", "bench") for each in script.built):
         from pybpf.bt.command.trials import keep_probes, run_trials
 
         keep_probes(script, options)
