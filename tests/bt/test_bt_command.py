@@ -318,7 +318,8 @@ def test_an_interrupt_ends_what_a_script_of_a_shell_has_in_the_background() -> N
     ("2>&-", 0, ""),
 ])  # fmt: skip
 def test_closed_output_is_no_traceback(closed: str, code: int, says: str) -> None:
-    words = ["sh", "-c", f"\"$0\" -m pybpf bt -q -e 'begin {{ printf(\"line\\n\"); exit(); }}' {closed}", sys.executable]
+    script = 'begin { printf("line\\n"); exit(); }'
+    words = ["sh", "-c", f'"$0" -m pybpf bt -q -e "$1" {closed}', sys.executable, script]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (code, says)
 
