@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from pybpf import Struct, char, u8, u32, u64
 from pybpf.lang import KernelStack, UserStack, comm, cpu, kernel_stack, ktime_ns, pid, user_stack
-from pybpf.symbols import Symbol
 from pybpf.tool import (
     THREAD_ENDS,
     Allocators,
     FirstOf,
-    Pictures,
+    LeakReport,
+    Left,
+    Mappings,
     Run,
     Tool,
     arguments,
     clean,
-    frame_text,
     option,
     shared,
-    symbols_of,
-    undisturbed,
 )
 
 # What of them a kernel has differs; each is used where it is there.
@@ -86,23 +84,19 @@ class NewStack(Struct):
 
 
 class Step(Struct):
-    """What -t prints."""
+    """What -t prints; and of memory that is mapped, or is not any more, what Python keeps."""
 
-    time: u64
+    time: u64  #: when it was allocated, or since when it is free
     address: u64
     size: u64
     pid: u32
+    program: u32
     cpu: u32
     freed: u8
+    mapped: u8  #: by pages
+    kept: u8  #: it is of a size that is wanted
     comm: char[16]
-
-
-class Group(NamedTuple):
-    """The allocations of a stack that were not given back."""
-
-    size: int
-    number: int
-    stack: Any
+    stack: UserStack
 
 
 class Tracing:
@@ -122,32 +116,43 @@ class Tracing:
         self.known = tracer.hash(UserStack, u8, STACKS)
         self.fresh = tracer.events(NewStack)
         self.steps = tracer.events(Step, pages=256)
+        self.mappings = Mappings()
         self.turn = tracer.percpu_array(u64, 1)
         self.allocation = allocation
         if self.user:
             allocators = Allocators(tracer, options.obj, run.pid, options.symbols_prefix)
-            allocators.attach(self._allocated(), self._freed())
+            allocators.attach(self._allocated(), self._freed(), self._mapped(), self._unmapped())
             EXEC.on(tracer)(self._executed())
         elif options.percpu:
             self._at_percpu()
         else:
             self._at_kernel()
 
-    def _allocated(self) -> Callable[[int, int], None]:
-        options = self.run.options
-        allocations, known, fresh, sums, steps = self.allocations, self.known, self.fresh, self.sums, self.steps
-        turn, programs, allocation, user = self.turn, self.programs, self.allocation, self.user
+    def _wanted(self) -> Callable[[int], bool]:
+        options, turn = self.run.options, self.turn
         least, most, every = options.min_size, options.max_size, options.sample_rate
-        combined, told = options.combined_only, options.trace
-        remove = self._removing()
 
-        def allocated(address: int, size: int) -> None:
+        def wanted(size: int) -> bool:
             if size < least or (most is not None and size > most):
-                return
+                return False
             if every > 1:
                 turn[0] += 1
                 if turn[0] % every:
-                    return
+                    return False
+            return True
+
+        return wanted
+
+    def _allocated(self) -> Callable[[int, int], None]:
+        options = self.run.options
+        allocations, known, fresh, sums, steps = self.allocations, self.known, self.fresh, self.sums, self.steps
+        programs, allocation, user = self.programs, self.allocation, self.user
+        combined, told = options.combined_only, options.trace
+        wanted, remove = self._wanted(), self._removing()
+
+        def allocated(address: int, size: int) -> None:
+            if not wanted(size):
+                return
             if told:
                 steps.emit(time=ktime_ns(), address=address, size=size, pid=pid(), cpu=cpu(), freed=0, comm=comm())
             stack = user_stack() if user else kernel_stack()
@@ -155,7 +160,7 @@ class Tracing:
             program = programs[process] if user else 0
             where = Where(address=address, pid=process, program=program)
             if combined:
-                remove(where, 0, ktime_ns())  # that it was freed was not seen
+                remove(where, ktime_ns())  # that it was freed was not seen
                 entry = sums.setdefault((stack, program), Sum())
                 if entry is not None:
                     entry.bytes += size
@@ -167,41 +172,54 @@ class Tracing:
 
         return allocated
 
-    def _removing(self) -> Callable[[Any, int, int], None]:
-        allocations, sums, steps, user, allocation = self.allocations, self.sums, self.steps, self.user, self.allocation
+    def _removing(self) -> Callable[[Any, int], None]:
+        allocations, sums, steps = self.allocations, self.sums, self.steps
         combined, told = self.run.options.combined_only, self.run.options.trace
 
-        def remove(where: Any, size: int, since: int) -> None:
+        def remove(where: Any, since: int) -> None:
             found = allocations.get(where)
             if found is None or found.time > since:
                 return
-            kept = found.size - size if size and size < found.size else 0
-            gone = found.size - kept
+            size, stack = found.size, found.stack
             if told:
                 at = where.address
-                steps.emit(time=ktime_ns(), address=at, size=gone, pid=pid(), cpu=cpu(), freed=1, comm=comm())
-            time, stack = found.time, found.stack
+                steps.emit(time=ktime_ns(), address=at, size=size, pid=pid(), cpu=cpu(), freed=1, comm=comm())
             del allocations[where]
-            if user and kept:  # munmap of the first part
-                rest = Where(address=where.address + size, pid=where.pid, program=where.program)
-                allocations[rest] = allocation(size=kept, time=time, stack=stack)
             if combined:
                 entry = sums.get((stack, where.program))
                 if entry is not None:
-                    entry.bytes -= gone
-                    entry.count -= 0 if kept else 1
+                    entry.bytes -= size
+                    entry.count -= 1
 
         return remove
 
-    def _freed(self) -> Callable[[int, int, int], None]:
+    def _freed(self) -> Callable[[int, int], None]:
         programs, user = self.programs, self.user
         remove = self._removing()
 
-        def freed(address: int, size: int, since: int) -> None:
+        def freed(address: int, since: int) -> None:
             process = pid() if user else 0
-            remove(Where(address=address, pid=process, program=programs[process] if user else 0), size, since)
+            remove(Where(address=address, pid=process, program=programs[process] if user else 0), since)
 
         return freed
+
+    def _mapped(self) -> Callable[[int, int], None]:
+        steps, programs, wanted = self.steps, self.programs, self._wanted()
+
+        def mapped(address: int, size: int) -> None:
+            steps.emit(time=ktime_ns(), address=address, size=size, pid=pid(), program=programs[pid()], cpu=cpu(),
+                       freed=0, mapped=1, kept=wanted(size), comm=comm(), stack=user_stack())  # fmt: skip
+
+        return mapped
+
+    def _unmapped(self) -> Callable[[int, int, int], None]:
+        steps, programs = self.steps, self.programs
+
+        def unmapped(address: int, size: int, since: int) -> None:
+            steps.emit(time=since, address=address, size=size, pid=pid(), program=programs[pid()], cpu=cpu(),
+                       freed=1, mapped=1, comm=comm())  # fmt: skip
+
+        return unmapped
 
     def _executed(self) -> Callable[[], None]:
         programs = self.programs
@@ -222,10 +240,10 @@ class Tracing:
                 allocated(args.pfn, PAGE << args.order)
 
         def kfree(args: Any) -> None:
-            freed(args.ptr, 0, ktime_ns())
+            freed(args.ptr, ktime_ns())
 
         def free_pages(args: Any) -> None:
-            freed(args.pfn, 0, ktime_ns())
+            freed(args.pfn, ktime_ns())
 
         for place in (KMALLOC, KMALLOC_NODE, CACHE_ALLOC, CACHE_ALLOC_NODE):
             place.on(tracer)(kmalloc)
@@ -244,122 +262,44 @@ class Tracing:
 
         @PERCPU_FREE.on(tracer, everyone=True)
         def percpu_free(args: Any) -> None:
-            freed(args.ptr, 0, ktime_ns())
+            freed(args.ptr, ktime_ns())
 
-    def outstanding(self, older_ns: int) -> Iterator[tuple[Any, int, Any]]:
-        """(address, size, stack) of what was not given back and is so old."""
+    def follow(self, step: Step) -> list[tuple[int, int]]:
+        """Keep in mind what is mapped. :return: address and size of what is not any more."""
+        space = step.pid, step.program
+        gone = self.mappings.remove(space, step.address, step.size, step.time)
+        if step.kept:
+            self.mappings.add(space, step.address, step.size, step.time, step.stack)
+        return gone
+
+    def outstanding(self, older_ns: int) -> Iterator[Left]:
+        """What was not given back and is so old."""
         programs = dict(self.programs.items())
         newest = time.monotonic_ns() - older_ns
+        yield from self._mappings(programs, newest)
         for where, each in self.allocations.items():
             if where.program != programs.get(where.pid, 0):  # execve(2) has given it back
                 self.allocations.pop(where, None)
             elif each.time <= newest:
-                yield where.address, each.size, each.stack
+                yield Left(where.address, each.size, 1, each.stack)
 
-    def groups(self, found: Iterable[tuple[Any, int, Any]]) -> list[Group]:
-        """Them by stack, in no order."""
-        if self.run.options.combined_only:
-            programs = dict(self.programs.items())
-            return [
-                Group(each.bytes, each.count, stack)
-                for (stack, program), each in ((tuple(key), each) for key, each in self.sums.items())
-                if each.count > 0 and program == programs.get(getattr(stack, "pid", 0), 0)
-            ]
-        sums: dict[Any, Group] = {}
-        for _, size, stack in found:
-            before = sums.get(key := (stack.id, getattr(stack, "pid", 0)))
-            sums[key] = Group(size, 1, stack) if before is None else Group(before.size + size, before.number + 1, stack)
-        return list(sums.values())
+    def _mappings(self, programs: Mapping[int, int], newest: int) -> Iterator[Left]:
+        seen: set[int] = set()
+        for space, piece in self.mappings:
+            if space[1] != programs.get(space[0], 0):
+                self.mappings.forget(space)
+            elif piece.time <= newest:
+                yield Left(piece.start, piece.end - piece.start, int(piece.number not in seen), piece.stack)
+                seen.add(piece.number)
 
-
-class Report:
-    """Prints what was not given back.
-
-    :ivar reports: how many were printed.
-    """
-
-    def __init__(self, run: Run, tracing: Tracing) -> None:
-        self.run = run
-        self.tracing = tracing
-        self.pictures = Pictures(run, "allocated", "bytes")
-        self.names: dict[Any, list[Symbol]] = {}
-        self.reports = 0
-
-    def learn(self, event: NewStack) -> None:
-        """A new stack: its process is still there, probably."""
-        self.frames(event.stack)
-
-    def frames(self, stack: Any) -> list[Symbol]:
-        """The frames of a stack, innermost first."""
-        key = stack.id, getattr(stack, "pid", 0)
-        found = self.names.get(key)
-        if found is None:
-            found = symbols_of(stack)
-            if all(frame.module for frame in found):  # else what is mapped there is not known yet: asked again
-                self.names[key] = found
-        return found
-
-    def print(self, final: bool = False) -> None:
-        """One report. What is younger than --older is left out, but of a process that has ended."""
-        options, output, now = self.run.options, self.run.output, time.time()
-        over = final and self.run.pid is not None and ended(self.run.pid)
-        with undisturbed():
-            found = list(self.tracing.outstanding(0 if over else options.older * 1_000_000))
-            groups = self.tracing.groups(found)
-        groups.sort(key=lambda group: (group.number, group.size) if options.sort == "count" else group[:2])
-        self.reports += 1
-        if self.pictures.wanted:
-            self.pictures.clear()
-            for group in groups:
-                frames = self.frames(group.stack) if group.stack.id >= 0 else group.stack
-                user = self.tracing.user
-                self.pictures.add(group.size, frames if user else None, None if user else frames)
-        if self.pictures.print():
-            return
-        found.sort(key=lambda each: each[1])
-        top = groups[-options.top :]
-        if output.form == "json":
-            self._print_json(now, found, groups, top)
-            return
-        output.line(f"[{time.strftime('%H:%M:%S', time.localtime(now))}] Top {options.top} stacks with outstanding "
-                    "allocations:")  # fmt: skip
-        for address, size, _ in found if options.show_allocs else ():
-            output.line(f"\taddr = {address:x} size = {size}")
-        for group in top:
-            output.line(f"\t{group.size} bytes in {group.number} allocations from stack")
-            for frame in self.frames(group.stack):
-                output.line(f"\t\t0x{frame.address:016x}\t{frame_text(frame)}")
-            if group.stack.id < 0:
-                output.line("\t\t[no stack]")
-
-    def _print_json(self, now: float, found: list[tuple[Any, int, Any]], groups: list[Group], top: list[Group]) -> None:
-        stacks = [
-            {"bytes": group.size, "count": group.number,
-             **({"pid": group.stack.pid} if self.tracing.user else {}),
-             "stack": [str(frame) for frame in self.frames(group.stack)]}
-            for group in top
-        ]  # fmt: skip
-        allocations = [{"address": address, "bytes": size} for address, size, _ in found]
-        self.run.output.object({
-            "time": round(now, 3), "bytes": sum(group.size for group in groups),
-            "count": sum(group.number for group in groups), "stacks": stacks,
-            **({"allocations": allocations} if self.run.options.show_allocs else {}),
-        })  # fmt: skip
-
-    def step(self, event: Step) -> None:
-        """A line of -t."""
-        run, what = self.run, "free" if event.freed else "alloc"
-        if run.output.form == "json":
-            run.output.object({
-                "time": run.clock.unix(event.time), "pid": event.pid, "comm": event.comm, "cpu": event.cpu,
-                "event": what, "address": event.address, "bytes": event.size,
-            })  # fmt: skip
-            return
-        result = f"alloc exited, size = {event.size}, result = {event.address:x}"
-        if event.freed:
-            result = f"free entered, address = {event.address:x}, size = {event.size}"
-        seconds = f"{run.clock.since_begin(event.time):.6f}"
-        run.output.line(f"({clean(event.comm)} {event.pid} {event.cpu} {seconds}) {result}")
+    def combined(self) -> Iterator[Left]:
+        """With --combined-only: what was not given back, by stack, however old."""
+        programs = dict(self.programs.items())
+        yield from self._mappings(programs, time.monotonic_ns())
+        for key, each in self.sums.items():
+            stack, program = tuple(key)
+            if each.count > 0 and program == programs.get(getattr(stack, "pid", 0), 0):
+                yield Left(0, each.bytes, each.count, stack)
 
 
 def ended(process: int) -> bool:
@@ -371,27 +311,44 @@ def ended(process: int) -> bool:
         return True
 
 
+def print_step(step: Step, tracing: Tracing, report: LeakReport) -> None:
+    """The lines of -t."""
+    for address, size in tracing.follow(step) if step.mapped else ():
+        report.step(step, True, address, size)
+    if not step.mapped or step.kept:
+        report.step(step, bool(step.freed), step.address, step.size)
+
+
 def trace(run: Run) -> None:
     """A report every interval, and a last one."""
     options = run.options
     tracing = Tracing(run)
-    report = Report(run, tracing)
+    report = LeakReport(run, tracing.user)
+    combined: bool = options.combined_only
     if run.child.pid:
         run.say(f"Executing '{clean(' '.join(run.child.command))}' and tracing the resulting process.")
     run.say(f"Attaching to {f'pid {run.pid}' if tracing.user else 'kernel allocators'}, Ctrl+C to quit.")
     run.start(tracing.tracer)
     if options.trace:
-        run.deliver({tracing.steps: report.step})
+        run.deliver({tracing.steps: lambda step: print_step(step, tracing, report)})
         return
 
+    def print_report(older_ns: int) -> None:
+        report.print(tracing.outstanding(older_ns), tracing.combined() if combined else None)
+
     def interval() -> None:
-        report.print()
+        print_report(options.older * 1_000_000)
         if report.reports == options.count:
             run.stop()
 
-    run.deliver({tracing.fresh: report.learn}, options.interval, interval)
-    if report.reports != options.count:
-        report.print(final=True)
+    def keep(step: Step) -> None:
+        tracing.follow(step)
+        if step.kept:
+            report.frames(step.stack)
+
+    run.deliver({tracing.fresh: lambda new: report.frames(new.stack), tracing.steps: keep}, options.interval, interval)
+    if report.reports != options.count:  # of a process that has ended what is young counts, too
+        print_report(0 if run.pid is not None and ended(run.pid) else options.older * 1_000_000)
     report.pictures.save()
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pybpf.tool.distributions import UNITS, TimeReport
     from pybpf.tool.functions import Functions
     from pybpf.tool.heatmaps import HeatMaps
+    from pybpf.tool.leaks import LeakReport, Left
+    from pybpf.tool.mappings import Mappings
     from pybpf.tool.options import shared
     from pybpf.tool.output import Output, clean, width
     from pybpf.tool.patterns import Glob
@@ -54,6 +56,9 @@ __all__ = [
     "Functions",
     "Glob",
     "HeatMaps",
+    "LeakReport",
+    "Left",
+    "Mappings",
     "Moment",
     "Output",
     "Pictures",
@@ -102,6 +107,8 @@ __getattr__ = lazy_names(
         "distributions": "UNITS TimeReport",
         "functions": "Functions",
         "heatmaps": "HeatMaps",
+        "leaks": "LeakReport Left",
+        "mappings": "Mappings",
         "options": "shared",
         "output": "Output clean width",
         "patterns": "Glob",

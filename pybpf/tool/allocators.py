@@ -37,7 +37,9 @@ class Call(Struct):
 
     sp: u64  #: stack pointer
     size: u64
-    old: u64  #: what realloc moves
+    old: u64  #: what realloc or mremap moves
+    before: u64  #: of mremap, how much of it
+    maps: u64  #: whether it is mmap or mremap
     into: u64  #: where posix_memalign puts the address
     time: u64
 
@@ -75,21 +77,29 @@ class Allocators:
         self._calls = tracer.hash(u32, Call, max_entries=_THREADS)
 
     def attach(
-        self, allocated: Callable[[int, int], None], freed: Callable[[int, int, int], None] | None = None
+        self,
+        allocated: Callable[[int, int], None],
+        freed: Callable[[int, int], None] | None = None,
+        mapped: Callable[[int, int], None] | None = None,
+        unmapped: Callable[[int, int, int], None] | None = None,
     ) -> None:
         """Let functions run in the kernel.
 
         :param allocated: is given the address and the size that was asked for, when the allocator returns; the
             registers and the stack are those of its caller.
-        :param freed: is given an address, how many bytes are given back (0: all that were allocated there), and since
-            when (``ktime_ns()``): what was allocated there later is something else.
+        :param freed: is given an address, and since when (``ktime_ns()``) it is free: what was allocated there later
+            is something else.
+        :param mapped: in the place of ``allocated`` for mmap and mremap: what they give may have been given before, and
+            may be given back in parts.
+        :param unmapped: is given address and size of what is mapped no more, and since when.
         """
         calls = self._calls
 
-        def begin(size: int, old: int, into: int) -> None:
+        def begin(size: int, old: int, into: int, before: int, maps: int) -> None:
             outer = calls.get(tid())
             if outer is None or register("sp") >= outer.sp:  # else it is called by another one; the stack grows down
-                calls[tid()] = Call(sp=register("sp"), size=size, old=old, into=into, time=ktime_ns())
+                calls[tid()] = Call(sp=register("sp"), size=size, old=old, into=into, before=before, maps=maps,
+                                    time=ktime_ns())  # fmt: skip
 
         def end(ret: u64) -> None:
             call = calls.get(tid())
@@ -102,9 +112,16 @@ class Allocators:
             if address >= _ERRORS:
                 address = 0  # type: ignore[assignment]
             size, old, time, moved = call.size, call.old, call.time, ret < _ERRORS
+            before, maps = call.before, call.maps
             del calls[tid()]
+            if maps and mapped is not None:
+                if unmapped is not None and old and address:
+                    unmapped(old, before, time)
+                if address:
+                    mapped(address, size)
+                return
             if freed is not None and old and moved and (address or not size):  # realloc(p, 0) frees
-                freed(old, 0, time)
+                freed(old, time)
             if address:
                 allocated(address, size)
 
@@ -115,7 +132,9 @@ class Allocators:
         names = self._there(*_ENTRIES)
         self._tracer.uretprobe(self.path, names)(end)
         if freed is not None:
-            self._at_frees(freed)
+            self._at_free(freed)
+        if unmapped is not None:
+            self._at_munmap(unmapped)
         THREAD_ENDS.on(self._tracer)(ends)
 
     def _there(self, *names: str) -> list[str]:
@@ -126,37 +145,42 @@ class Allocators:
         there = self._there(*names)
         return self._tracer.uprobe(self.path, there) if there else lambda function: function
 
-    def _at_entries(self, begin: Callable[[int, int, int], None]) -> None:
+    def _at_entries(self, begin: Callable[[int, int, int, int, int], None]) -> None:
         @self._at("malloc", "valloc", "pvalloc")
         def one(size: u64) -> None:
-            begin(size, 0, 0)
+            begin(size, 0, 0, 0, 0)
 
-        @self._at("memalign", "aligned_alloc", "mmap")
-        def second(first: u64, size: u64) -> None:
-            begin(size, 0, 0)
+        @self._at("memalign", "aligned_alloc")
+        def second(alignment: u64, size: u64) -> None:
+            begin(size, 0, 0, 0, 0)
+
+        @self._at("mmap")
+        def mmap(address: u64, size: u64) -> None:
+            begin(size, 0, 0, 0, 1)
 
         @self._at("calloc")
         def calloc(count: u64, size: u64) -> None:
-            begin(count * size, 0, 0)
+            begin(count * size, 0, 0, 0, 0)
 
         @self._at("realloc")
         def realloc(old: u64, size: u64) -> None:
-            begin(size, old, 0)
+            begin(size, old, 0, 0, 0)
 
         @self._at("mremap")
         def mremap(old: u64, before: u64, size: u64) -> None:
-            begin(size, old, 0)
+            begin(size, old, 0, before, 1)
 
         @self._at("posix_memalign")
         def posix_memalign(into: u64, alignment: u64, size: u64) -> None:
-            begin(size, 0, into)
+            begin(size, 0, into, 0, 0)
 
-    def _at_frees(self, freed: Callable[[int, int, int], None]) -> None:
+    def _at_free(self, freed: Callable[[int, int], None]) -> None:
         @self._at("free")
         def free(address: u64) -> None:
             if address:
-                freed(address, 0, ktime_ns())
+                freed(address, ktime_ns())
 
+    def _at_munmap(self, unmapped: Callable[[int, int, int], None]) -> None:
         @self._at("munmap")
         def munmap(address: u64, size: u64) -> None:
-            freed(address, size, ktime_ns())
+            unmapped(address, size, ktime_ns())

@@ -65,7 +65,30 @@ def work():
     lib.munmap(P(gone + 1), N(1))                                              # refused
     call("realloc", P(call("realloc", P(0), N(base + 21))), N(base + 22))
 """
-STEPS = WORK + """
+# Pages that are given back, moved and mapped over in parts; each mapping has one page more than the one before.
+PARTS = """
+PAGE = 4096
+def pages(number):
+    return mmap(number * PAGE)
+def at(address, number, flags=0x32):                          # MAP_FIXED
+    assert call("mmap", P(address), N(number * PAGE), 3, flags, -1, P(0)) == address
+def parts():
+    munmap(pages(101) + 51 * PAGE, 50 * PAGE)                 # the tail
+    munmap(pages(102) + 10 * PAGE, 3 * PAGE - 5)              # a hole; a part of a page is a page
+    munmap(pages(103), 5 * PAGE)                              # the head
+    over = pages(104)
+    at(over + 4 * PAGE, 60)                                   # in the place of a part
+    two = pages(205)                                          # of two that touch an end and a begin
+    at(two + 100 * PAGE, 105)
+    munmap(two + 90 * PAGE, 20 * PAGE)
+    moved = pages(107)
+    assert lib.munmap(P(moved + 1), N(PAGE)) and lib.munmap(P(moved), N(0))     # both are refused
+    left.append(PAGE * 107)
+    shrunk = pages(108)
+    assert call("mremap", P(shrunk), N(108 * PAGE), N(70 * PAGE), 1) == shrunk
+    left.extend(PAGE * n for n in (51, 10, 89, 98, 4, 40, 60, 90, 95, 70))
+"""
+STEPS = WORK + PARTS + """
 for line in sys.stdin:
     exec(line)
     print(*left, flush=True)

@@ -40,6 +40,26 @@ def test_every_allocator(base: int) -> None:
     assert all(each["pid"] == int(worker.pid) for each in report["stacks"])
 
 
+@pytest.mark.parametrize("combined", [[], ["--combined-only"]])
+def test_parts_of_mappings(combined: list[str]) -> None:
+    with Worker(70001) as worker:
+        left, report = leaks(worker, "parts()", "-z", str(60 * 4096), "-Z", str(205 * 4096), *combined)
+    assert sizes(report) == left
+    assert report["bytes"] == sum(left.elements()) and report["count"] == 9  # those with a hole are one each
+
+
+@pytest.mark.native
+def test_steps_of_mappings() -> None:
+    with Worker(70000) as worker:
+        tool = Running("memleak", "-p", worker.pid, "-z", str(60 * 4096), "-Z", str(205 * 4096), "-t", "--json")
+        tool.attached()
+        worker.do("a = pages(101); munmap(a + PAGE, PAGE); at(a, 70); munmap(a, 101 * PAGE)")
+        steps = [json.loads(line) for line in tool.stop() if line.startswith("{")]
+    assert [(step["event"], step["bytes"] // 4096) for step in steps] == [
+        ("alloc", 101), ("free", 1), ("free", 1), ("free", 68), ("alloc", 70), ("free", 70), ("free", 31),
+    ]  # fmt: skip
+
+
 @pytest.mark.native
 def test_reports_as_bcc_prints_them() -> None:
     with Worker(70000) as worker:
