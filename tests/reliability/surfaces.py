@@ -27,6 +27,7 @@ class Surface(NamedTuple):
     make: Callable[[random.Random], Any]
     use: Callable[[Any], object]  #: may raise what :mod:`pybpf.errors` has, and nothing else
     good: Callable[[], Any]  #: an input that is read whole
+    cost: int = 1  #: how many times as long as others an input takes: the short form has so many times fewer
 
 
 @contextmanager
@@ -517,6 +518,44 @@ def _use_function(text: str) -> None:
         tracer.compile(TARGET)
 
 
+def _make_near_function(rng: random.Random) -> str:
+    """The text of a random good function in which one or two pieces are others of its own: it reaches all passes."""
+    from tests.lang.generate import function_text
+
+    seed = rng.randrange(1 << 20)
+    good = words(function_text(seed, memory=bool(seed % 4))[0])
+    for _ in range(20):
+        made = exchanged(rng, good, good) if rng.random() < 0.8 else damaged_text(rng, good)
+        try:
+            body = ast.parse(made).body
+            if len(body) == 1 and isinstance(body[0], ast.FunctionDef) and body[0].name == "probe":
+                compile(made, "probe.py", "exec", dont_inherit=True)
+                return made
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+    return _NEAR
+
+
+_NEAR = "def probe(p0: u32):\n    return p0\n"
+
+
+def _use_near_function(text: str) -> None:
+    from pybpf.compiler.pipeline import compile_unit
+    from pybpf.lang.front.compile import compile_probe
+    from pybpf.lang.probes.probe import Probe
+    from tests.lang.world import NAMES
+    from tests.lang.wrong import TARGET
+
+    file, text = "probe of a test", f"from __future__ import annotations\n{text}"
+    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
+    space = dict(NAMES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        exec(compile(text, file, "exec", dont_inherit=True), space)
+    probe = Probe("uprobe", "f", "/bin/sh").chosen(TARGET)
+    compile_unit(compile_probe(space["probe"], probe, TARGET), TARGET)
+
+
 def _bytes(good: bytes) -> Callable[[random.Random], bytes]:
     return lambda rng: damaged(rng, good)
 
@@ -548,5 +587,6 @@ SURFACES = {
         Surface("bt", _make_script, _use_script, lambda: "begin { }"),
         Surface("bt-compile", _make_program, _use_program, lambda: "begin { @ = count(); }"),
         Surface("dsl", _make_function, _use_function, lambda: "def probe(args):\n    return\n"),
+        Surface("dsl-near", _make_near_function, _use_near_function, lambda: _NEAR, 8),
     )
 }

@@ -237,9 +237,23 @@ def test_stopped_and_continued(traced: Traced) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-def test_a_full_disk_is_said_in_one_line() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("syscount", "-d", "0.2"), "pybpf syscount: No space left on device\n"),
+        (("bt", "-q", "-o", "/dev/full", "-e", "interval:ms:5 { print(1); }"), "pybpf bt: No space left on device\n"),
+        (("bt", "-q", "-B", "full", "-o", "/dev/full", "-e", "interval:ms:5 { @ = count(); exit(); }"),
+         "pybpf bt: No space left on device\n"),
+        (("opensnoop", "-d", "0.2", "--perfetto", "/dev/full"),
+         "pybpf opensnoop: cannot write /dev/full: No space left on device\n"),
+    ],
+    ids=["output", "file", "buffered", "picture"],
+)  # fmt: skip
+def test_a_full_disk_is_said_in_one_line(arguments: tuple[str, ...], says: str) -> None:
+    command = [sys.executable, "-m", "pybpf", *arguments]
+    output = subprocess.PIPE if "/dev/full" in arguments else None
     with Caller() as caller, open("/dev/full", "w", encoding="utf-8") as full:
-        command = [sys.executable, "-m", "pybpf", "syscount", "-p", str(caller.pid), "-d", "0.2"]
-        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+        done = subprocess.run([*command, "-p", str(caller.pid)], cwd=ROOT, stdout=output or full,
+                              stderr=subprocess.PIPE, text=True, timeout=120)  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr == "pybpf syscount: No space left on device\n"
+    assert done.stderr == says
