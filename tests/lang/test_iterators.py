@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pybpf import Tracer, char, s32
+from pybpf import CompileError, Tracer, char, s32
 from pybpf.lang import current_task, ktime_ns
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("iter")]
@@ -38,6 +38,16 @@ def joined_with_none(names: Any, task: Any) -> None:
         names[mine.pid] = mine.comm
 
 
+def twice(names: Any, task: Any) -> None:
+    found = task
+    for _ in range(2):
+        if found is None:
+            return
+        found = found.group_leader
+    if task is not None and found is not None and task.tgid == PID and found.tgid == PID:
+        names[task.pid] = task.comm
+
+
 def joined_with_another(names: Any, task: Any) -> None:
     if task is None or task.tgid != PID:
         return
@@ -60,7 +70,9 @@ def matching(task: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "body", [own_task, in_a_loop, joined_with_none, joined_with_another, by_a_function], ids=lambda body: body.__name__
+    "body",
+    [own_task, in_a_loop, joined_with_none, twice, joined_with_another, by_a_function],
+    ids=lambda body: body.__name__,
 )
 def test_tasks_of_this_process(body: Callable[..., None]) -> None:
     tracer = Tracer()
@@ -79,3 +91,17 @@ def test_tasks_of_this_process(body: Callable[..., None]) -> None:
         if body is joined_with_another:
             comms = dict.fromkeys(comms, leader)
         assert dict(names.items()) == comms
+
+
+def test_one_that_is_not_asked_for_is_refused() -> None:
+    tracer = Tracer()
+    names = tracer.hash(s32, char[16], name="names")
+
+    @tracer.iterator("task")
+    def each(meta, task):  # type: ignore[no-untyped-def]
+        if meta.seq_num:
+            names[task.pid] = "it"
+
+    with pytest.raises(CompileError, match="'task' may give None: write 'if x is not None:'") as refused:
+        tracer.compile()
+    assert refused.value.text.strip() == 'names[task.pid] = "it"'

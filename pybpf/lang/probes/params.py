@@ -19,6 +19,7 @@ from pybpf.lang.probes.prototypes import (
     types_of,
 )
 from pybpf.lang.probes.records import Fields, SharedFields
+from pybpf.lang.values.memory import Maybe
 from pybpf.lang.values.pointers import Pointer, value_at
 from pybpf.lang.values.reading import KERNEL, USER, Where
 from pybpf.lang.values.shapes import Address, Opaque, Shape
@@ -38,6 +39,8 @@ Binding = Callable[["Gen", "Probe", "Sequence[Param]"], "list[Val]"]
 _CONTEXT, _RESULT = "ctx", "ret"
 #: what the kernel names the function of an iterator
 _ITERATOR = "bpf_iter_"
+#: its parameter that is no object
+_META = "meta"
 
 
 # one parameter
@@ -165,8 +168,16 @@ def _traced(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
 
 
 def _iterator(gen: Gen, probe: Probe, params: Sequence[Param]) -> list[Val]:
+    """The objects: at the end of all each of them is None once, which the verifier wants to be asked."""
     known = function_prototype(gen.target, _ITERATOR + probe.name)
-    return _by_name(gen, probe, params, known, _word)
+    values = _by_name(gen, probe, params, known, _word)
+    return [_perhaps(value, param.name) for value, param in zip(values, params)]
+
+
+def _perhaps(value: Val, name: str) -> Val:
+    """An argument of an iterator, which may be None; what it says of itself is there always."""
+    there = value.where.direct if isinstance(value, Pointer) and name != _META else None
+    return value if there is None else Maybe(there, value, repr(name))
 
 
 # functions by their registers

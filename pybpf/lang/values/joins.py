@@ -176,6 +176,7 @@ class _Foreign(Form):
     def enter(self, gen: Gen, val: Val, room: Any, at: ast.AST) -> tuple[Operand, ...]:
         if isinstance(val, Const):  # None: a null pointer
             return (0,)
+        val = val.value if isinstance(val, Maybe) else val  # null where it is None
         assert isinstance(val, (Pointer, Place, Row, Rows))
         return (val.where.pointer(gen),)
 
