@@ -24,6 +24,7 @@ from pybpf.compiler import pipeline
 from pybpf.compiler.ir import Unit
 from pybpf.compiler.target import Target
 from pybpf.lang.front.compile import compile_probe
+from pybpf.lazy import Uncollected
 
 __all__ = ["main"]
 
@@ -78,9 +79,10 @@ def _stages(make: Callable[[], Tracer], target: Target, turns: int) -> tuple[flo
     units = [_units(tracer, target) for _ in range(turns)]
 
     def passes(units: list[Unit]) -> None:
-        for unit in units:
-            for _, run in pipeline.PASSES:
-                run(unit, target)
+        with Uncollected():  # as compile_unit does
+            for unit in units:
+                for _, run in pipeline.PASSES:
+                    run(unit, target)
 
     def back(units: list[Unit]) -> None:
         for unit in units:

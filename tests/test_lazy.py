@@ -1,11 +1,14 @@
-"""Packages whose names come when they are used know them all before."""
+"""Packages whose names come when they are used know them all before; garbage waits, and is looked for again."""
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
 import pytest
+
+from pybpf.lazy import Uncollected
 
 pytestmark = pytest.mark.native
 
@@ -23,3 +26,16 @@ print(len(names))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0 and int(run.stdout) > 5, run.stderr
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_looked_for_afterwards_as_before(enabled: bool) -> None:
+    before = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with pytest.raises(ZeroDivisionError), Uncollected():
+            assert not gc.isenabled()
+            raise ZeroDivisionError
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if before else gc.disable)()
