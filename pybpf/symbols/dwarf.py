@@ -164,6 +164,20 @@ class DebugInfo:
             children = [each for each in die.iter_children() if each.tag == "DW_TAG_formal_parameter"]
             return [Parameter(_name(each), DebugType(_type_of(each))) for each in children]
 
+    def type_named(self, name: str) -> DebugType | None:
+        """The structure, union or typedef of this name, if one is described whole.
+
+        :raises BpfError: the information is damaged.
+        """
+        with self._damage():
+            for unit in self._dwarf.iter_CUs():
+                for die in unit.get_top_DIE().iter_children():
+                    if (die.tag in _COMPOUND or die.tag == "DW_TAG_typedef") and _name(die) == name:
+                        found = DebugType(die)
+                        if found.size and found.kind in ("struct", "union"):
+                            return found
+        return None
+
     def _function(self, name: str, address: int | None) -> Any:
         units = self._units(address)
         for unit in units:

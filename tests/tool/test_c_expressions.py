@@ -19,7 +19,10 @@ from pybpf.tool.output import clean
 
 pytestmark = pytest.mark.native
 
-NAMES = Names(lambda name: name, lambda name, values, written: f"{name}({', '.join(values)})", False)
+NAMES = Names(
+    lambda name: name, lambda name, values, written: f"{name}({', '.join(values)})",
+    lambda kind, code: f"_cast({kind.code(False)}, {code})", False,
+)  # fmt: skip
 #: C's precedence, strongest last: in each row operators of one strength
 ROWS = (("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", "<=", ">", ">="), ("<<", ">>"), ("+", "-"),
         ("*",))  # fmt: skip

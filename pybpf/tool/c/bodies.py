@@ -14,6 +14,7 @@ from typing import Any
 
 from pybpf.errors import BpfError
 from pybpf.tool.c.expressions import Names, translate
+from pybpf.tool.c.records import Records, Typed
 from pybpf.tool.c.specs import Place, split
 from pybpf.tool.c.types import CType, parameter
 
@@ -51,7 +52,8 @@ class Body:
 
         #: whether plain numbers are addresses of the process
         self.user = place.user or place.name.startswith((host_arch().syscall_prefix, "syscalls:"))
-        self.names = Names(self._value, self._call, self.user)
+        self.records = Records(place.binary) if place.binary else None
+        self.names = Names(self._value, self._call, self._pointer, self.user)
 
     def expression(self, text: str) -> str:
         """An expression in Python. :raises BpfError: it cannot be read, or has a name that means nothing here."""
@@ -91,6 +93,10 @@ class Body:
             found = self._parameter_of_kernel(plain) or _constant(plain)
         return f"_cast(_user_ptr(_char), {found})" if user else found
 
+    def _pointer(self, kind: CType, code: str) -> str:
+        found = code if self.records is None else self.records.pointer(kind, code)
+        return found if isinstance(found, Typed) else f"_cast({kind.code(self.user)}, {code})"
+
     def _argument(self, number: int) -> str:
         if self.place.kind in "rt":
             where = "they are gone when it returns" if self.place.kind == "r" else "a tracepoint has args->FIELD"
@@ -107,7 +113,8 @@ class Body:
     def _parameter(self, name: str) -> str:
         if self.place.kind == "r":
             raise BpfError(f"{name} is gone when the function returns; take a p: probe, or in argdist $entry({name})")
-        return _safe(name)
+        kind = self.signature[name]
+        return _safe(name) if self.records is None else self.records.pointer(kind, _safe(name))
 
     def _parameter_of_kernel(self, name: str) -> str:
         """A parameter that the kernel's own types name, or ``""``."""
@@ -140,6 +147,8 @@ class Body:
             raise BpfError(f"$entry takes a parameter of the signature, one of {', '.join(self.signature) or 'none'}")
         self.entered[name] = self.signature[name]
         kind = self.signature[name]
+        if self.records is not None and self.records.find(kind) is not None:
+            return self.records.pointer(kind, f"entry.{name}_")
         if kind.pointers and not kind.is_text:
             return f"_cast({kind.code(self.user)}, entry.{name}_)"
         return f"entry.{name}_"
@@ -161,10 +170,11 @@ class Body:
 
     def entry_parameters(self) -> str:
         """Those of the signature, by position."""
-        return ", ".join(
-            f"{_safe(name)}: {kind.code(self.user) if kind.integer or kind.pointers else 'u64'}"
-            for name, kind in self.signature.items()
-        )
+        return ", ".join(f"{_safe(name)}: {self._annotation(kind)}" for name, kind in self.signature.items())
+
+    def _annotation(self, kind: CType) -> str:
+        known = kind.integer or (kind.pointers and (self.records is None or self.records.find(kind) is None))
+        return kind.code(self.user) if known else "u64"
 
     def function(self, name: str, lines: list[str], given: Mapping[str, Any]) -> tuple[Any, str]:
         """The function, for a decorator of a tracer, and its source.
@@ -195,7 +205,7 @@ def _scope() -> dict[str, Any]:
 
     names = (
         "cast", "comm", "cpu", "current_task", "gid", "kernel_ptr", "kernel_stack", "kernel_symbol", "ktime_ns",
-        "ntoh16", "ntoh32", "pid", "sizeof", "tid", "uid", "user_ptr", "user_stack", "user_symbol",
+        "ntoh16", "ntoh32", "pid", "read_user", "sizeof", "tid", "uid", "user_ptr", "user_stack", "user_symbol",
     )  # fmt: skip
     kinds = ("s8", "s16", "s32", "s64", "u8", "u16", "u32", "u64", "bool_")
     scope = {f"_{name}": getattr(lang, name) for name in names}

@@ -9,7 +9,8 @@ from typing import NoReturn
 from pybpf.errors import BpfError
 from pybpf.lazy import regex
 from pybpf.record import NamedTuple
-from pybpf.tool.c.types import ctype, is_type
+from pybpf.tool.c.records import Typed
+from pybpf.tool.c.types import CType, ctype, is_type
 
 __all__ = ["Names", "translate"]
 
@@ -34,6 +35,8 @@ class Names(NamedTuple):
 
     value: Callable[[str], str]  #: the Python text of a name; raises BpfError for one that means nothing
     call: Callable[[str, list[str], list[str]], str]  #: of a call: name, arguments in Python, and as they were written
+    #: of a cast to a pointer: the type, and the Python of the value
+    pointer: Callable[[CType, str], str]
     user: bool  #: pointers that are made by casts lead to memory of the process
 
 
@@ -136,7 +139,8 @@ class _Reader:
             found = f"({self.advance()}{_value(self.unary())})"
         elif self.at("*"):
             self.advance()
-            found = f"{_value(self.unary())}[0]"
+            of = self.unary()
+            found = of.item("0") if isinstance(of, Typed) else f"{_value(of)}[0]"
         elif self.at("&"):
             self.fail("'&' gives addresses, of which probes have none")
         else:
@@ -163,23 +167,25 @@ class _Reader:
             value = _value(self.unary())
             if kind.integer and not kind.pointers:
                 return f"{kind.name}({value})"
-            return f"_cast({kind.code(self.names.user)}, {value})"
+            return self.names.pointer(kind, value)
         self.advance()
         found = self.condition()
         self.take(")")
         if isinstance(found, _Condition) and not self.at("->", ".", "["):
             return found
-        return self.postfix(f"({_value(found)})")
+        return self.postfix(found if isinstance(found, Typed) else f"({_value(found)})")
 
     def postfix(self, value: str) -> str:
         while self.at("->", ".", "["):
             if self.advance() == "[":
-                value = f"{value}[{self.expression()}]"
+                index = self.expression()
+                value = value.item(index) if isinstance(value, Typed) else f"{value}[{index}]"
                 self.take("]")
             else:
                 if self.kind != "name":
                     self.fail(f"the name of a member is missing before {self.token}")
-                value = f"{value}.{self.advance()}"
+                name = self.advance()
+                value = value.member(name) if isinstance(value, Typed) else f"{value}.{name}"
         return value
 
     def primary(self) -> str:
