@@ -59,7 +59,8 @@ def compile_script(
     :param named: named arguments, for ``getopt()``.
     :param pid: trace this process alone.
     :param unsafe: allow what changes the processes that are traced.
-    :param command: the process of the command that is started to be traced: ``cpid``.
+    :param command: the process of the command that is started to be traced: ``cpid``. As in bpftrace, what is attached
+        to a process (uprobes, USDT, perf events, watchpoints) is attached to it; all else sees the whole system.
     :param stages: keep the text of each stage of the compiler.
     :param includes: where the files of C are that it includes.
     :raises CompileError: it makes no sense, or the target cannot do what it asks for.
@@ -72,7 +73,8 @@ def compile_script(
     found = _settings(script, settings or {})
     definitions = read_script_c(script, _MACROS, lambda name: _of_kernel(chosen, name), includes)
     facts = Facts(script, definitions, chosen, found, arguments, named, unsafe, command)
-    checked = check_script(facts, Environment(chosen, pid, found.missing_probes))
+    process = command if pid is None else pid
+    checked = check_script(facts, Environment(chosen, process, found.missing_probes))
     shared = _shared(checked, found)
     built = []
     for probe in checked.probes:
@@ -82,7 +84,7 @@ def compile_script(
         built.append(Built(_site(probe.place), compiled, dict(unit.owners), probe))
     files = None if target is not None or facts.passing else kept_for(script, checked)
     warnings = list(facts.warnings.values())
-    return CompiledScript(script.source, found, chosen, shared, built, pid, warnings, files)
+    return CompiledScript(script.source, found, chosen, shared, built, process, warnings, files)
 
 
 def _site(place: Place) -> Site:

@@ -123,7 +123,7 @@ def test_what_files_and_commands_give_cannot_drive_a_terminal(tmp_path: Path) ->
 
 
 def test_strings_of_an_array_are_joined() -> None:
-    script = 'tracepoint:syscalls:sys_enter_execve { join(args.argv); join(args.argv, "::"); }'
+    script = 'tracepoint:syscalls:sys_enter_execve /pid == cpid/ { join(args.argv); join(args.argv, "::"); }'
     done = command("-q", "-c", f"{sys.executable} -S -c 'pass' b '{'x' * 2000}' {' '.join('abcdefghijklmnopq')}", "-e",
                    script)  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -352,6 +353,17 @@ def test_the_end_of_what_is_traced_is_the_end() -> None:
         assert process.stdout.readline() == "__BPFTRACE_NOTIFY_PROBES_ATTACHED\n"
     out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "\n\n@x: 1\n")
+
+
+@pytest.mark.root
+def test_what_a_command_starts_is_seen_too(tmp_path: Path) -> None:
+    """As in bpftrace, a command limits only what is attached to a process."""
+    true, work = tmp_path / "true", tmp_path / "work.sh"
+    shutil.copy("/bin/true", true)
+    work.write_text(f"{true}\n{true}\nexec {true}\n")
+    script = f'tracepoint:syscalls:sys_enter_execve /str(args.filename) == "{true}"/ {{ @[pid == cpid] = count(); }}'
+    done = bt("-q", "-c", f"sh {work}", "-e", script)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "\n\n@[true]: 1\n@[false]: 2\n")
 
 
 @pytest.mark.root

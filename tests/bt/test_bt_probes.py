@@ -266,7 +266,7 @@ def test_fields_of_tracepoints_have_the_types_that_c_has() -> None:
     """Pointers to pointers of a process, and the names of an enumeration's values."""
     done = command(
         "-q", "-c", "/bin/sh -c 'exec /bin/true two'", "-e",
-        'tracepoint:syscalls:sys_enter_execve /str(args.argv[0]) == "/bin/true"/ {'
+        'tracepoint:syscalls:sys_enter_execve /pid == cpid && str(args.argv[0]) == "/bin/true"/ {'
         ' $all = args.argv; printf("%s %s\\n", str($all[1]), str(*$all)); }',
     )  # fmt: skip
     assert done.stdout.strip() == "two /bin/true", done.stderr

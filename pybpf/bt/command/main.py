@@ -203,7 +203,7 @@ def _compiled(options: Options, text: str, file: str, command: int | None = None
 
     compiled = compile_script(
         text, file, options.words, target=_target(options.kernel), settings=settings_of(os.environ),
-        named=options.named, pid=command or options.pid, unsafe=options.unsafe, command=command,
+        named=options.named, pid=options.pid, unsafe=options.unsafe, command=command,
         stages=bool(options.stages), includes=Includes(options.directories, options.includes),
     )  # fmt: skip
     _warn(options, compiled)

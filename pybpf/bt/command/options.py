@@ -30,7 +30,8 @@ options:
   -e PROGRAM           run this text
   -l [SEARCH]          list probes, or those of a script; with -v their arguments; types by 'struct NAME'
   -p PID               trace this process only; its end ends the script
-  -c COMMAND           start a command, trace it only, and end with it
+  -c COMMAND           start a command, and end with it; only what is attached to a process (uprobes, USDT, profile)
+                       is limited to it: write /pid == cpid/
   -o FILE              write the output to a file
   -f text|json         format of the output (text)
   -B line|full|none    when the output is written (line)

@@ -39,7 +39,7 @@ class Environment:
     """What attach points are resolved for.
 
     :ivar target: the kernel.
-    :ivar pid: the one process to trace, or None.
+    :ivar pid: the one process that is traced where probes can be attached to one, or None.
     :ivar missing: ``"error"``, ``"warn"`` or ``"ignore"``: what to do about probes that do not exist.
     """
 

@@ -46,7 +46,7 @@ class CompiledScript:
     """A script, compiled.
 
     :ivar target: what it was compiled for; None: for this kernel, by another process.
-    :ivar pid: the one process that is traced, or None.
+    :ivar pid: the process that is traced, or the command; None: neither.
     :ivar warnings: what the user should know, each pointing into the script.
     :ivar files: what it was compiled for beside the kernel: files that uprobes are in; None: also for what may be
         otherwise a moment later, such as the probes that a pattern matches.
