@@ -21,20 +21,20 @@ HEADER = "TIME(s)        PID           MS QUERY\n"
 def test_postgresql(tmp_path: Path) -> None:
     with postgres() as directory, postgres_client(directory) as client:
         pid = client.ask("select pg_backend_pid();")
-        slow = Running("dbslower", "postgres", "-p", pid, "-m", "40", "--perfetto", str(tmp_path / "line.json"))
+        slow = Running("dbslower", "postgres", "-p", pid, "-m", "400", "--perfetto", str(tmp_path / "line.json"))
         every = Running("dbslower", "postgres", "-x", f"{POSTGRES}/postgres", "-p", pid, "-m", "0", "--json")
         other = Running("dbslower", "postgres", "-p", str(os.getpid()), "-x", f"{POSTGRES}/postgres", "-m", "0")
         assert slow.ready("TIME(s)") == HEADER and other.ready("TIME(s)") == HEADER
         every.attached()
         long = "select 1, '" + "x" * 300 + "';"
-        assert client.ask("select pg_sleep(0.05), 'first';") == "|first"
+        assert client.ask("select pg_sleep(0.5), 'first';") == "|first"
         assert client.ask("select 'quick\t\x1b[31m';") and client.ask(long)
         rows = [line.split(maxsplit=3) for line in slow.stop()]
-        assert [(row[1], row[3]) for row in rows] == [(pid, "select pg_sleep(0.05), 'first';")]
-        assert 50 <= float(rows[0][2]) < 60_000
+        assert [(row[1], row[3]) for row in rows] == [(pid, "select pg_sleep(0.5), 'first';")]
+        assert 500 <= float(rows[0][2]) < 60_000
         found = [json.loads(line) for line in every.stop()]
         assert [row["query"] for row in found] == [
-            "select pg_sleep(0.05), 'first';", "select 'quick\t\x1b[31m';", long[:255],
+            "select pg_sleep(0.5), 'first';", "select 'quick\t\x1b[31m';", long[:255],
         ]  # fmt: skip
         assert {(row["pid"], row["comm"]) for row in found} == {(int(pid), "postgres")}
         assert other.stop() == []
@@ -48,17 +48,17 @@ def test_mariadb() -> None:
     """Which has no USDT probes: by its function."""
     with mariadb() as (pid, client):
         assert client.ask("select 'up';") == "up"
-        slow = Running("dbslower", "mysql", "-p", str(pid), "-m", "40")
+        slow = Running("dbslower", "mysql", "-p", str(pid), "-m", "400")
         every = Running("dbslower", "mysql", "-x", str(MARIADB), "-p", str(pid), "-m", "0", "--json")
         assert slow.ready("TIME(s)") == HEADER
         every.attached()
-        assert client.ask("select sleep(0.05), 'first';") == "0\tfirst"
+        assert client.ask("select sleep(0.5), 'first';") == "0\tfirst"
         assert client.ask("select 'second';") == "second"
         rows = [line.split(maxsplit=3) for line in slow.stop()]
-        assert [(row[1], row[3]) for row in rows] == [(str(pid), "select sleep(0.05), 'first'")]
-        assert 50 <= float(rows[0][2]) < 60_000
+        assert [(row[1], row[3]) for row in rows] == [(str(pid), "select sleep(0.5), 'first'")]
+        assert 500 <= float(rows[0][2]) < 60_000
         found = [json.loads(line) for line in every.stop()]
-        assert [row["query"] for row in found] == ["select sleep(0.05), 'first'", "select 'second'"]
+        assert [row["query"] for row in found] == ["select sleep(0.5), 'first'", "select 'second'"]
         assert all(0 < row["duration_ms"] < 60_000 for row in found)
 
 
