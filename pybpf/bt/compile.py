@@ -15,7 +15,7 @@ from pybpf.bt.check.settings import SettingError, setting
 from pybpf.bt.expand.functions import expand_functions
 from pybpf.bt.expand.imports import import_all
 from pybpf.bt.expand.macros import expand_macros
-from pybpf.bt.lasting import kept_for
+from pybpf.bt.lasting import depends_on
 from pybpf.bt.lower.program import lower
 from pybpf.bt.probes.place import Environment, Place
 from pybpf.bt.state.maps import ScriptMap
@@ -82,9 +82,9 @@ def compile_script(
         compiled = compile_unit(unit, chosen, stages=stages)
         compiled = replace(compiled, spec=replace(compiled.spec, license=found.license))
         built.append(Built(_site(probe.place), compiled, dict(unit.owners), probe))
-    files = None if target is not None or facts.passing else kept_for(script, checked)
+    depends = None if target is not None or facts.passing else depends_on(script, checked)
     warnings = list(facts.warnings.values())
-    return CompiledScript(script.source, found, chosen, shared, built, process, warnings, files)
+    return CompiledScript(script.source, found, chosen, shared, built, process, warnings, depends)
 
 
 def _site(place: Place) -> Site:

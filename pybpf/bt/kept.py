@@ -1,7 +1,7 @@
 """Scripts that were compiled before, on disk: the next start needs no compiler.
 
 A file has one script, and all that its result depended on, which must be the same: the text and the options, pybpf's
-own files, this boot of the kernel and its modules, the files of uprobes. It is trusted as ``.pyc`` files are: it, and
+own files, this boot of the kernel and its modules, what the probes are in. It is trusted as ``.pyc`` files are: it, and
 its folder, must belong to this user, and nobody else may write there; and of what it says, classes of :data:`_CLASSES`
 alone are made. Whatever is wrong with a file, the script is compiled as if there were none.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
+import time
 from _imp import source_hash
 from _pickle import Pickler, PicklingError, Unpickler, UnpicklingError  # pickle itself takes a millisecond to import
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,9 +19,10 @@ from enum import Enum
 from io import BytesIO
 from typing import Any
 
-from pybpf import __version__
 from pybpf.asm import Code, Insn
 from pybpf.bt.state.script import Built, CompiledScript
+from pybpf.bt.surroundings import changed_since, marks_of, sources_of_pybpf, stamp_of, surroundings
+from pybpf.errors import BpfError
 from pybpf.prog.debug import functions
 from pybpf.record import replace
 from pybpf.types.scalars import Array, ElementType, array_of
@@ -34,8 +35,8 @@ _HASH, _HASHED_BY = 8, 0x70796270
 #: bytes of a file at most; files, of which the oldest go
 _MOST_SIZE, _MOST_FILES = 1 << 18, 64
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-#: where the names of libraries are looked up, by which uprobes may name theirs
-_LIBRARIES = "/etc/ld.so.cache"
+#: seconds: when this process began to be pybpf, nearly
+_STARTED = time.time()
 #: module -> what is made of a file's content
 _CLASSES: Mapping[str, str] = {
     "builtins": "bytes",
@@ -74,7 +75,7 @@ class Kept:
 
     def __init__(self, folder: str, key: Sequence[object]) -> None:
         self._folder = folder
-        self._key = repr((*key, *_surroundings())).encode("utf-8", "surrogateescape")
+        self._key = repr((*key, *surroundings())).encode("utf-8", "surrogateescape")
         self._name = source_hash(_HASHED_BY, self._key).hex()
 
     def load(self) -> CompiledScript | None:
@@ -90,8 +91,8 @@ class Kept:
             return None
         try:
             content = _Unpickler(BytesIO(body))
-            key, files, (names, stamp) = content.load()  # pybpf's classes are made when it is this pybpf
-            if key != self._key or files != _stats(files) or stamp != _stamp(names):
+            key, depends, marks, sources, stamp = content.load()  # pybpf's classes are made when it is this pybpf
+            if key != self._key or stamp != stamp_of(sources) or marks != marks_of(depends):
                 return None
             script = content.load()
         except Exception:  # what a file says that was forged can be anything
@@ -100,17 +101,19 @@ class Kept:
 
     def save(self, script: CompiledScript) -> None:
         """Keep a script that has not run, if it can be kept; another try is worth no message."""
-        if script.files is None:
+        if script.depends is None:
             return
         script.shared.actions.events.buffer(script.target)  # made now, for whoever loads it does not ask the kernel
         changed: dict[str, Any] = {"target": None, "built": list(map(_bare, script.built))}
-        files = [*script.files, _LIBRARIES] if script.files else []
         content = BytesIO()
         try:
             pickler = _Pickler(content, 4)
-            pickler.dump((self._key, _stats(files), _sources()))
+            sources = sources_of_pybpf()
+            if changed_since(_STARTED, sources):
+                return  # what was imported may not be what is there
+            pickler.dump((self._key, script.depends, marks_of(script.depends), sources, stamp_of(sources)))
             pickler.dump(replace(script, **changed))
-        except (PicklingError, TypeError, AttributeError, RecursionError, OSError):
+        except (PicklingError, TypeError, AttributeError, RecursionError, OSError, BpfError):
             return  # it has types of the kernel in it, say
         body = content.getvalue()
         data = _HEAD + source_hash(_HASHED_BY, body) + body
@@ -138,74 +141,22 @@ def kept_at(environment: Mapping[str, str], key: Sequence[object]) -> Kept | Non
         if not home.startswith("/"):
             return None
         base = f"{home}/.cache"
-    return Kept(f"{base}/pybpf", (*key, environment.get("PATH")))
+    try:
+        return Kept(f"{base}/pybpf", (*key, environment.get("PATH")))
+    except OSError:  # without /proc, say
+        return None
 
 
 def _bare(built: Built) -> Built:
-    """A probe without what running it does not take: what was found out of it, specs of maps that have owners, and
+    """A probe without what running it does not take: what was found out of it, specs of maps that have owners.
 
-    source lines, for the verifier has taken such a program before; where it does not, it is compiled anew.
+    Source lines are left out, too, for the verifier has taken such a program; where it does not, it is compiled anew.
     """
     compiled = built.compiled
     maps: dict[str, Any] = {name: None if name in built.owners else spec for name, spec in compiled.maps.items()}
     code = Code(each.at(None) if isinstance(each, Insn) else each for each in compiled.spec.code.items())
     spec = replace(compiled.spec, code=code, debug=len(functions(code, "")) > 1)
     return built._replace(checked=None, compiled=replace(compiled, maps=maps, spec=spec))
-
-
-# what the result of a compilation depends on
-
-
-def _surroundings() -> Iterator[object]:
-    """This boot of the kernel with its modules, the namespace of processes, the processors, this pybpf."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        yield file.read()
-    yield _modules()
-    found = os.stat("/proc/self/ns/pid")
-    yield found.st_dev, found.st_ino, os.cpu_count(), os.getcwd()
-    yield __version__, __file__, sys.hexversion
-
-
-def _modules() -> list[list[str]]:
-    """Name, size and address of each; a module that came back has another address."""
-    with suppress(OSError), open("/proc/modules", encoding="ascii", errors="replace") as file:
-        lines = [line.split() for line in file]
-        return [[*line[:2], line[-1]] for line in lines]
-    return []
-
-
-def _sources() -> tuple[list[str], bytes]:
-    """The files of pybpf that have been imported, and :func:`_stamp` of them."""
-    found = [getattr(module, "__file__", None) for name, module in sys.modules.items() if name.startswith("pybpf")]
-    names = sorted({_existing(each) for each in found if each})
-    return names, _stamp(names)
-
-
-def _existing(path: str) -> str:
-    """The file itself, or the archive that it is in."""
-    while path != "/" and not os.path.exists(path):
-        path = os.path.dirname(path)
-    return path
-
-
-def _stamp(names: Sequence[str]) -> bytes:
-    """What changes when one of these files does. :raises OSError: one is not there."""
-    found = map(os.stat, names)
-    return source_hash(_HASHED_BY, repr([(each.st_ino, each.st_size, each.st_mtime_ns) for each in found]).encode())
-
-
-def _stats(files: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Which files these are, of paths or of what this gave."""
-    found: list[tuple[Any, ...]] = []
-    for each in files:
-        path = each if isinstance(each, str) else each[0]
-        try:
-            now = os.stat(path)
-        except OSError:
-            found.append((path,))
-        else:
-            found.append((path, now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns))
-    return found
 
 
 # files

@@ -10,31 +10,39 @@ if TYPE_CHECKING:
     from pybpf.bt.check.script import CheckedScript
     from pybpf.bt.syntax import tree
 
-__all__ = ["kept_for"]
+__all__ = ["depends_on"]
 
 #: probes of which the kernel's types and formats of records say everything
 _OF_KERNEL = frozenset({
-    "begin", "end", "interval", "profile", "software", "hardware", "tracepoint", "rawtracepoint", "kprobe", "kretprobe",
-    "fentry", "fexit",
+    "begin", "end", "interval", "profile", "software", "hardware", "rawtracepoint", "kprobe", "kretprobe", "fentry",
+    "fexit",
 })  # fmt: skip
 #: those that are in a file, which is looked at again when they are attached
 _OF_FILE = frozenset({"uprobe", "uretprobe"})
 
 
-def kept_for(script: tree.Script, checked: CheckedScript) -> list[str] | None:
-    """The files that the result depends on beside the kernel; None: it may depend on anything.
+def depends_on(script: tree.Script, checked: CheckedScript) -> list[tuple[str, str]] | None:
+    """What the result depends on beside the kernel: kinds and names; None: it may depend on anything.
 
     That is so of patterns, and of what a script imports or includes.
     """
     if script.imports or any("include" in each.text for each in script.c_text):
         return None
-    if any(has_wildcard(point.text) for probe in script.probes for point in probe.points):
+    written = [point for probe in script.probes for point in probe.points]
+    if any(has_wildcard(point.text) for point in written):
         return None
-    files = []
+    found = [
+        ("binary", each.target)
+        for point in written
+        for each in point.points or ()
+        if each.kind in _OF_FILE and not each.target.startswith("/")
+    ]
     for probe in checked.probes:
-        place = probe.place
-        if place.kind in _OF_FILE and place.point is not None and place.point.target.startswith("/"):
-            files.append(place.point.target)
-        elif place.kind not in _OF_KERNEL:
+        kind, point = probe.place.kind, probe.place.point
+        if kind in _OF_FILE and point is not None and point.target.startswith("/"):
+            found.append(("file", point.target))
+        elif kind == "tracepoint":
+            found.append((kind, f"{point.target}:{point.function}"))
+        elif kind not in _OF_KERNEL:
             return None
-    return list(dict.fromkeys(files))
+    return list(dict.fromkeys(found))

@@ -48,8 +48,8 @@ class CompiledScript:
     :ivar target: what it was compiled for; None: for this kernel, by another process.
     :ivar pid: the process that is traced, or the command; None: neither.
     :ivar warnings: what the user should know, each pointing into the script.
-    :ivar files: what it was compiled for beside the kernel: files that uprobes are in; None: also for what may be
-        otherwise a moment later, such as the probes that a pattern matches.
+    :ivar depends: what the result depends on beside the kernel, as :func:`pybpf.bt.surroundings.marks_of` takes it;
+        None: on what may be otherwise a moment later, such as the probes that a pattern matches.
     """
 
     source: Source
@@ -59,4 +59,4 @@ class CompiledScript:
     built: list[Built]
     pid: int | None
     warnings: list[CompileError]
-    files: list[str] | None = None
+    depends: list[tuple[str, str]] | None = None
