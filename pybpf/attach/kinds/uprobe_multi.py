@@ -24,9 +24,8 @@ from pybpf.symbols.files import show
 from pybpf.sys.bpf import AttachType, Cmd, ProgType, bpf
 from pybpf.sys.fd import Fd
 from pybpf.sys.features import has
-from pybpf.sys.privilege import privileges
 
-__all__ = ["attach_places", "find_places", "for_many", "for_one", "uprobe_multi", "uprobes"]
+__all__ = ["attach_places", "find_places", "for_many", "uprobe_multi", "uprobes"]
 
 _RETURN = 1  # BPF_F_UPROBE_MULTI_RETURN
 _NOTHING = ProgramSpec(
@@ -156,11 +155,6 @@ def for_many(spec: ProgramSpec, pid: int | None) -> ProgramSpec:
     if has("uprobe_multi") and (pid is None or _pid_is_process()):
         return replace(spec, expected_attach_type=AttachType.TRACE_UPROBE_MULTI)
     return spec
-
-
-def for_one(spec: ProgramSpec, pid: int | None) -> ProgramSpec:
-    """A program in the form for one place: perf events of uprobes take CAP_SYS_ADMIN, links to many do not."""
-    return for_many(spec, pid) if privileges().missing("CAP_SYS_ADMIN") else spec
 
 
 def uprobe_multi(

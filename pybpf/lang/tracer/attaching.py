@@ -73,10 +73,14 @@ class AtPlace:
     cookie: int | None = None
 
     def load(self, spec: ProgramSpec, maps: Maps) -> Program:
-        """Load the program in the form that this process may attach."""
-        from pybpf.attach.kinds.uprobe_multi import for_one
+        """Load the program in the form that this process may attach: perf events of uprobes take CAP_SYS_ADMIN."""
+        from pybpf.sys.privilege import privileges
 
-        return Program.load(for_one(spec, self.pid), maps)
+        if not privileges().missing("CAP_SYS_ADMIN"):
+            return Program.load(spec, maps)
+        from pybpf.attach.kinds.uprobe_multi import for_many
+
+        return Program.load(for_many(spec, self.pid), maps)
 
     def attach(self, program: Program | None, spec: ProgramSpec, maps: Maps) -> AnyLink:
         """Find the place, and attach there."""
