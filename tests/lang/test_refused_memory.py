@@ -88,17 +88,16 @@ ROWS = [
     ("points[x] = x", "points[x]", "a u64 cannot be kept as Point"),
     ("points[x] = Open()", "points[x]", "an Open cannot be kept as Point"
      ": declare Open for it"),
-    ("pairs[x] = 1", "x", "a u64 cannot be kept as Key"),
-    ("pairs['a', x, x] += 1", "'a', x, x", "Key has 2 fields, but 3 values are given"),
+    ("pairs[x] = 1", "x", "the keys of the hash map 'pairs' have 2 parts, and this has one: write pairs[a, b]"),
+    ("pairs['a', x, x] += 1", "'a', x, x",
+     "the keys of the hash map 'pairs' have 2 parts, and this has 3: write pairs[a, b]"),
     ("for key in hits:\n        pass", "hits",
      "the hash map 'hits' cannot be gone through in a probe: read it in Python, or look up keys that are known"),
     ("return len(hits)", "len(hits)", "the hash map 'hits' has no length"
      " in a probe: count in a variable, or ask len() in Python"),
     ("return cells[4]", "4", "the array map 'cells' has elements 0 to 3, not 4"),
     ("del cells[1]", "cells[1]", "the array map 'cells' is an array, whose elements are always there: store 0 instead"),
-    ("total += 1", "total",
-     "'total' has no value here yet: it is assigned in this function, so it is not the global of that name, which is "
-     "constant in a probe; keep what changes in a map, or in tracer.variable(...)"),
+    ("total += 1", "total", "'total' is a variable of the tracer: write total.value"),
     ("total.count += 1", "total.count += 1", "the variable 'total' has no 'count'; its value is total.value"),
     ("outer[x] = 5", "outer[x]",
      "the hash_of_maps map 'outer' holds maps, which only Python can put in: outer[k] = map"),

@@ -194,7 +194,7 @@ def _value(gen: Gen, piece: Piece, at: ast.AST) -> Val:
     val = piece.val if hasattr(piece.val, "kind") else piece.val.kept(gen)
     if not hasattr(val, "kind"):
         if type(val).number is Val.number:
-            val.refuse(gen, at, "cannot be printed in a probe: integers, text, structs and stacks can")
+            val.cannot(gen, at, "cannot be printed in a probe", "integers, text, structs and stacks can")
         val = val.number(gen, at)
     try:
         size = layout(val.kind).size

@@ -14,6 +14,7 @@ from pybpf.lang.front.meeting import Edge, meet, note_value
 from pybpf.lang.front.scope import outside
 from pybpf.lang.front.variables import Env, Kept, Known, Unset, assume, join_envs
 from pybpf.lang.front.wrap import OfAnotherTracer, wrap
+from pybpf.lang.state.maps import Variable
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.ints import Int, convert, truth
 from pybpf.lang.values.memory import memory_of
@@ -315,7 +316,10 @@ class Gen:
         if binding is None:
             if name not in frame.locals:
                 return None
-            if outside(frame.source.function, name):
+            hidden = outside(frame.source.function, name)
+            if isinstance(hidden, Variable):
+                self.fail(at, f"{name!r} is a variable of the tracer: write {name}.value")
+            if hidden:
                 self.fail(at, f"{name!r} has no value here yet: it is assigned in this function, so it is not the "
                           "global of that name, which is constant in a probe; keep what changes in a map, or in "
                           "tracer.variable(...)")  # fmt: skip

@@ -62,7 +62,8 @@ _INSTEAD: Mapping[str, str] = MappingProxyType({
     "builtins.str": "write print(f\"{x}\"), or keep the number", "builtins.sum": "write a 'for' loop",
     "builtins.zip": "write 'for i in range(n)' and x[i]", "math.": _FLOAT, "posix.getpid": "write pid()",
     "posix.getppid": "write ppid()", "posix.getuid": "write uid()", "random.": "write random() of pybpf.lang",
-    "time.": _TIME, "str.format": "write print(f\"...\")",
+    "time.sleep": "a probe cannot wait; compare what ktime_ns() gives", "time.": _TIME,
+    "str.format": "write print(f\"...\")",
     "dict.": _COLLECTION, "list.": _COLLECTION, "set.": _COLLECTION, "str.": "keep the text, and do this in Python",
 })  # fmt: skip
 

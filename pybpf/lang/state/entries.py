@@ -8,10 +8,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pybpf.lang.state.counts import element_address, global_address
+from pybpf.lang.state.maps import is_parts
 from pybpf.lang.values import raw
 from pybpf.lang.values.constants import Const
 from pybpf.lang.values.flow import Choice, when
-from pybpf.lang.values.ints import Test
+from pybpf.lang.values.ints import Int, Test
 from pybpf.lang.values.memory import (
     MAP,
     OWN,
@@ -32,6 +33,7 @@ from pybpf.lang.values.val import Val, index_node
 from pybpf.maps import MapSpec
 from pybpf.sys.bpf import MapType, UpdateFlags
 from pybpf.sys.near import did_you_mean
+from pybpf.types import Struct
 
 if TYPE_CHECKING:
     from pybpf.compiler.ir import Operand
@@ -147,11 +149,27 @@ class Method(Val):
         return method(self.owner, gen, at, **given)
 
 
+def _check_parts(gen: Gen, table: KeyedVal, index: Val, at: ast.AST) -> None:
+    """Refuse a key that has not as many parts as those of the map, which were declared as a tuple."""
+    kind = table.spec.key
+    if not is_parts(kind):
+        return
+    names = ", ".join("abcdefgh"[: len(kind.__layout__.fields)])
+    known = gen.const(index)
+    parts = known if isinstance(known, tuple) and not isinstance(known, Struct) else getattr(index, "values", None)
+    one = isinstance(index, Int) or (isinstance(index, Const) and isinstance(known, (int, str, bytes, type(None))))
+    if one or (parts is not None and len(parts) != len(kind.__layout__.fields)):
+        there = "one" if parts is None else len(parts)
+        gen.fail(at, f"the keys of {table.what} have {len(kind.__layout__.fields)} parts, and this has {there}: write "
+                 f"{table.name}[{names}]")  # fmt: skip
+
+
 class KeyedVal(MapVal):
     """What hash tables, tries and arrays share."""
 
     def key(self, gen: Gen, index: Val, at: ast.AST) -> Operand:
         """A key as the operations take it."""
+        _check_parts(gen, self, index, index_node(at))
         return self.keep(gen, self.spec.key, index, index_node(at), "key")
 
     def found(self, gen: Gen, pointer: Operand) -> Ref:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Array", "Hash", "Lpm", "LruHash", "LruPerCpuHash", "PerCpuArray", "PerCpuHash", "PinnedHash", "Queue", "Stack",
-    "TracerMap", "Variable", "key_type", "value_type",
+    "TracerMap", "Variable", "is_parts", "key_type", "value_type",
 ]  # fmt: skip
 
 #: max_entries of a map that is made without
@@ -52,6 +52,11 @@ def key_type(kind: Any) -> Any:
     fields = {f"part{number}": value_type(part) for number, part in enumerate(kind)}
     # __annotations__ are what Struct makes its fields of
     return ElementType("Key", (Struct,), {"__annotations__": fields, "__module__": __name__, "__repr__": _as_tuple})
+
+
+def is_parts(kind: Any) -> bool:
+    """Whether a type of keys was declared as a tuple of types."""
+    return isinstance(kind, type) and vars(kind).get("__repr__") is _as_tuple
 
 
 def _as_tuple(key: Struct) -> str:

@@ -109,6 +109,9 @@ class Const(Val):
         try:
             found = getattr(self.value, name)
         except AttributeError:
+            if isinstance(self.value, tuple) and hasattr(list, name):
+                gen.fail(at, f"a list has no {name}() in a probe, where it is fixed: keep values in a map, or in a "
+                         "variable such as values: u64[8]")  # fmt: skip
             near = did_you_mean(name, self._computed_names()) or ": set it before the tracer is attached"
             gen.fail(at, f"{self.what} has no attribute {name!r}{near}")
         except Exception as error:  # a property of the user's
