@@ -9,7 +9,7 @@ from typing import Any
 from pybpf.bt.c.declarations import read_script_c
 from pybpf.bt.c.includes import Includes
 from pybpf.bt.c.types import CType
-from pybpf.bt.check.facts import Facts, MapFacts
+from pybpf.bt.check.facts import Checked, Facts, MapFacts
 from pybpf.bt.check.script import CheckedScript, check_script
 from pybpf.bt.check.settings import SettingError, setting
 from pybpf.bt.expand.functions import expand_functions
@@ -17,7 +17,7 @@ from pybpf.bt.expand.imports import import_all
 from pybpf.bt.expand.macros import expand_macros
 from pybpf.bt.lasting import depends_on
 from pybpf.bt.lower.program import lower
-from pybpf.bt.probes.place import Environment, Place
+from pybpf.bt.probes.place import Environment
 from pybpf.bt.state.maps import ScriptMap
 from pybpf.bt.state.script import Built, CompiledScript, Site
 from pybpf.bt.state.settings import Settings
@@ -81,14 +81,16 @@ def compile_script(
         unit = lower(facts, probe, shared, chosen, pid)
         compiled = compile_unit(unit, chosen, stages=stages)
         compiled = replace(compiled, spec=replace(compiled.spec, license=found.license))
-        built.append(Built(_site(probe.place), compiled, dict(unit.owners), probe))
+        built.append(Built(_site(probe), compiled, dict(unit.owners), probe))
     depends = None if target is not None or facts.passing else depends_on(script, checked)
     warnings = list(facts.warnings.values())
     return CompiledScript(script.source, found, chosen, shared, built, process, warnings, depends)
 
 
-def _site(place: Place) -> Site:
-    return Site(place.kind, place.name, place.attach, place.places, getattr(place.point, "pin", ""))
+def _site(probe: Checked) -> Site:
+    place = probe.place
+    pin = getattr(place.point, "pin", "")
+    return Site(place.kind, place.name, place.attach, place.places, pin, probe.point.span)
 
 
 def _of_kernel(target: Target, name: str) -> CType | None:

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 import pybpf.bt
+from pybpf.bt.runtime.events import Warned
 from pybpf.bt.show.text import event_text
-from pybpf.errors import BpfError, CompileError
+from pybpf.errors import BpfError, CompileError, NotFoundError
 from pybpf.symbols import find_binary
 from pybpf.symbols.elf import ElfFile
 from tests.attach.targets import ROUNDS, finish, native_program, waiting
@@ -186,18 +187,64 @@ def test_fentry() -> None:
     assert done.maps == {"n": 4, "size": 20, "ret": 20, "both": 20}
 
 
+_NO_FUNCTION = "uprobe:libc:no_such_function"
+
+
 def test_missing_probes() -> None:
     script = "tracepoint:syscalls:sys_enter_none { @a = count(); } begin { @b = 1; }"
-    compiled = pybpf.bt.compile_script(script)
+    warn, ignore = {"missing_probes": "warn"}, {"missing_probes": "ignore"}
+    with pytest.raises(CompileError, match=r'sys_enter_none.*; config = \{ missing_probes = "warn" \} goes on'):
+        pybpf.bt.compile_script(script)
+    compiled = pybpf.bt.compile_script(script, settings=warn)
     assert [each.checked.place.name for each in compiled.built] == ["begin"]
     assert ["sys_enter_none" in each.message for each in compiled.warnings] == [True]
-    assert not pybpf.bt.compile_script(script, settings={"missing_probes": "ignore"}).warnings
-    with pytest.raises(CompileError, match="sys_enter_none"):
-        pybpf.bt.compile_script(script, settings={"missing_probes": "error"})
+    assert not pybpf.bt.compile_script(script, settings=ignore).warnings
     several = "tracepoint:syscalls:sys_enter_none, tracepoint:syscalls:sys_enter_getpgid { @a = args.pid; }"
-    assert len(pybpf.bt.compile_script(several).built) == 1
+    assert len(pybpf.bt.compile_script(several, settings=warn).built) == 1
     with pytest.raises(CompileError, match="sys_enter_none"):
-        pybpf.bt.compile_script("tracepoint:syscalls:sys_enter_none { @a = 1; }")
+        pybpf.bt.compile_script("tracepoint:syscalls:sys_enter_none { @a = 1; }", settings=ignore)
+
+
+def test_what_cannot_be_attached_is_left_out_where_it_may_be() -> None:
+    script = f"{_NO_FUNCTION} {{ @a = count(); }} begin {{ @b = 1; }}"
+    with pytest.raises(NotFoundError, match="no_such_function"):
+        traced(script)
+    done = traced(script, settings={"missing_probes": "warn"})
+    assert done.maps == {"a": None, "b": 1}
+    (warned,) = done.events
+    assert isinstance(warned, Warned) and "no function no_such_function" in warned.message
+    assert (warned.severity, warned.place) == ("WARNING", f"<script>:1:1-{len(_NO_FUNCTION) + 1}")
+    done = traced(script, settings={"missing_probes": "ignore"})
+    assert (done.maps, done.events) == ({"a": None, "b": 1}, [])
+    with pytest.raises(NotFoundError, match="no_such_function"):  # nothing is left
+        traced(f"{_NO_FUNCTION} {{ @a = count(); }}", settings={"missing_probes": "ignore"})
+
+
+@pytest.mark.parametrize("probe", [_NO_FUNCTION, "rawtracepoint:sched_swich", "tracepoint:sched:sched_swich",
+                                   "fentry:vfs_reed", "kprobe:vfs_reed", "usdt:libc:no:such"])  # fmt: skip
+def test_errors_of_probes_point_at_them(probe: str) -> None:
+    done = command("-e", f"begin {{ }}\n{probe} {{ }}")
+    assert (done.returncode, done.stdout) == (1, "")
+    head, line, mark = done.stderr.splitlines()
+    assert head.startswith(f"stdin:2:1-{len(probe) + 1}: ERROR: ")
+    assert (line, mark) == (f"{probe} {{ }}", "~" * len(probe))
+
+
+@pytest.mark.parametrize(("setting", "script", "message"), [
+    ("max_probes", "begin { } tracepoint:syscalls:sys_enter_g* { }", r"the script has \d+ probes, more than 2;"),
+    ("max_bpf_progs", "begin { } end { } tracepoint:syscalls:sys_enter_g* { }", r"has 3 programs, more than 2;"),
+])  # fmt: skip
+def test_there_are_no_more_probes_than_allowed(setting: str, script: str, message: str) -> None:
+    with pytest.raises(CompileError, match=message) as raised:
+        pybpf.bt.compile_script(script, settings={setting: 2})
+    assert raised.value.column == script.index("tracepoint") + 1
+    pybpf.bt.compile_script(script, settings={setting: 1000})
+
+
+def test_probes_go_by_the_names_that_the_script_gives_them() -> None:
+    script = 'mine=begin { printf("%s\\n", probe); } yours=tracepoint:syscalls:sys_enter_getpg* { @[probe] = count(); }'
+    done = traced(script, lambda: os.getpgid(0))
+    assert (done.text, done.maps[""]) == ("mine\n", {"yours": 1})
 
 
 def test_all_arguments_together() -> None:

@@ -116,12 +116,14 @@ class Facts:
 class Checked:
     """A probe at one place, checked.
 
+    :ivar point: what names the place in the script.
     :ivar types: expression -> its type.
     :ivar variables: node of a variable, or of what assigns to it -> the variable.
     :ivar notes: what a function's check has left for its lowering.
     """
 
     probe: tree.Probe
+    point: tree.ProbePoint
     place: Place
     types: dict[tree.Node, Type] = field(default_factory=dict)
     variables: dict[tree.Node, VariableFacts] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 
 from pybpf.bt.check.checker import Checker
 from pybpf.bt.check.facts import Checked, Facts
@@ -13,7 +14,7 @@ from pybpf.bt.state.maps import KINDS
 from pybpf.bt.syntax import tree
 from pybpf.bt.syntax.attachpoints import AttachPoint
 from pybpf.errors import BpfError, CompileError, NotFoundError
-from pybpf.record import dataclass
+from pybpf.record import dataclass, replace
 from pybpf.sys.near import did_you_mean
 
 __all__ = ["CheckedScript", "check_script"]
@@ -40,12 +41,15 @@ def check_script(facts: Facts, environment: Environment) -> CheckedScript:
     """
     missing: list[CompileError] = []
     probes = [
-        Checked(probe, place) for probe in facts.script.probes for place in _places(facts, probe, environment, missing)
+        Checked(probe, point, place)
+        for probe in facts.script.probes
+        for point, place in _places(facts, probe, environment, missing)
     ]
     if not facts.script.probes:
         raise facts.script.source.error((0, 0), "the script has no probes")
     if missing and not probes:
         raise missing[0]
+    _count(facts, probes)
     for declared in facts.script.maps:
         found = facts.map(declared.map)
         if declared.kind not in KINDS:
@@ -100,14 +104,34 @@ def _is_probe(node: tree.Node) -> bool:
 
 def _places(
     facts: Facts, probe: tree.Probe, environment: Environment, missing: list[CompileError]
-) -> list[Place]:
+) -> Iterator[tuple[tree.ProbePoint, Place]]:
     wants = _wants(facts, probe)
-    found = []
     for point in probe.points:
         assert point.points is not None  # the parser was given the arguments
         for each in point.points:
-            found += _resolved(facts, point, each, wants, environment, missing)
-    return found
+            for place in _resolved(facts, point, each, wants, environment, missing):
+                yield point, _called(place, point.name) if point.name else place
+
+
+def _called(place: Place, name: str) -> Place:
+    """The place by the name that the script gives it, however many it stands for."""
+    return replace(place, name=name, names=(name,) * len(place.names))
+
+
+def _count(facts: Facts, probes: list[Checked]) -> None:
+    """:raises CompileError: there are more probes or programs than the settings allow."""
+    for name, what, counts in (
+        ("max_probes", "probes", [each.place.places for each in probes]),
+        ("max_bpf_progs", "programs", [1] * len(probes)),
+    ):
+        most: int = getattr(facts.settings, name)
+        sums = list(accumulate(counts))
+        if sums and sums[-1] > most:
+            point = next(each.point for each, number in zip(probes, sums) if number > most)
+            message = f"the script has {sums[-1]} {what}, more than {most}; "
+            facts.script.source.fail(
+                point.span, f"{message}{name} allows more, each of which takes time and memory of the kernel"
+            )
 
 
 def _resolved(
@@ -124,7 +148,9 @@ def _resolved(
     except NotFoundError as error:
         if point.optional:
             return []
-        found = facts.script.source.error(node.span, str(error))
+        several = len(facts.script.probes) > 1 or len(facts.script.probes[0].points) > 1
+        hint = '; config = { missing_probes = "warn" } goes on without it' if several else ""
+        found = facts.script.source.error(node.span, f"{error}{hint if environment.missing == 'error' else ''}")
         if environment.missing == "error":
             raise found from None
         missing.append(found)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pybpf.bt.runtime.command import Command
     from pybpf.bt.runtime.events import Shown
 
-__all__ = ["trace"]
+__all__ = ["started", "trace"]
 
 #: set by scripts around bpftrace that wait until everything is attached; they wait for this line
 _NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
@@ -40,7 +40,7 @@ def trace(
 
     shown = output_of(options.format, stream, sys.stderr, options.buffering)
     ending = Ending(_ended(command, options.pid))
-    with ending, _started(compiled, again) as running, _usr1(running):
+    with ending, _started_or_again(compiled, again) as running, _usr1(running):
         ending.asked_only()
         if options.verbose:
             _tell(running)
@@ -70,13 +70,24 @@ def _warns(event: Shown) -> bool:
     return isinstance(event, Warned) and event.severity == "WARNING"
 
 
-def _started(compiled: CompiledScript, again: Callable[[BpfError], CompiledScript]) -> Running:
+def _started_or_again(compiled: CompiledScript, again: Callable[[BpfError], CompiledScript]) -> Running:
+    try:
+        return started(compiled)
+    except BpfError as error:
+        return started(again(error))
+
+
+def started(compiled: CompiledScript) -> Running:
+    """The script, started. :raises CompileError: the kernel does not take a probe, at which it points."""
     from pybpf.bt import Running
 
+    running = Running(compiled)
     try:
-        return Running(compiled).start()
+        return running.start()
     except BpfError as error:
-        return Running(again(error)).start()
+        if running.failed is None:
+            raise
+        raise compiled.source.error(running.failed.span, str(error)) from None
 
 
 def _ended(command: Command | None, pid: int | None) -> Callable[[], bool] | None:

@@ -56,11 +56,11 @@ def keep_probes(compiled: CompiledScript, options: Options) -> None:
 
 def run_trials(compiled: CompiledScript, options: Options, stream: TextIO) -> int:
     """Run the trials of a script; the exit code: 1 if one failed."""
-    from pybpf.bt import Running
+    from pybpf.bt.command.tracing import started
     from pybpf.bt.show.output import output_of
 
     shown = output_of(options.format, stream, sys.stderr)
-    with run_time_stats(), Running(compiled).start() as running:
+    with run_time_stats(), started(compiled) as running:
         for event in running.waiting():
             shown.event(event)
         passed = _RUN[options.trial, options.format](running.trials(options.trial), stream)

@@ -93,10 +93,10 @@ def kprobe(point: AttachPoint, wants: Wants, environment: Environment) -> list[P
     if wants.separate(target, ProgType.KPROBE):
         return [_function(target, _exact(point, each), each, ret) for each in _functions(name)]
     registers = Registers(target, KERNEL, ret=ret)
+    found = _functions(name)
     if not wants.shown:
         how = by_spec(lambda spec, maps: attach.kprobes(spec, name, maps=maps, ret=ret))
-        return [Place(point.kind, point.text, ProgType.KPROBE, registers, how, point=point)]
-    found = _functions(name)
+        return [Place(point.kind, point.text, ProgType.KPROBE, registers, how, places=len(found), point=point)]
     how = by_spec(lambda spec, maps: attach.kprobes(spec, found, maps=maps, ret=ret, cookies=range(len(found))))
     return [Place(point.kind, point.text, ProgType.KPROBE, registers, how, places=len(found), point=point,
                   names=tuple(_exact(point, each).text for each in found))]  # fmt: skip

@@ -45,7 +45,7 @@ class Environment:
 
     target: Target
     pid: int | None = None
-    missing: str = "warn"
+    missing: str = "error"
 
 
 @dataclass(frozen=True, eq=False)

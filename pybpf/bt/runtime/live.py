@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pybpf.bt.state.maps import ScriptMap
-from pybpf.errors import VerifierError
+from pybpf.errors import BpfError, VerifierError
 from pybpf.prog import Program
 from pybpf.sys.bpf import ProgType
 from pybpf.sys.rcu import wait_for_programs
@@ -16,7 +16,7 @@ from pybpf.sys.rcu import wait_for_programs
 if TYPE_CHECKING:
     from pybpf.attach import IteratorLink
     from pybpf.attach.link import AnyLink
-    from pybpf.bt.state.script import Built
+    from pybpf.bt.state.script import Built, Site
     from pybpf.bt.state.shared import Shared
     from pybpf.compiler.target import Target
     from pybpf.maps import Map
@@ -32,17 +32,23 @@ _RUN_ON = (ProgType.RAW_TRACEPOINT, ProgType.TRACING)
 class Live:
     """A script in the kernel.
 
+    :param missing: the setting ``missing_probes``; if it is not ``"error"``, what cannot be attached is left out.
     :ivar links: of what is attached.
+    :ivar skipped: what was left out, and why.
+    :ivar failed: what could not be loaded or attached.
     :ivar iterators: those of them that have not been read.
     """
 
-    def __init__(self, shared: Shared, target: Target | None) -> None:
+    def __init__(self, shared: Shared, target: Target | None, missing: str = "error") -> None:
         self._shared = shared
         self._target = target
         self._maps: dict[int, Map] = {}  # by the identity of their owners
         self._owned = ExitStack()
         self._attached = ExitStack()
         self._special: list[tuple[Built, Program]] = []
+        self._optional = missing != "error"
+        self.skipped: list[tuple[Site, BpfError]] = []
+        self.failed: Site | None = None
         self.links: list[AnyLink] = []
         self.iterators: list[IteratorLink] = []
 
@@ -61,12 +67,18 @@ class Live:
                 attach = each.site.attach
                 if attach is None:
                     continue
-                with _explained(each):
+                link = None
+                with self._trying(each.site):
                     link = attach.attach(program, each.compiled.spec, maps)
+                if link is None:
+                    continue
                 self._attached.callback(link.close)
                 self.links.append(link)
                 if each.site.kind == "iter":
                     self._iterator(each, link)
+            if self.skipped and not self.links and not self._special:
+                self.failed, error = self.skipped[0]
+                raise error
         except BaseException:
             self.close()
             raise
@@ -84,10 +96,13 @@ class Live:
         for each in built:
             maps = {name: self._map_for(each, name, spec) for name, spec in each.compiled.maps.items()}
             attach = each.site.attach
-            with _explained(each):
-                program = Program.load(each.compiled.spec, maps) if attach is None else attach.load(
-                    each.compiled.spec, maps
+            count = len(self.skipped)
+            with self._trying(each.site):
+                program = (
+                    Program.load(each.compiled.spec, maps) if attach is None else attach.load(each.compiled.spec, maps)
                 )
+            if len(self.skipped) > count:
+                continue
             if program is not None:
                 (self._attached if attach is not None else self._owned).callback(program.close)
             if attach is None:
@@ -95,6 +110,21 @@ class Live:
                 self._special.append((each, program))
             loaded.append((each, program, maps))
         return loaded
+
+    @contextmanager
+    def _trying(self, site: Site) -> Iterator[None]:
+        """Note which probe cannot be loaded or attached; one that may be missing is left out."""
+        try:
+            yield
+        except VerifierError as error:
+            error.action = f"load {site.name}"
+            raise
+        except BpfError as error:
+            if self._optional and site.attach is not None:
+                self.skipped.append((site, error))
+                return
+            self.failed = site
+            raise
 
     def _map_for(self, built: Built, name: str, spec: Any) -> Map:
         """A map that a program refers to; one that only it has (scratch memory) is made."""
@@ -145,7 +175,7 @@ class Live:
             self._bound(found)
         for each in built:
             maps = {name: self._map_for(each, name, spec) for name, spec in each.compiled.maps.items()}
-            with _explained(each), Program.load(each.compiled.spec, maps, log=1) as program:
+            with self._trying(each.site), Program.load(each.compiled.spec, maps, log=1) as program:
                 yield each.site.name, program.log
 
     def detach(self) -> None:
@@ -168,13 +198,3 @@ def run_once(program: Program) -> int:
 def _now() -> int:
     """The clock that ``elapsed`` counts by."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-@contextmanager
-def _explained(built: Built) -> Iterator[None]:
-    """Say which probe the kernel has refused."""
-    try:
-        yield
-    except VerifierError as error:
-        error.action = f"load {built.site.name}"
-        raise

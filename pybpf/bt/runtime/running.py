@@ -17,7 +17,7 @@ from pybpf.errors import ClosedError
 if TYPE_CHECKING:
     from pybpf.bt.runtime.trials import Trial
     from pybpf.bt.state.actions import AskedRun
-    from pybpf.bt.state.script import CompiledScript
+    from pybpf.bt.state.script import CompiledScript, Site
     from pybpf.bt.syntax.source import Span
 
 __all__ = ["Running"]
@@ -45,18 +45,28 @@ class Running:
             name: RunningMap(found, self.names) for name, found in script.shared.maps.items()
         }
         self.exit_code: int | None = None
-        self._live = Live(script.shared, script.target)
+        self._live = Live(script.shared, script.target, script.settings.missing_probes)
+        self._left_out: list[Warned] = []
         self._lost = 0
         self._dropped: dict[str, int] = {}
-        self._stopped = self._closed = False
-        # all that it has are iterators, which run once, begin and end
-        self._runs_once = {each.site.kind for each in script.built} <= {"iter", "begin", "end"}
+        self._stopped = self._closed = self._runs_once = False
 
     def start(self) -> Running:
         """Load, run ``begin``, attach. :raises BpfError: something fails; nothing stays in the kernel."""
         self._watch()
         self._live.start(self.script.built)
+        skipped = [site for site, _ in self._live.skipped]
+        # all that it has are iterators, which run once, begin and end
+        kinds = {each.site.kind for each in self.script.built if each.site not in skipped}
+        self._runs_once = kinds <= {"iter", "begin", "end"}
+        if self.script.settings.missing_probes == "warn":
+            self._left_out = [Warned(str(error), self.place(site.span)) for site, error in self._live.skipped]
         return self
+
+    @property
+    def failed(self) -> Site | None:
+        """The probe that could not be loaded or attached, where :meth:`start` has raised for one."""
+        return self._live.failed
 
     def _watch(self) -> None:
         """Remember what the process that is traced has mapped, for when it has ended."""
@@ -66,7 +76,8 @@ class Running:
     @property
     def probes(self) -> int:
         """How many probes there are, ``begin`` and ``end`` among them."""
-        return sum(each.site.places for each in self.script.built)
+        skipped = sum(site.places for site, _ in self._live.skipped)
+        return sum(each.site.places for each in self.script.built) - skipped
 
     @property
     def lost(self) -> int:
@@ -174,6 +185,8 @@ class Running:
         return self.exit_code is not None and not self._stopped
 
     def _losses(self) -> Iterator[Event]:
+        while self._left_out:
+            yield self._left_out.pop(0)
         lost = self.lost
         if lost > self._lost:
             yield Lost(lost - self._lost)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pybpf.bt.check.facts import Checked
     from pybpf.bt.state.settings import Settings
     from pybpf.bt.state.shared import Shared
-    from pybpf.bt.syntax.source import Source
+    from pybpf.bt.syntax.source import Source, Span
     from pybpf.compiler.compiled import Compiled
     from pybpf.compiler.target import Target
     from pybpf.errors import CompileError
@@ -28,6 +28,8 @@ class Site(NamedTuple):
     attach: Attach | None
     places: int
     pin: str
+    span: Span
+    """Where the script has it."""
 
 
 class Built(NamedTuple):

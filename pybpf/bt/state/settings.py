@@ -18,7 +18,7 @@ class Settings:
     stack_mode: str = "bpftrace"
     str_trunc_trailer: str = ".."
     print_maps_on_exit: bool = True
-    missing_probes: str = "warn"
+    missing_probes: str = "error"
     #: of the whole buffer (2 MiB); bpftrace has 64 for each CPU, and needs less, for it reads faster
     perf_rb_pages: int = 512
     license: str = "GPL"
