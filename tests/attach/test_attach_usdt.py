@@ -38,9 +38,10 @@ from pybpf.asm import (
     st,
 )
 from pybpf.attach import usdt
+from pybpf.attach.kinds.uprobe import UserPlace, attach_place
 from pybpf.attach.kinds.usdt import attach_usdt, find_usdt_places
 from pybpf.attach.semaphore import Semaphore, semaphore_address
-from pybpf.errors import BpfError, NotFoundError, UnsupportedError
+from pybpf.errors import BpfError, KernelError, NotFoundError, UnsupportedError
 from pybpf.maps import Array
 from pybpf.prog import Program
 from pybpf.symbols import ElfFile, UsdtArg, UsdtArgKind, usdt_sites
@@ -161,6 +162,16 @@ def test_counter_too_far_into_the_file(hits: Array, native: str) -> None:
     far = place._replace(site=place.site._replace(semaphore=1 << 32))
     with Program.load(COUNT, {"hits": hits}) as program, pytest.raises(BpfError, match="beyond the first 4 GiB"):
         attach_usdt(program, [far])
+
+
+@pytest.mark.needs("uprobe_ref_ctr")
+def test_two_who_count_at_different_places(hits: Array, native: str) -> None:
+    """The kernel has one counter for a place in a file, and says in its log alone why it refuses."""
+    [place] = find_usdt_places(native, "p:guarded")
+    without = UserPlace(native, place.site.offset, "p:guarded")
+    refused = pytest.raises(KernelError, match="another tracer may be there")
+    with Program.load(COUNT, {"hits": hits}) as program, usdt(program, native, "p:guarded"), refused:
+        attach_place(program, without).close()
 
 
 def test_counter_is_lowered_again(native: str) -> None:

@@ -15,7 +15,7 @@ from pybpf.attach.link import Link
 from pybpf.attach.perf_link import link_perf_event
 from pybpf.attach.pmu import ProbePmu, probe_pmu
 from pybpf.attach.trace_event import TraceEvent
-from pybpf.errors import BpfError, NotFoundError, UnsupportedError
+from pybpf.errors import BpfError, KernelError, NotFoundError, UnsupportedError
 from pybpf.prog import Program
 from pybpf.record import NamedTuple
 from pybpf.symbols import ElfFile, find_binary
@@ -200,4 +200,9 @@ def explain_place(error: OSError, target: str, pid: int | None, what: str = "per
     if error.errno == _ENOTSUPP:
         cause = "the kernel cannot put a probe on the instruction at this place"
         return UnsupportedError(f"attach to {target}", _ENOTSUPP, cause, "choose another instruction of the function")
-    return explain(f"attach to {target}", error, what, "uprobe")
+    found = explain(f"attach to {target}", error, what, "uprobe")
+    if error.errno == errno.EINVAL and not found.cause:
+        text = "another tracer may be there that counts its listeners elsewhere in the file, as those of USDT probes"
+        advice = "if dmesg tells of a ref_ctr_offset, wait until it has ended"
+        return KernelError(found.action, errno.EINVAL, text, advice)
+    return found
