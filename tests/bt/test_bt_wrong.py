@@ -59,6 +59,8 @@ WRONG = [
     ("BEGIN { for ($kv : $m) { } }", 20,
      "a loop is over a map or a range; write for ($x : @map) or for ($x : 0..10)"),
     ("BEGIN { unroll(1000) { print(1); } }", 16, "unroll takes 1 to 100 turns, not 1000"),
+    ("BEGIN { unroll(100) { unroll(100) { unroll(2) { print(1); } } } }", 37,
+     "unrolled inside of each other these are 20000 turns; write for, or while"),
     ("BEGIN { unroll(-1) { print(1); } }", 16, "unroll takes 1 to 100 turns, not -1"),
     ("BEGIN { let $x: foo = 1; }", 17, "there is no type 'foo'"),
     ("BEGIN { let $x = 1; let $x = 2; }", 21, "this block has a variable $x already; assign to it without 'let'"),
@@ -97,6 +99,12 @@ WRONG = [
     ("BEGIN { fooo(1); }", 9, "there is no function 'fooo'"),
     ("watchpoint:0x1000:3:rw { }", 19, "1, 2, 4 or 8 bytes can be watched"),
     ("self:signal:SIGFOO { }", 13, "the one probe of this kind is self:signal:SIGUSR1"),
+    ('BEGIN { @x += "a"; }', 9, "'+=' is for integers and pointers, not a string[2]"),
+    ('BEGIN { $s = "a"; $s += "b"; }', 19, "'+=' is for integers and pointers, not a string[2]"),
+    ("BEGIN { print(typeof(int8)); }", 15, "this is a type, and a value must stand here"),
+    ("BEGIN { $x = is_str() + 1; }", 14, "is_str takes arguments as in is_str(value); 0 are given"),
+    ('BEGIN { print(is_ptr(printf("x")) | 1); }', 22, "printf() gives no value"),
+    ("BEGIN { while (str()) { } }", 16, "str takes arguments as in str(address, [length]); 0 are given"),
     ("BEGIN { $x = @a; @a = $x; }", 14, "@a is never assigned to"),
     ("BEGIN { @a[@b] = 1; }", 12, "@b is never assigned to"),
 ]  # fmt: skip
@@ -146,3 +154,14 @@ def test_warnings(script: str, warning: str) -> None:
 @pytest.mark.parametrize("script", RIGHT)
 def test_no_warnings(script: str) -> None:
     assert compile_script(script, "x.bt", target=TARGET).warnings == []
+
+
+def test_override_is_compiled() -> None:
+    """No kernel of the tests has CONFIG_BPF_KPROBE_OVERRIDE: what they would run is looked at."""
+    script = "kprobe:do_nothing { override(-13); }"
+    built = compile_script(script, target=TARGET, unsafe=True, stages=True).built
+    assert [line.strip() for line in built[0].compiled.stages["code"].splitlines() if "call" in line or "-13" in line] == [
+        "r2 = -13", "call bpf_override_return#58",
+    ]  # fmt: skip
+    with pytest.raises(CompileError, match="--unsafe allows it"):
+        compile_script(script, target=TARGET)

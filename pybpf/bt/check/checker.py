@@ -31,6 +31,7 @@ class Checker:
     :ivar checked: what is found out about this probe.
     :ivar loops: how many loops are around this place, in the function that it is in.
     :ivar calls: the calls of the script's functions that this place is in the bodies of, the innermost last.
+    :ivar turns: how often this place is compiled: what the unrolled loops around it make together.
     :ivar finished: types are asked for, and no longer found out.
     """
 
@@ -40,6 +41,7 @@ class Checker:
         self.place = checked.place
         self.loops = 0
         self.calls: list[tree.Inlined] = []
+        self.turns = 1
         self.finished = False
         self._scopes: list[_Scope] = []
 

@@ -145,7 +145,9 @@ def _call(check: Checker, node: tree.Call) -> Value | None:
     from pybpf.bt.functions.table import FUNCTIONS
 
     row = FUNCTIONS.get(node.name)
-    return None if row is None or row.constant is None else row.constant(check, node, node.arguments)
+    if row is None or row.constant is None or not row.takes(len(node.arguments)):
+        return None
+    return row.constant(check, node, node.arguments)
 
 
 _CONSTANT: Mapping[type[tree.Node], Callable[[Checker, Any], Value | None]] = MappingProxyType({

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 from pybpf.bt.check.checker import Checker, article, written_name
 from pybpf.bt.check.constants import constant
@@ -312,6 +312,10 @@ def _block(check: Checker, node: tree.Block) -> Type:
     return check.block(node)
 
 
+def _type_of(check: Checker, node: tree.TypeOf) -> NoReturn:
+    check.fail(node, "this is a type, and a value must stand here")
+
+
 def _inlined(check: Checker, node: tree.Inlined) -> Type:
     """A call of a function of the script: its body is checked for each, as the probe's and the arguments' types are."""
     outer, check.loops = check.loops, 0
@@ -472,6 +476,7 @@ EXPRESSIONS: Mapping[type[tree.Node], Callable[[Checker, Any], Type]] = MappingP
     tree.String: _literal,
     tree.Tuple: _tuple,
     tree.TypeInfo: _typeinfo,
+    tree.TypeOf: _type_of,
     tree.Unary: _unary,
     tree.Variable: _variable,
 })  # fmt: skip

@@ -18,6 +18,8 @@ __all__ = ["STATEMENTS"]
 _ACTING = (tree.Call, tree.Step, tree.Block, tree.If, tree.Conditional, tree.Inlined)
 #: bpftrace's bound of unroll
 _MOST_UNROLLED = 100
+#: turns of those inside of each other: each is compiled
+_MOST_TURNS = 10_000
 
 
 def _evaluate(check: Checker, node: tree.Evaluate) -> None:
@@ -86,6 +88,9 @@ def _may_aggregate(node: tree.Expression) -> bool:
 
 def _compound(check: Checker, node: tree.Assign, have: Type | None, found: Type) -> Type:
     """The type of ``target operator= value``."""
+    for each in (have, found):
+        if each is not None and not isinstance(each, Nothing) and not check.read(each).scalar:
+            check.fail(node, f"'{node.operator}=' is for integers and pointers, not {article(each)}")
     if have is None or isinstance(have, Nothing) or isinstance(found, Nothing):
         return found
     return combined(check, node, node.operator, check.read(have), check.read(found))
@@ -154,7 +159,12 @@ def _unroll(check: Checker, node: tree.Unroll) -> None:
             check.fail(node.count, "how often to unroll must be known when the script is compiled; write for, or while")
     elif not 1 <= count <= _MOST_UNROLLED:
         check.fail(node.count, f"unroll takes 1 to {_MOST_UNROLLED} turns, not {count}")
+    outer, times = check.turns, count if isinstance(count, int) else 1
+    check.turns *= times
+    if check.turns > _MOST_TURNS:
+        check.fail(node, f"unrolled inside of each other these are {check.turns} turns; write for, or while")
     _body(check, node.body)
+    check.turns = outer
 
 
 def _for(check: Checker, node: tree.For) -> None:

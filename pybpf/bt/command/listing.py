@@ -51,7 +51,8 @@ def _probes(pattern: str, arguments: bool) -> Iterator[str]:
         yield printable(str(probe))
         yield from (f"    {printable(each)}" for each in probe.arguments)
     if not found:
-        raise NotFoundError(f"no probe matches {pattern}")
+        no_file = ", and there is no such file" if pattern.endswith(".bt") or "/" in pattern else ""
+        raise NotFoundError(f"no probe matches {pattern}{no_file}")
 
 
 def _types(kind: str, pattern: str, members: bool) -> Iterator[str]:

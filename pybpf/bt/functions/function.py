@@ -75,10 +75,14 @@ class Function:
         """How many arguments it takes; None: any number."""
         return None if "..." in self._parameters else len(self._parameters)
 
+    def takes(self, given: int) -> bool:
+        """Whether it can be called with so many arguments."""
+        return given >= self.least and (self.most is None or given <= self.most)
+
     def count(self, check: Checker, node: tree.Node, arguments: Arguments) -> None:
         """:raises CompileError: it is called with too few or too many arguments, or where it may not stand."""
         given = len(arguments)
-        if given < self.least or (self.most is not None and given > self.most):
+        if not self.takes(given):
             takes = "no arguments" if self.most == 0 else f"arguments as in {self.signature}"
             check.fail(node, f"{self.name} takes {takes}; {given} {'is' if given == 1 else 'are'} given")
         kind = check.place.kind

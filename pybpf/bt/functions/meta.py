@@ -24,7 +24,7 @@ def _asks(signature: str, text: str, holds: Callable[[Type], bool]) -> Function:
     """A row of a question about the type of an expression."""
 
     def check_it(check: Checker, node: tree.Node, arguments: Arguments) -> Type:
-        check.type(arguments[0])
+        check.value(arguments[0])
         return BOOL
 
     def constant(check: Checker, node: tree.Node, arguments: Arguments) -> bool | None:
