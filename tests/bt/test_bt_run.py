@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import pybpf.bt
+from pybpf.bt.lower.turns import MOST_TURNS
 from pybpf.bt.runtime.events import Exited, MapShown, Printed, PrintedRun, ValueShown, Warned
 from pybpf.bt.show.json import event_json
 from pybpf.bt.show.text import event_text
@@ -136,6 +137,16 @@ def test_division_by_zero_gives_one_and_warns() -> None:
     assert (done.maps["a"], done.maps["b"]) == (1, 1)
     warned = [event for event in done.events if isinstance(event, Warned)]
     assert len(warned) == 2 and warned[0].place == "<script>:1:22-28"
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("loop", ["while (1) { @x++; }", "for ($i : 0..20000000) { @x++; }"])
+def test_loops_that_are_cut_are_told(loop: str) -> None:
+    done = traced(f"begin {{ {loop} @behind = 1; }}")
+    assert done.maps == {"x": MOST_TURNS, "behind": 1}
+    (warned,) = done.events
+    assert isinstance(warned, Warned) and warned.place == f"<script>:1:9-{9 + len(loop)}"
+    assert warned.message == "the loop has ended after 8388608 turns, the most there can be"
 
 
 def test_print_shows_values_and_maps() -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pybpf.bt.lower import arithmetic, variables
 from pybpf.bt.lower.maps import read_entry, store_entry
-from pybpf.bt.lower.turns import counted, loop
+from pybpf.bt.lower.turns import MOST_TURNS, counted, loop
 from pybpf.bt.lower.values import Known, Scalar, Value
+from pybpf.bt.state.actions import Action
 from pybpf.bt.syntax import tree
 from pybpf.bt.types import INT64, Aggregate
 
@@ -77,7 +78,15 @@ def _declare(gen: Gen, node: tree.Declare) -> None:
 
 
 def _while(gen: Gen, node: tree.While) -> None:
-    loop(gen, lambda body, over: gen.branch(node.condition, body, over), lambda: _body(gen, node.body))
+    loop(
+        gen, lambda body, over: gen.branch(node.condition, body, over), lambda: _body(gen, node.body),
+        cut=lambda: _cut(gen, node),
+    )  # fmt: skip
+
+
+def _cut(gen: Gen, node: tree.Node) -> None:
+    """Say that a loop had to end."""
+    gen.send(Action("warning", (), (node.span, f"the loop has ended after {MOST_TURNS} turns, the most there can be")))
 
 
 def _body(gen: Gen, node: tree.Block) -> None:
@@ -117,7 +126,7 @@ def _for(gen: Gen, node: tree.For) -> None:
         variables.write(gen, variable, Scalar(INT64, number))
         _body(gen, node.body)
 
-    counted(gen, ends[0], ends[1], turn)
+    counted(gen, ends[0], ends[1], turn, cut=lambda: _cut(gen, node))
 
 
 def _break(gen: Gen, node: tree.Break) -> None:

@@ -20,10 +20,20 @@ MOST_TURNS = 1 << 23
 _WALKED = 64
 
 
-def counted(gen: Gen, start: Operand, end: Operand, turn: Callable[[Operand], None], step: int = 1) -> None:
-    """``turn`` for each number from ``start`` to below ``end``, as signed numbers."""
+def counted(
+    gen: Gen,
+    start: Operand,
+    end: Operand,
+    turn: Callable[[Operand], None],
+    step: int = 1,
+    cut: Callable[[], None] | None = None,
+) -> None:
+    """``turn`` for each number from ``start`` to below ``end``, as signed numbers; ``cut`` as in :func:`loop`."""
     number = Choice(gen.b, start)
-    few = isinstance(start, int) and isinstance(end, int) and end - start <= _WALKED
+    turns = end - start if isinstance(start, int) and isinstance(end, int) else None
+    few = turns is not None and turns <= _WALKED
+    if turns is not None and turns <= MOST_TURNS:
+        cut = None
 
     def begin(body: Block, over: Block) -> None:
         gen.b.branch("slt", number.value, end, body, over)
@@ -31,7 +41,7 @@ def counted(gen: Gen, start: Operand, end: Operand, turn: Callable[[Operand], No
     def again() -> None:
         number.set(gen.b.emit("add", number.value, step))
 
-    loop(gen, begin, lambda: turn(number.value), again, walked=few)
+    loop(gen, begin, lambda: turn(number.value), again, walked=few, cut=cut)
 
 
 def loop(
@@ -40,6 +50,7 @@ def loop(
     turn: Callable[[], None],
     again: Callable[[], None] = lambda: None,
     walked: bool = False,
+    cut: Callable[[], None] | None = None,
 ) -> None:
     """A loop.
 
@@ -47,6 +58,7 @@ def loop(
     :param turn: compiles the body.
     :param again: compiles what comes between two turns.
     :param walked: the verifier may walk through all turns.
+    :param cut: compiles what happens where the kernel grants no more turns.
     """
     b = gen.b
     top, body, following, leave = (b.new_block(name) for name in ("loop", "body", "next", "endloop"))
@@ -54,7 +66,12 @@ def loop(
     b.start(top)
     if not walked and gen.target.has_helper(gen.unit.type, "loop"):
         more = b.new_block("turn")
-        b.branch("ne", b.emit("again", most=MOST_TURNS), 0, more, leave)
+        over = leave if cut is None else b.new_block("cut")
+        b.branch("ne", b.emit("again", most=MOST_TURNS), 0, more, over)
+        if cut is not None:
+            gen.land(over)
+            cut()
+            b.jump(leave)
         gen.land(more)
     begin(body, leave)
     gen.land(body)
