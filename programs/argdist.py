@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pybpf import BpfError, char, u32, u64
@@ -23,6 +24,8 @@ from pybpf.tool import (
 )
 
 MAX_ENTRIES = 10240
+#: a parameter of the entry, which rows show by its name
+ENTRY = re.compile(r"\$entry\((\w+)\)")
 
 
 class Specifier:
@@ -117,7 +120,8 @@ class Specifier:
         if self.plain:
             return "total calls"
         values = tuple(key) if len(self.types) > 1 else (key,)
-        return ", ".join(f"{text} = {clean(value)}" for text, value in zip(self.shown, values))
+        names = [ENTRY.sub(r"\1", text) for text in self.shown]
+        return ", ".join(f"{name} = {clean(value)}" for name, value in zip(names, values))
 
     @property
     def title(self) -> str:

@@ -38,15 +38,15 @@ def report(caller: Caller, *arguments: str, calls: str = CALLS) -> list[str]:
         ("p:c:getpgid(int pid):int:pid", ["3          pid = 9000000", "7          pid = -5", "20         pid = 0"]),
         ("p:c:getpgid(int pid):int:pid:pid <= 0", ["7          pid = -5", "20         pid = 0"]),
         ("p:c:getpgid()", ["30         total calls"]),
-        ("r:c:getpgid(int pid):int:$entry(pid):$retval < 0", ["3          $entry(pid) = 9000000",
-                                                              "7          $entry(pid) = -5"]),
+        ("r:c:getpgid(int pid):int:$entry(pid):$retval < 0", ["3          pid = 9000000",
+                                                              "7          pid = -5"]),
         ("r:c:abs()", ["1          retval = 100", "4          retval = 3"]),
         ("p:c:atoi(const char *s):char*:s", ["2          s = a", "5          s = bb"]),
         ("p:c:atoi(const char *s):char*,int:s,(s[0] == 'a' ? 1 : 2)",
          ["2          s = a, (s[0] == 'a' ? 1 : 2) = 1", "5          s = bb, (s[0] == 'a' ? 1 : 2) = 2"]),
         ("t:syscalls:sys_enter_getpgid():int:args->pid:args->pid != 0",
          ["3          args->pid = 9000000", "7          args->pid = -5"]),
-        ("r:c:atoi(const char *s):char*:$entry(s):STRCMP(\"bb\", $entry(s))", ["5          $entry(s) = bb"]),
+        ("r:c:atoi(const char *s):char*:$entry(s):STRCMP(\"bb\", $entry(s))", ["5          s = bb"]),
     ],
 )  # fmt: skip
 def test_counts_are_exact(caller: Caller, specifier: str, rows: list[str]) -> None:

@@ -26,7 +26,8 @@ pytestmark = [pytest.mark.root]
 
 def rows_of(tool: str, script: str, *options: str) -> list[dict[str, Any]]:
     """What a tool tells, as JSON, of a shell's script."""
-    found = run(tool, "--json", *options, "--follow", "--exec", "sh", "-c", script)
+    follow = [] if find_tool(tool).follows else ["--follow"]
+    found = run(tool, "--json", *options, *follow, "--exec", "sh", "-c", script)
     assert found.returncode == 0 and "Traceback" not in found.stderr, found.stderr
     return [json.loads(line) for line in found.stdout.splitlines() if line.startswith("{")]
 
@@ -51,6 +52,11 @@ def test_columns_of_exitsnoop_are_those_of_bcc() -> None:
     title = f"TIME-{zone}"
     assert header == (f"{title:<13}{'LABEL':<6}{'PCOMM':<16} {'PID':<7} {'PPID':<7} {'TID':<7} {'AGE(s)':<7} EXIT_CODE")
     assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} x     sh {15}\d+ +\d+ +\d+ +\d+\.\d\d +signal 9 \(KILL\)", row), row
+
+
+def test_the_time_in_utc() -> None:
+    found = run("exitsnoop", "--utc", "--exec", "true")
+    assert re.match(r"TIME-UTC     PCOMM .*\n\d\d:\d\d:\d\d\.\d{3} true ", found.stdout), found.stdout
 
 
 def test_only_failures_and_threads() -> None:

@@ -6,6 +6,7 @@ BCC is Debian's ``bpfcc-tools``; it compiles each tool in the guest, so that all
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from .. import image, kernels, qemu, suite
 from ..apt import Apt
 from ..cache import VmError, locked
+from . import guest
 
 KERNEL = "6.1-x86_64"
 TIMEOUT = 3600.0
@@ -27,8 +29,12 @@ def _headers(version: str) -> tuple[str, ...]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.vm.beside", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--table", metavar="FILE", type=Path, help="write the results as a Markdown table")
+    parser.add_argument("--here", action="store_true", help="on this machine, which has BCC and sets "
+                        "BCC_KERNEL_SOURCE: what needs no kprobes")  # fmt: skip
     parser.add_argument("-k", metavar="TEXT", default="", help="only command lines with this in them")
     options = parser.parse_args()
+    if options.here:
+        return guest.main(options.k, options.table or Path(os.devnull), anywhere=True)
     kernel = kernels.named(KERNEL)
     try:
         qemu.check_host(kernel.arch)

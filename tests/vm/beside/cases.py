@@ -18,6 +18,8 @@ __all__ = ["CASES", "TOOLS", "Case", "rows_of", "work"]
 TOOLS = ("execsnoop", "opensnoop", "biolatency", "trace", "funccount", "argdist")
 DISK = "/dev/nvme0n1"
 BLOCK = 4096
+#: how lines begin that BCC prints on its way out, where it cannot detach, and all that follows
+DEBRIS = ("Traceback ", "Exception ignored", "open(/sys/kernel/tracing")
 READS = 200
 
 CALLS = "getpgid,0*3 getpgid,1 getppid*2"
@@ -41,6 +43,12 @@ class Case:
     normal: Callable[[list[str]], list[str]] = others
     repeats: bool = False  #: that line is the head of a report, which is printed again and again
     note: str = ""
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether it can be compared without kprobes and the headers of the kernel that runs."""
+        kernel = ("do_sys_open", "vfs_", "t:syscalls")
+        return self.tool in ("trace", "funccount", "argdist") and not any(word in self.options for word in kernel)
 
 
 def without(columns: int) -> Callable[[list[str]], list[str]]:
@@ -111,7 +119,11 @@ def _bytes(line: str) -> str:
 
 
 def rows_of(case: Case, lines: list[str]) -> tuple[str, list[str]]:
-    """(header, the rest), both as they are compared."""
+    """(header, the rest), both as they are compared; without the traceback in which BCC may end when it detaches."""
+    lines = lines[: next((i for i, line in enumerate(lines) if line.startswith(DEBRIS)), len(lines))]
+    while lines and not lines[-1].strip():
+        lines = lines[:-1]
+    lines = [re.sub(r"^Tracing \d+ functions", "Tracing N functions", line) for line in lines]
     lines = [_bytes(line).rstrip().replace("\"'", '"').replace("'\"", '"') for line in lines if line != "^C"]
     head, rest = (lines[0], lines[1:]) if lines and not case.repeats else ("", lines)
     return head, [row.rstrip() for row in case.normal(rest)]
@@ -154,9 +166,14 @@ CASES = (
     _trace("'t:syscalls:sys_enter_openat \"%s\", args->filename'", OPENS),
     _trace("'do_sys_openat2(int dfd, const char __user *filename) \"%s\", filename'", OPENS),
     _trace("'r::do_sys_openat2 \"ret=%d\", retval'", OPENS),
-    _trace("'p:c:getppid' 'r:c:getpgid (retval > 1) \"%d\", retval'"),
+    _trace(
+        "'p:c:getppid' 'r:c:getpgid (retval > 1) \"%d\", retval'", normal=sorted_rows,
+        note="in the order of the calls here, BCC has one probe after the other",
+    ),
     _trace("-T 'p:c:getppid'", normal=without(1)), _trace("-t -C 'p:c:getppid'", normal=without(2)),
-    _trace("-K 'p::do_sys_openat2'", OPENS, normal=frames), _trace("-U 'p:c:getppid'", normal=frames),
+    _trace("-K 'p::do_sys_openat2'", OPENS, normal=frames), _trace(
+        "-U 'p:c:getppid'", normal=frames, note="a frame without a name has that of its mapping here",
+    ),
     _trace("-n called 'p:c:getppid'"), _trace("-f =-2 'r::do_sys_openat2 \"ret=%d\", retval'", OPENS),
     _count("c:getp*"), _count("'vfs_*'", OPENS), _count("-r '^do_sys_open.*$'", OPENS), _count("c:open", OPENS),
     _dist("-C 'p:c:getpgid(int pid):int:pid'"), _dist("-C 'r:c:getpgid(int pid):int:$retval'"),

@@ -140,8 +140,23 @@ def lacking(tool: str) -> list[str]:
     return sorted(flags_of(help_text) - have)
 
 
-def markdown(outcomes: list[Outcome]) -> str:
-    lines = ["| command line | what both print |", "| --- | --- |"]
+TITLE = """\
+# Beside BCC
+
+What the tools print beside those of BCC {version}, on Linux {kernel} ({day}), for the same work: made by
+`python -m tests.vm.beside`{here}. Left out of the comparison are times, how Python writes bytes (`b'...'`), and what
+BCC says when it cannot detach. `{{pid}}` is a process that makes some calls.
+"""
+HERE = """ with `--here`, which leaves out what needs
+kprobes or the headers of the kernel that runs (rows of `execsnoop`, `opensnoop` and `biolatency`)"""
+
+
+def markdown(outcomes: list[Outcome], anywhere: bool) -> str:
+    asked = ["dpkg-query", "-f", "${Version}", "-W", "bpfcc-tools"]
+    version = subprocess.run(asked, capture_output=True, text=True).stdout.partition("+")[0] or "0.26"
+    day = time.strftime("%Y-%m-%d")
+    lines = [TITLE.format(version=version, kernel=os.uname().release, day=day, here=HERE if anywhere else "")]
+    lines += ["| command line | what both print |", "| --- | --- |"]
     for each in outcomes:
         text = f"{each.case.tool} {each.case.options}".replace("|", "\\|")
         note = f"; {each.case.note}" if each.case.note else ""
@@ -151,11 +166,17 @@ def markdown(outcomes: list[Outcome]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(only: str = "") -> int:
-    outcomes = [compare(case) for case in CASES if only in f"{case.tool} {case.options}"]
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(markdown(outcomes), encoding="utf-8")
-    print(OUT.read_text("utf-8"))
+def main(only: str = "", out: Path = OUT, anywhere: bool = False) -> int:
+    """Compare, print, and write the table.
+
+    :param only: command lines with this in them.
+    :param anywhere: only what needs neither kprobes nor headers of this kernel.
+    """
+    chosen = [case for case in CASES if only in f"{case.tool} {case.options}" and (case.anywhere or not anywhere)]
+    text = markdown([compare(case) for case in chosen], anywhere)
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    print(text)
     return 0
 
 
