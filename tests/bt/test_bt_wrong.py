@@ -124,12 +124,32 @@ WARNED = [
     ("BEGIN { let $x: int8 = 1000; }", "9-28: $x is an int8, which cannot be 1000: its lowest 8 bits are taken"),
     ("let @x = hash(10); BEGIN { }", "1-19: Unused map: @x"),
     ("BEGIN { return; print(1); }", "17-25: Unreachable statement"),
+    ("BEGIN { str(0); }", "9-15: This value is not used; write _ = ... if that is meant"),
+    ("BEGIN { bswap(pid); }", "9-19: This value is not used; write _ = ... if that is meant"),
+    ("BEGIN { let $x: int64; print($x); }", "30-32: $x is read before anything is assigned to it"),
+    ("BEGIN { let $x; for ($i : 0..3) { print($x); $x = $i; } }",
+     "41-43: $x is read before anything is assigned to it"),
+    ("BEGIN { $c = (uint64)7; $b = (int64)-1; if ($c > $b) { } }",
+     "45-52: '>' of a uint64 and an int64 takes both as int64; cast one of them"),
+    ("BEGIN { $c = (uint64)7; $b = (int64)-1; print($b / $c); }",
+     "47-54: '/' of an int64 and a uint64 takes both as int64; cast one of them"),
+    ("BEGIN { $c = (int64)-1; $c = nsecs; }",
+     "25-35: $c is an int64: a uint64 may become another number in it; cast it"),
+    ("BEGIN { @c = (uint64)1; @c = (int64)-1; }",
+     "9-23: @c is an int64: a uint64 may become another number in it; cast it"),
+    ("BEGIN { let $c: uint64 = (int64)-1; }",
+     "9-35: $c is a uint64: an int64 may become another number in it; cast it"),
 ]  # fmt: skip
 
 #: what is as it should be
 RIGHT = [
     "BEGIN { $x = 1; $x++; @a[1] = count(); delete(@a, 1); _ = 1 + 2; print($x); }",
     "BEGIN { 1 ? print(1) : print(2); }",
+    "BEGIN { @a[1] = 1; delete(@a, 1); delete(@a[1]); $x = 1; if (find(@a, 1, $x)) { } find(@a, 1, $x); }",
+    "BEGIN { let $x: int64; let $y: typeof($x) = 1; print(sizeof($x)); $p = &$x; print(($x, $y, $p)); }",
+    'BEGIN { let $x: typeof(@y) = 3; @y = (int64)9; static_assert(sizeof($x) == 8, "of all values"); print($x); }',
+    "BEGIN { $a = (uint32)1; $b = (int64)-1; print($a < $b); print($a / $b); print(nsecs > 5); @x = 0; @x = nsecs; }",
+    "BEGIN { $a = 1; $a = (uint64)2; $b = (int32)1; $b = (uint32)2; print($a == (uint64)1); }",
     "BEGIN { let $x; $x = 1; print($x); let $y: uint8 = 255; print($y); let $z: int8 = -128; print($z); }",
 ]
 

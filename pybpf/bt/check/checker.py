@@ -9,7 +9,7 @@ from typing import NoReturn
 from pybpf.bt.check.facts import Checked, Facts, MapFacts, Unknown, VariableFacts
 from pybpf.bt.expand.macros import MARK
 from pybpf.bt.syntax import tree
-from pybpf.bt.types import NONE, Aggregate, Integer, Nothing, Type, fits, join
+from pybpf.bt.types import NONE, Aggregate, Integer, Nothing, Type, differ_in_sign, fits, join
 from pybpf.sys.near import did_you_mean
 
 __all__ = ["Checker"]
@@ -32,6 +32,7 @@ class Checker:
     :ivar loops: how many loops are around this place, in the function that it is in.
     :ivar calls: the calls of the script's functions that this place is in the bodies of, the innermost last.
     :ivar turns: how often this place is compiled: what the unrolled loops around it make together.
+    :ivar unassigned: variables that were declared, and that nothing so far assigns to.
     :ivar finished: types are asked for, and no longer found out.
     """
 
@@ -42,7 +43,9 @@ class Checker:
         self.loops = 0
         self.calls: list[tree.Inlined] = []
         self.turns = 1
+        self.unassigned: set[VariableFacts] = set()
         self.finished = False
+        self._asking = 0
         self._scopes: list[_Scope] = []
 
     def run(self) -> None:
@@ -165,6 +168,18 @@ class Checker:
                 return found
         return None
 
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Inside, expressions have types, and are not read."""
+        self._asking += 1
+        yield
+        self._asking -= 1
+
+    def reads(self, variable: VariableFacts, node: tree.Node) -> None:
+        """A variable is read."""
+        if variable in self.unassigned and not self._asking:
+            self.warn(node, f"${written_name(variable.name)} is read before anything is assigned to it")
+
     def in_this_block(self, name: str) -> bool:
         """Whether the innermost block has declared a variable of the name."""
         return name in self._scopes[-1].variables
@@ -181,18 +196,25 @@ class Checker:
 
     def give(self, variable: VariableFacts, found: Type, node: tree.Node) -> None:
         """A value of a type is assigned to a variable."""
+        self.unassigned.discard(variable)
         if isinstance(found, Nothing):
             return
         found = self.read(found)
         if variable.type is None:
             variable.type, self.facts.changed = found, True
             return
+        self._signs(f"${written_name(variable.name)}", variable.type, found, node)
         both = variable.type if variable.fixed and fits(found, variable.type) else join(variable.type, found)
         if both is None or (variable.fixed and both != variable.type):
             name, what = written_name(variable.name), article(variable.type)
             self.fail(node, f"${name} is {what}; {article(found)} cannot be assigned to it")
         if both != variable.type:
             variable.type, self.facts.changed = both, True
+
+    def _signs(self, name: str, kept: Type, found: Type, node: tree.Node) -> None:
+        """Warn where a number may become another one, because it is kept with the other sign."""
+        if differ_in_sign(kept, found):
+            self.warn(node, f"{name} is {article(kept)}: {article(found)} may become another number in it; cast it")
 
     # maps
 
@@ -241,6 +263,7 @@ class Checker:
             self.fail(node, f"@{facts.name} is {article(facts.value)}; {found.way}() cannot be assigned to it")
         if isinstance(facts.value, Aggregate) and not isinstance(found, Aggregate):
             self.fail(node, f"@{facts.name} is a {facts.value.way}(); a plain value cannot be assigned to it")
+        self._signs(f"@{facts.name}", facts.value, found, node)
         both = join(facts.value, found)
         if both is None:
             self.fail(node, f"@{facts.name} is {article(facts.value)}; {article(found)} cannot be assigned to it")

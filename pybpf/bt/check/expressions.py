@@ -30,6 +30,7 @@ from pybpf.bt.types import (
     String,
     Tuple,
     Type,
+    differ_in_sign,
     join,
 )
 from pybpf.sys.near import did_you_mean
@@ -107,6 +108,7 @@ def _variable(check: Checker, node: tree.Variable) -> Type:
     found = check.variable(node)
     if found.type is None and check.facts.final:
         check.fail(node, f"${written_name(node.name)} is declared, but never assigned to")
+    check.reads(found, node)
     return found.type or Unknown
 
 
@@ -143,8 +145,11 @@ def _unary(check: Checker, node: tree.Unary) -> Type:
 
 def _address(check: Checker, node: tree.Unary) -> Type:
     if isinstance(node.operand, tree.Variable):
-        found = check.value(node.operand)
-        check.checked.variables[node.operand].addressed = True
+        with check.asking():
+            found = check.value(node.operand)
+        variable = check.checked.variables[node.operand]
+        variable.addressed = True
+        check.unassigned.discard(variable)  # what is given the address may assign to it
     else:
         assert isinstance(node.operand, tree.Map)
         check.facts.map(node.operand)
@@ -205,10 +210,17 @@ def _binary(check: Checker, node: tree.Binary) -> Type:
     return combined(check, node, node.operator, left, right)
 
 
+#: operators whose results depend on the signs
+_BY_SIGN = frozenset({"<", "<=", ">", ">=", "/", "%"})
+
+
 def combined(check: Checker, node: tree.Node, operator: str, left: Type, right: Type) -> Type:
     """The type of ``left operator right``."""
     comparison = operator in _COMPARISONS
     if isinstance(left, (Integer, Bool)) and isinstance(right, (Integer, Bool)):
+        if operator in _BY_SIGN and differ_in_sign(left, right):
+            message = f"{operator!r} of {article(left)} and {article(right)} takes both as int64; cast one of them"
+            check.warn(node, message)
         if comparison:
             return BOOL
         return _arithmetic(check, node, operator, left, right)

@@ -43,7 +43,8 @@ def written(check: Checker, node: tree.Type) -> Type:
         return _array(check, node)
     if isinstance(node.operand, _TYPES):
         return written(check, node.operand)
-    return check.read(check.type(node.operand))
+    with check.asking():
+        return check.read(check.type(node.operand))
 
 
 _TYPES = (tree.NamedType, tree.CompoundType, tree.PointerType, tree.ArrayType, tree.TypeOf)
@@ -132,7 +133,8 @@ def _operand(check: Checker, node: tree.Type | tree.Expression) -> Type:
         return Array(written(check, node.value), length if isinstance(length, int) else 0)
     if isinstance(node, tree.Name) and node.name in check.facts.definitions.types:
         return of_c(check.facts.definitions.types[node.name])
-    return check.type(node)
+    with check.asking():
+        return check.type(node)
 
 
 def offset_of(check: Checker, node: tree.OffsetOf) -> int | None:

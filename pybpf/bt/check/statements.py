@@ -15,7 +15,9 @@ from pybpf.bt.types import Aggregate, Integer, Nothing, Pointer, Tuple, Type, fi
 __all__ = ["STATEMENTS"]
 
 #: expressions that do something, beside having a value
-_ACTING = (tree.Call, tree.Step, tree.Block, tree.If, tree.Conditional, tree.Inlined)
+_ACTING = (tree.Step, tree.Block, tree.If, tree.Conditional, tree.Inlined)
+#: functions that do so
+_DOING = frozenset({"delete", "find"})
 #: bpftrace's bound of unroll
 _MOST_UNROLLED = 100
 #: turns of those inside of each other: each is compiled
@@ -24,8 +26,18 @@ _MOST_TURNS = 10_000
 
 def _evaluate(check: Checker, node: tree.Evaluate) -> None:
     found = check.type(node.value)
-    if not isinstance(node.value, _ACTING) and not isinstance(found, Nothing):
+    if not _acts(node.value) and not isinstance(found, Nothing):
         check.warn(node, "This value is not used; write _ = ... if that is meant")
+
+
+def _acts(node: tree.Expression) -> bool:
+    """Whether an expression does something, or may, beside having a value."""
+    from pybpf.bt.functions.table import FUNCTIONS
+
+    if isinstance(node, tree.Call):
+        row = FUNCTIONS.get(node.name)
+        return row is None or row.unsafe or node.name in _DOING
+    return isinstance(node, _ACTING)
 
 
 def _discard(check: Checker, node: tree.Discard) -> None:
@@ -119,9 +131,15 @@ def _declare(check: Checker, node: tree.Declare) -> None:
     check.checked.variables[node.variable] = variable
     if node.type is not None:
         kind = written(check, node.type)
-        if variable.type is None:
+        if isinstance(kind, Nothing):  # typeof() of what has no type yet
+            if check.facts.final:
+                check.fail(node.type, "what this type is of has none: nothing is assigned to it")
+        elif variable.type != kind:
             variable.type, variable.fixed, check.facts.changed = kind, True, True
-        if found is not None and not isinstance(found, Nothing) and not fits(check.read(found), kind):
+            if check.facts.final:
+                check.fail(node.type, "this type depends on what is kept as it; write it out, as in int64")
+        unknown = isinstance(found, Nothing) or isinstance(kind, Nothing)
+        if found is not None and not unknown and not fits(check.read(found), kind):
             check.fail(node, f"${written_name(name)} is {article(kind)}; {article(found)} cannot be assigned to it")
         value = check.constant(node.value) if node.value is not None else None
         if isinstance(kind, Integer) and isinstance(value, int) and not _in_range(value, kind):
@@ -129,7 +147,9 @@ def _declare(check: Checker, node: tree.Declare) -> None:
             check.warn(node, f"${written_name(name)} is {article(kind)}, which cannot be {value}: {taken}")
     if found is not None:
         check.give(variable, found, node)
-    elif check.facts.final and variable.type is None:
+        return
+    check.unassigned.add(variable)
+    if check.facts.final and variable.type is None:
         check.warn(node, f"${written_name(name)} is never assigned to")
 
 

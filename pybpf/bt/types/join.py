@@ -5,7 +5,7 @@ from __future__ import annotations
 from pybpf.bt.types.types import Aggregate, Buffer, Integer, Pointer, Record, String, Tuple, Type
 from pybpf.record import replace
 
-__all__ = ["fits", "join"]
+__all__ = ["differ_in_sign", "fits", "join"]
 
 _WIDEST = 8
 
@@ -41,6 +41,13 @@ def fits(value: Type, room: Type) -> bool:
         return True
     joined = join(value, room)
     return joined is not None and type(joined) is type(room)
+
+
+def differ_in_sign(one: Type, other: Type) -> bool:
+    """Whether these are integers, and numbers of the unsigned one are none of the signed one, however wide that is."""
+    if not isinstance(one, Integer) or not isinstance(other, Integer) or one.flexible or other.flexible:
+        return False
+    return one.signed != other.signed and (other if one.signed else one).width == _WIDEST
 
 
 def _integers(one: Integer, other: Integer) -> Integer:
