@@ -10,7 +10,7 @@ import pytest
 from pybpf import DeclarationError, Struct, Tracer, char, s64, u32, u64
 from pybpf.lang import cast, kernel_ptr, read_user, read_user_str, user_ptr
 from pybpf.types import PointerType, layout
-from tests.lang.harness import run
+from tests.lang.harness import load, run
 from tests.lang.wrong import TARGET
 
 
@@ -96,13 +96,27 @@ def of_a_command(address: u64):
 
 
 @pytest.mark.root
-@pytest.mark.needs("bounded_loop")
-@pytest.mark.parametrize(("probe", "of", "result"), [
-    (written_out, NODES[0], 975), (endless, NODES[0], 975), (endless, NODES[2], 900), (declared, NODES[0], 70),
-    (copied, NODES[0], 70907), (made, NODES[0], 1105), (of_a_command, COMMAND, 1070),
-])  # fmt: skip
+@pytest.mark.needs("map_value", "test_run_raw_tp")
+@pytest.mark.parametrize(
+    ("probe", "of", "result"),
+    [
+        (written_out, NODES[0], 975),
+        (declared, NODES[0], 70),
+        (copied, NODES[0], 70907),
+        (made, NODES[0], 1105),
+        (of_a_command, COMMAND, 1070),
+    ],
+)
 def test_followed(probe: Any, of: Any, result: int) -> None:
     assert run(probe, ctypes.addressof(of)) == result
+
+
+@pytest.mark.root
+@pytest.mark.needs("map_value", "test_run_raw_tp", "helper_loop")
+@pytest.mark.parametrize("without", [(), ("iter_num",)])
+def test_followed_to_the_end(without: tuple[str, ...]) -> None:
+    with load(endless, without=without) as program:
+        assert [program(ctypes.addressof(each)) for each in NODES] == [975, 970, 900]
 
 
 @pytest.mark.pure
