@@ -100,6 +100,7 @@ def test_threads_are_told_apart() -> None:
         ('@m[1] = 5; printf("%d%d", has_key(@m, 1), has_key(@m, 2)); delete(@m, 1); printf("%d", has_key(@m, 1));',
          "100"),
         ('$t = (1, "two", (3, 4)); printf("%d %s %d", $t.0, $t.1, $t.2.1);', "1 two 4"),
+        ('let $x: typeof(@y) = 3; @y = (int64)9; printf("%d", sizeof($x));', "8"),
         ('$r = (a = 1, b = "x"); printf("%d %s", $r.a, $r.b);', "1 x"),
         ('printf("%s", "=".repeat(5));', "====="),
         ('printf("%d %d", sizeof(uint32), sizeof((int16)1));', "4 2"),

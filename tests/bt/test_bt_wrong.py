@@ -147,7 +147,7 @@ RIGHT = [
     "BEGIN { 1 ? print(1) : print(2); }",
     "BEGIN { @a[1] = 1; delete(@a, 1); delete(@a[1]); $x = 1; if (find(@a, 1, $x)) { } find(@a, 1, $x); }",
     "BEGIN { let $x: int64; let $y: typeof($x) = 1; print(sizeof($x)); $p = &$x; print(($x, $y, $p)); }",
-    'BEGIN { let $x: typeof(@y) = 3; @y = (int64)9; static_assert(sizeof($x) == 8, "of all values"); print($x); }',
+    "BEGIN { let $x: typeof(@y) = 3; @y = (int64)9; print($x); }",
     "BEGIN { $a = (uint32)1; $b = (int64)-1; print($a < $b); print($a / $b); print(nsecs > 5); @x = 0; @x = nsecs; }",
     "BEGIN { $a = 1; $a = (uint64)2; $b = (int32)1; $b = (uint32)2; print($a == (uint64)1); }",
     "BEGIN { let $x; $x = 1; print($x); let $y: uint8 = 255; print($y); let $z: int8 = -128; print($z); }",
