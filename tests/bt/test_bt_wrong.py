@@ -123,6 +123,8 @@ WARNED = [
     ("BEGIN { print(str(0, 5000)); }", "15-27: The length 5000 is more than max_strlen: 1024 bytes are read"),
     ("BEGIN { let $x: int8 = 1000; }", "9-28: $x is an int8, which cannot be 1000: its lowest 8 bits are taken"),
     ("let @x = hash(10); BEGIN { }", "1-19: Unused map: @x"),
+    ("BEGIN { $p = (int32 *)0; $q = (int8 *)0; print($p == $q); print($p == (void *)5); }",
+     "48-56: int32 * and int8 *, which are compared, point to different things; cast one"),
     ("BEGIN { return; print(1); }", "17-25: Unreachable statement"),
     ("BEGIN { str(0); }", "9-15: This value is not used; write _ = ... if that is meant"),
     ("BEGIN { bswap(pid); }", "9-19: This value is not used; write _ = ... if that is meant"),

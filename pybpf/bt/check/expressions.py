@@ -259,8 +259,15 @@ def _arithmetic(check: Checker, node: tree.Node, operator: str, left: Type, righ
     return INT64 if left_signed or right_signed or operator == "-" else UINT64
 
 
+def _alike(left: Type, right: Type) -> bool:
+    """Whether pointers to two types may be compared without a word; what void points to may be anything."""
+    return left == right or isinstance(left, Nothing) or isinstance(right, Nothing) or left.name == right.name
+
+
 def _with_pointer(check: Checker, node: tree.Node, operator: str, left: Type, right: Type) -> Type:
     if operator in _COMPARISONS and left.scalar and right.scalar:
+        if isinstance(left, Pointer) and isinstance(right, Pointer) and not _alike(left.target, right.target):
+            check.warn(node, f"{left.name} and {right.name}, which are compared, point to different things; cast one")
         return BOOL
     if isinstance(left, Pointer) and operator in ("+", "-") and isinstance(right, (Integer, Bool)):
         return left
