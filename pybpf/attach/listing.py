@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fnmatch import translate
 from typing import TYPE_CHECKING
 
@@ -255,7 +256,15 @@ def _in_file(pattern: str) -> tuple[str, str]:
 
 def _user_functions(pattern: str) -> Iterator[str]:
     from pybpf.symbols import ElfFile, find_binary
+    from pybpf.symbols.library import matching_files
 
+    file, _, name = pattern.partition(":")
+    found = []
+    if "/" in file and set("*?[") & set(file):
+        for path in matching_files(file):
+            with suppress(BpfError), ElfFile(path) as elf:
+                found += [f"{path}:{symbol.name}" for symbol in elf.functions(name or "*")]
+        return iter(found)
     file, name = _in_file(pattern)
     binary = find_binary(file)
     with ElfFile(binary.path) as elf:

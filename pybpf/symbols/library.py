@@ -25,6 +25,7 @@ __all__ = [
     "libraries",
     "mapped_binary",
     "mappings",
+    "matching_files",
     "process_error",
     "process_root",
 ]
@@ -132,6 +133,20 @@ def mappings(pid: int) -> list[Mapping]:
     :raises NotFoundError, BpfError: as :func:`process_root`.
     """
     return [mapping for mapping in every_mapping(pid) if mapping.path.startswith("/")]
+
+
+def matching_files(pattern: str, pid: int | None = None) -> list[str]:
+    """The paths that a pattern of a shell means: of what a process executes, or else in the file system.
+
+    :raises NotFoundError, BpfError: as :func:`process_root`.
+    """
+    from fnmatch import fnmatchcase  # few ask for it
+    from glob import glob
+
+    if pid is not None:
+        mapped = dict.fromkeys(each.path for each in mappings(pid) if each.executable and not each.deleted)
+        return [path for path in mapped if fnmatchcase(path, pattern)]
+    return sorted(filter(os.path.isfile, glob(pattern))) if "/" in pattern else []
 
 
 def every_mapping(pid: int) -> Iterator[Mapping]:

@@ -83,6 +83,23 @@ def test_stacks_as_places_in_files() -> None:
     assert text.strip() == place
 
 
+def test_patterns_of_files(native: str) -> None:
+    """Of the file system, and of what a process has mapped."""
+    folder, name = os.path.split(native)
+    (Path(folder) / f"{name}.txt").write_text("no program")
+    for target in (f"{folder}/{name[:3]}*", "*"):
+        with waiting([native]) as process:
+            done = traced(
+                f"uprobe:{target}:work {{ @[probe] = count(); }} usdt:{target}:p:many {{ @usdt = count(); }}",
+                lambda: finish(process),
+                pid=process.pid,
+            )
+        assert done.maps == {"": {f"uprobe:{native}:work": ROUNDS}, "usdt": 2 * ROUNDS}
+    assert f"uprobe:{native}:work" in command("-l", f"uprobe:{folder}/{name[:3]}*:w*").stdout.splitlines()
+    with pytest.raises(CompileError, match=r"-p PID looks in what a process has mapped"):
+        pybpf.bt.compile_script("uprobe:*:work { }")
+
+
 def test_usdt_arguments_of_all_sites(native: str) -> None:
     done = run(
         "usdt:FILE:p:many { @n = count(); @first = sum(arg0); @second = sum(arg1); @[probe] = count(); }"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from pybpf import attach
 from pybpf.bt.probes.arguments import FieldSpec, Registers, Sites
-from pybpf.bt.probes.place import Environment, Place, Wants
+from pybpf.bt.probes.place import Environment, Place, Resolve, Wants
 from pybpf.bt.syntax.attachpoints import AttachPoint, has_wildcard
 from pybpf.bt.types import Bool, Integer, Pointer, Type
 from pybpf.errors import BpfError, NotFoundError
@@ -24,6 +25,33 @@ if TYPE_CHECKING:
 __all__ = ["uprobe", "usdt"]
 
 
+def _in_all_files(resolve: Resolve) -> Resolve:
+    """Places in every file that a pattern means; where that is none, or none of them has it, there is no place."""
+
+    def places(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
+        if not has_wildcard(point.target):
+            return resolve(point, wants, environment)
+        from pybpf.symbols import ElfFile
+        from pybpf.symbols.library import matching_files
+
+        found: list[Place] = []
+        pid = None if "/" in point.target else environment.pid
+        for path in matching_files(point.target, pid):
+            with suppress(BpfError):  # it has no such function, or is no program
+                if point.kind != "usdt" and point.function and not has_wildcard(point.function):
+                    with ElfFile(path) as elf:
+                        elf.function(point.function)
+                found += resolve(replace(point, target=path), wants, environment)
+        if not found:
+            which = "that the process has mapped" if pid is not None else f"{point.target!r}"
+            hint = "" if "/" in point.target or pid is not None else "; -p PID looks in what a process has mapped"
+            raise NotFoundError(f"no file {which} has what {point.text} names{hint}")
+        return found
+
+    return places
+
+
+@_in_all_files
 def uprobe(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
     """``uprobe:file:function``, ``uprobe:file:function+offset``, ``uprobe:file:address``, ``uretprobe:...``"""
     pid = environment.pid
@@ -137,6 +165,7 @@ def _many(point: AttachPoint, names: list[str], ret: bool, environment: Environm
                  names=tuple(replace(point, function=name).text for name in names))  # fmt: skip
 
 
+@_in_all_files
 def usdt(point: AttachPoint, wants: Wants, environment: Environment) -> list[Place]:
     """``usdt:file:probe``, ``usdt:file:provider:probe``"""
     from pybpf.attach.kinds.usdt import find_usdt_places
