@@ -68,7 +68,7 @@ class Exec(Struct):
 def trace(run: Run) -> None:
     """A row for each exec."""
     tracer = run.tracer()
-    execs = tracer.events(Exec, pages=1024)
+    execs = tracer.events(Exec, pages=512)
     typed = DONE.choose() == "tp_btf:sched_process_exec"
     saved = tracer.hash(u32, Saved, max_entries=1 if typed else 256)
     at_programs(tracer, execs, saved)

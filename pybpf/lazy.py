@@ -26,7 +26,10 @@ else:
             return value
 
 
-__all__ = ["Uncollected", "lazy_names", "regex"]
+__all__ = ["Uncollected", "collect_again", "collect_seldom", "lazy_names", "regex"]
+
+#: new objects after which Python looks for garbage
+_SELDOM, _OFTEN = 100_000, 10_000
 
 
 class Uncollected:
@@ -43,6 +46,21 @@ class Uncollected:
     def __exit__(self, *raised: object) -> None:
         if self._was_enabled:
             gc.enable()
+
+
+def collect_seldom() -> None:
+    """Garbage is looked for after so many new objects that a command starts without it; see :func:`collect_again`."""
+    gc.set_threshold(_SELDOM)
+
+
+def collect_again() -> None:
+    """Where :func:`collect_seldom` was called: what is there by now stays, and what is made later is looked through.
+
+    Reading symbols leaves much garbage.
+    """
+    if gc.get_threshold()[0] == _SELDOM:
+        gc.freeze()
+        gc.set_threshold(_OFTEN)
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:

@@ -37,6 +37,14 @@ class Btf(Types):
         return _vmlinux()
 
     @staticmethod
+    def release() -> None:
+        """Give back the memory of the running kernel's types, some 6 MB, unless somebody has them still.
+
+        Who asks for them later reads them again.
+        """
+        _vmlinux.cache_clear()
+
+    @staticmethod
     def module(name: str) -> Btf:
         """The types of a loaded module, on top of the kernel's. :raises NotFoundError: there is no such module."""
         with kernel.module_data(name) as data:

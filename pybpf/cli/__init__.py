@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -12,6 +11,7 @@ from io import TextIOWrapper
 from typing import Any, NoReturn
 
 from pybpf.errors import BpfError
+from pybpf.lazy import collect_seldom
 from pybpf.record import NamedTuple
 
 __all__ = ["main"]
@@ -43,8 +43,6 @@ EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 #: seconds until Ctrl-C comes again where it had no effect
 _MOMENT = 0.001
-#: objects that are made before Python looks for garbage in cycles
-_OBJECTS = 100_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,7 +95,7 @@ def process(*first: str) -> NoReturn:
     """
     try:
         sys.unraisablehook = _dropped
-        gc.set_threshold(_OBJECTS)
+        collect_seldom()
         code = main([*first, *sys.argv[1:]])
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:

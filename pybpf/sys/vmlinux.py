@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from io import FileIO
 from types import MappingProxyType
+from typing import TypeVar
 
 __all__ = ["FUNC", "TYPEDEF", "find_ids"]
 
 TYPEDEF, FUNC = 8, 12
 _MAGIC = 0xEB9F
+_HEADER = struct.Struct("=HBBIIIII")
+R = TypeVar("R", bytearray, "array[int]")
 # kind -> (words after the three of struct btf_type, words for each of its vlen members); include/uapi/linux/btf.h
 _EXTRA: Mapping[int, tuple[int, int]] = MappingProxyType({
     1: (1, 0), 2: (0, 0), 3: (3, 0), 4: (0, 3), 5: (0, 3), 6: (0, 2), 7: (0, 0), 8: (0, 0), 9: (0, 0), 10: (0, 0),
@@ -24,23 +29,26 @@ def find_ids(wanted: Iterable[tuple[int, str]], path: str = "/sys/kernel/btf/vml
     :raises OSError: there is no such file.
     :raises ValueError: it is not BTF that this version understands.
     """
-    with open(path, "rb") as file:
-        data = file.read()
-    try:
-        # magic, version, flags, header length, then offset and length of the types and of the strings
-        magic, _, _, header, types, types_size, strings, _ = struct.unpack_from("=HBBIIIII", data)
-    except struct.error as error:
-        raise ValueError(f"{path}: {error}") from None
-    if magic != _MAGIC:
-        raise ValueError(f"{path} is not BTF of this machine's byte order")
-    names: dict[tuple[int, int], tuple[int, str]] = {}
-    for kind, name in wanted:
-        # the linker of BTF keeps each string once
-        at = data.find(b"\0" + name.encode() + b"\0", header + strings)
-        if at >= 0:
-            names[kind, at + 1 - header - strings] = (kind, name)
-    words = array("I")
-    words.frombytes(data[header + types : header + types + (types_size & ~3)])
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            # magic, version, flags, header length, then offset and length of the types and of the strings
+            magic, _, _, header, types, types_size, strings, _ = _HEADER.unpack(file.read(_HEADER.size))
+        except struct.error as error:
+            raise ValueError(f"{path}: {error}") from None
+        if magic != _MAGIC:
+            raise ValueError(f"{path} is not BTF of this machine's byte order")
+        names: dict[tuple[int, int], tuple[int, str]] = {}
+        # one after the other, and into place: these are the most bytes that a tool has at a time
+        text = _read(file, header + strings, size, bytearray)
+        for kind, name in wanted:
+            # the linker of BTF keeps each string once
+            at = text.find(b"\0" + name.encode() + b"\0")
+            if at >= 0:
+                names[kind, at + 1] = (kind, name)
+        del text
+        start, end = header + types, min(header + types + types_size, size)
+        words = _read(file, start, end, lambda count: array("I", [0]) * (count // 4))
     found: dict[tuple[int, str], int] = {}
     offsets, steps = {offset for _, offset in names}, _Steps()
     at, number, end = 0, 1, len(words) - 2
@@ -57,6 +65,17 @@ def find_ids(wanted: Iterable[tuple[int, str]], path: str = "/sys/kernel/btf/vml
     except KeyError as error:
         raise ValueError(f"{path}: type {number} is of kind {error}, which is unknown") from None
     return found
+
+
+def _read(file: FileIO, start: int, end: int, room: Callable[[int], R]) -> R:
+    """What is in a file from ``start`` to ``end``, in room of this size."""
+    made = room(max(end - start, 0))
+    file.seek(start)
+    with memoryview(made).cast("B") as left:
+        at = 0
+        while at < len(left) and (count := file.readinto(left[at:])):
+            at += count
+    return made
 
 
 class _Steps(dict[int, int]):

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pybpf.errors import PermissionDenied
+from pybpf.lazy import collect_again
 from pybpf.tool.child import Child
 from pybpf.tool.clock import Clock
 from pybpf.tool.columns import Column, Rows
@@ -186,6 +187,8 @@ class Run:
 
         :raises BpfError: as :meth:`pybpf.Tracer.attach`; the command cannot be executed.
         """
+        from pybpf.lang.values.shapes import release_types
+
         self._stack.callback(tracer.close)
         followed = getattr(self.options, "follow", False)
         pid = self.child.pid or (None if followed else getattr(self.options, "pid", None))
@@ -195,6 +198,8 @@ class Run:
         self.losses = Losses(self.tool.name, tracer)
         if getattr(self.options, "verbose", False):
             self._tell(tracer)
+        release_types()  # all is compiled
+        collect_again()
         self._ending.start(getattr(self.options, "duration", None))
         self.child.start()
 

@@ -62,6 +62,24 @@ def run(name: str, *options: str, **kwargs: Any) -> subprocess.CompletedProcess[
     return subprocess.run(command(name, *options), capture_output=True, text=True, timeout=PATIENCE, **kwargs)
 
 
+#: Runs a command, and says behind it how much memory it took. A small process, for what it has itself counts as well.
+_MEASURED = """
+import os, sys
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, used = os.wait4(pid, 0)
+print(f"\\npeak {used.ru_maxrss}", end="", file=sys.stderr)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def measured(name: str, *options: str) -> tuple[subprocess.CompletedProcess[str], float]:
+    """As :func:`run`; and the most memory that it took, in MB."""
+    words = [sys.executable, "-I", "-S", "-c", _MEASURED, *command(name, *options)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
+    done.stderr, _, peak = done.stderr.rpartition("\npeak ")
+    return done, int(peak) * 1024 / 1e6
+
+
 #: What is said of a run that is as good as it can be here: what is attached, by what it does without kprobes, and that
 #: two stacks had one place in the kernel's table, which happens with few of them as well.
 NOTICES = (

@@ -26,7 +26,7 @@ from pybpf.tool.command import examples_of, options_of, parse, parser_of
 from pybpf.tool.declare import Tool
 from pybpf.tool.man import page
 from pybpf.tool.run import Run
-from tests.programs.cases import ARGUMENTS, TOOLS, Running, command, complaints, has, run
+from tests.programs.cases import ARGUMENTS, TOOLS, Running, command, complaints, has, measured, run
 
 every_tool = pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
 #: tools that can be told to trace one process only
@@ -308,9 +308,10 @@ def test_without_its_probes_it_says_so(tool: Tool, monkeypatch: pytest.MonkeyPat
 @pytest.mark.root
 @of_a_process
 def test_it_attaches_and_says_to_what(tool: Tool, quiet: int) -> None:
-    """And what it prints as JSON is JSON."""
+    """And what it prints as JSON is JSON. It takes less than 40 MB of memory."""
     as_json = ["--json"] if has(tool, "json") else []
-    found = run(tool.name, *arguments(tool, quiet), "--duration", "0.1", "--verbose", *as_json)
+    found, memory = measured(tool.name, *arguments(tool, quiet), "--duration", "0.1", "--verbose", *as_json)
+    assert memory < 40 or os.environ.get("PYBPF_VM")
     assert found.returncode == 0 and f"{tool.name}: attached to " in found.stderr, found.stderr
     assert not complaints(found.stderr)
     if as_json:

@@ -80,6 +80,19 @@ def test_reports_as_bcc_prints_them() -> None:
 
 
 @pytest.mark.native
+def test_a_report_of_many_allocations_takes_little_memory() -> None:
+    with Worker(70000) as worker:
+        options = ["-z", "700", "-Z", "700", "-o", "0", "--json", "0.5"]
+        tool = Running("memleak", "-p", worker.pid, *options)
+        tool.attached()
+        worker.do("for _ in range(100000): call('malloc', N(700))")
+        tool.until(lambda line: json.loads(line)["count"] == 100000 if line.startswith("{") else False)
+        status = Path(f"/proc/{tool.process.pid}/status").read_text()
+        tool.stop()
+    assert int(status.partition("VmHWM:")[2].split()[0]) * 1024 < 40e6
+
+
+@pytest.mark.native
 def test_what_is_young_does_not_count_until_the_process_has_ended() -> None:
     with Worker(70000) as worker:
         options = ["-z", "70001", "-Z", "70009", "-o", "600000", "--json", "0.2"]

@@ -15,7 +15,7 @@ from pybpf.types import Array, PointerType, Struct, bool_, char, layout, s8, s16
 
 __all__ = [
     "Address", "Elements", "Number", "Opaque", "PlacedShape", "Record", "Shape", "btf_named", "btf_shape",
-    "integer", "is_text", "type_shape",
+    "integer", "is_text", "release_types", "type_shape",
 ]  # fmt: skip
 
 _INTEGERS = {
@@ -242,6 +242,13 @@ def _btf_member(btf: Btf, record: int, name: str) -> PlacedShape | None:
     signed = getattr(resolved, "signed", False)
     found = btf.bit_load(Member(name, field.type, offset, bits, shape.size, signed, ()))
     return PlacedShape(0, Number(shape.kind, found))
+
+
+def release_types() -> None:
+    """Give back the memory of the kernel's types, when all probes are compiled; later ones read them again."""
+    for each in (btf_shape, _btf_member):
+        each.cache_clear()
+    Btf.release()
 
 
 def _btf_names(btf: Btf, record: int, depth: int = 8) -> Iterable[str]:
