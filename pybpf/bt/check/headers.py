@@ -30,8 +30,19 @@ def _constants() -> dict[str, int]:
             if name.isupper() and name.startswith(prefixes) and isinstance(value, int):
                 found.setdefault(name, int(value))
     # O_LARGEFILE is 0 for C libraries of 64 bits, but not for the kernel
-    found.update(AF_UNSPEC=0, PF_INET=found["AF_INET"], PF_INET6=found["AF_INET6"], INT_MAX=(1 << 31) - 1,
-                 UINT_MAX=(1 << 32) - 1, LONG_MAX=(1 << 63) - 1, PATH_MAX=4096, NAME_MAX=255, NULL=0)  # fmt: skip
+    found.update(
+        AF_UNSPEC=0,
+        PF_INET=found["AF_INET"],
+        PF_INET6=found["AF_INET6"],
+        INT_MAX=(1 << 31) - 1,
+        UINT_MAX=(1 << 32) - 1,
+        LONG_MAX=(1 << 63) - 1,
+        PATH_MAX=4096,
+        NAME_MAX=255,
+        NULL=0,
+        PAGE_SIZE=os.sysconf("SC_PAGE_SIZE"),
+        PAGE_SHIFT=os.sysconf("SC_PAGE_SIZE").bit_length() - 1,
+    )
     return found
 
 

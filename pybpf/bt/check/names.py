@@ -104,7 +104,13 @@ def _known(check: Checker, name: str) -> int | None:
     for prefix in _CALLS:
         if name.startswith(prefix):
             return _call_numbers(check.facts.target.arch).get(name[len(prefix) :])
-    return CONSTANTS.get(name)
+    if name in CONSTANTS:
+        return CONSTANTS[name]
+    if name.islower():
+        return None
+    from pybpf.bt.check.numbers import numbers
+
+    return numbers().get(name)
 
 
 @cache
@@ -121,7 +127,14 @@ def undefined(check: Checker, node: tree.Name | tree.Call) -> str:
 
     what = "function" if isinstance(node, tree.Call) else "builtin or constant"
     names = [*FUNCTIONS, *check.facts.definitions.macros, *check.facts.definitions.enumerators]
+    if what != "function" and not node.name.islower():
+        from pybpf.bt.check.headers import CONSTANTS
+        from pybpf.bt.check.numbers import numbers
+
+        names += [*CONSTANTS, *numbers()]
     hint = did_you_mean(node.name, names)
+    if not node.name.islower() and any("include" in each.text for each in check.facts.script.c_text):
+        hint += f"; headers of C and of the kernel are not read: write #define {node.name} and its number"
     if not hint and isinstance(node, tree.Name):
         hint = "; variables are written $x and maps @x"
     return f"there is no {what} {node.name!r}{hint}"
