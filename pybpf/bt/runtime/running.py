@@ -101,7 +101,7 @@ class Running:
         return _apart(self.runs(timeout))
 
     def runs(self, timeout: float | None = None) -> Iterator[Shown]:
-        """The same, with what one ``printf()`` prints again and again together: ten times faster to show."""
+        """The same, with what one ``printf()`` prints again and again together: five times as fast to show."""
         if self._closed:
             raise ClosedError("cannot read events: the script was closed")
         deadline = None if timeout is None else time.monotonic() + timeout
