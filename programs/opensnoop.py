@@ -16,8 +16,10 @@ AT_FDCWD = -100
 HOW_MODE = 8
 #: with these flags the mode means something
 CREATES = os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY
-#: the longest paths with their NUL, and of the directories that relative ones start from
-PATH, DIRECTORY = 512, 1024
+#: bytes of most paths with their NUL, of the longest ones, and of the directories that relative ones start from
+PATH, LONG_PATH, DIRECTORY = 512, 4096, 1024
+#: 4 KiB pages for events with long paths
+LONG_PAGES = 128
 PathText: Any = char[PATH]
 Name: Any = char[16]
 
@@ -52,17 +54,30 @@ class OpenIn(Open):
     directory: char[DIRECTORY]
 
 
+class LongOpen(Open):
+    """With a path that has no room there."""
+
+    path: char[LONG_PATH]
+
+
+class LongOpenIn(LongOpen):
+    """Likewise, with the directory."""
+
+    directory: char[LONG_PATH]
+
+
 def trace(run: Run) -> None:
     """The probes, and a row for each open."""
     options = run.options
     tracer = run.tracer()
     full_path: bool = options.full_path
     opens = tracer.events(OpenIn if full_path else Open, pages=options.buffer_pages)
+    longs = tracer.events(LongOpenIn if full_path else LongOpen, pages=LONG_PAGES)
     begun = tracer.hash(u32, Begun)
     name: str = options.name or ""
     wanted_flags = flag_bits(options.flag_filter)
     only_failed: bool = options.failed
-    paths = Glob(options.path)
+    paths = Glob(options.path, PATH)
 
     @OPENS.enter(tracer, "open")
     def open_begins(filename: u64, flags: u32, mode: u32) -> None:
@@ -86,31 +101,42 @@ def trace(run: Run) -> None:
         if start is None or (only_failed and ret >= 0):
             return
         # The text is read here: the call itself has brought it into memory. What is not wanted takes no room.
-        if paths.pattern is not None:
-            text: PathText = read_user_str(start.filename)
-            if not paths.may(text):
-                return
         if name:
             who: Name = comm()
             if name not in who:
                 return
-        with opens.reserve() as event:
-            event.path = read_user_str(start.filename)
-            event.comm = comm()
-            event.time, event.pid, event.tid, event.uid = ktime_ns(), pid(), tid(), uid()
-            event.flags, event.mode, event.ret = start.flags, start.mode, ret
-            if full_path and not event.path.startswith("/"):
-                event.relative = 1
-                if start.dfd == AT_FDCWD:
-                    event.directory = path(current_task().fs.pwd)
-                else:
-                    event.directory = path(current_task().files.fdt.fd[start.dfd].f_path)
+        text: PathText = read_user_str(start.filename)
+        if len(text) == PATH - 1:
+            if paths.may_begin(text):
+                with longs.reserve() as event:
+                    event.path = read_user_str(start.filename)
+                    describe(event, start, ret)
+        elif paths.may(text):
+            with opens.reserve() as event:
+                event.path = text
+                describe(event, start, ret)
+
+    def describe(event: Any, start: Any, ret: int) -> None:
+        event.comm = comm()
+        event.time, event.pid, event.tid, event.uid = ktime_ns(), pid(), tid(), uid()
+        event.flags, event.mode, event.ret = start.flags, start.mode, ret
+        if full_path and not event.path.startswith("/"):
+            event.relative = 1
+            if start.dfd == AT_FDCWD:
+                event.directory = path(current_task().fs.pwd)
+            else:
+                event.directory = path(current_task().files.fdt.fd[start.dfd].f_path)
 
     rows = run.rows(columns(run), lambda event: "red" if event.ret < 0 else "",
                     Moment(lambda event: str(event.path)))
     run.start(tracer)
     rows.header()
-    run.deliver({opens: lambda event: rows.write(event) if paths.matches(event.path) else None})
+
+    def show(event: Any) -> None:
+        if paths.matches(event.path):
+            rows.write(event)
+
+    run.deliver({opens: show, longs: show})
 
 
 def columns(run: Run) -> list[Column]:

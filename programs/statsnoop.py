@@ -11,7 +11,10 @@ from pybpf.tool import Column, Glob, Moment, Run, SyscallProbes, Tool, option, s
 #: with the path as the first parameter, and as the second
 BY_PATH, BELOW = ("stat", "lstat", "statfs"), ("newfstatat", "statx")
 CALLS = SyscallProbes(*BY_PATH, *BELOW, what="files being looked at")
-PATH = 512
+#: bytes of most paths with their NUL, and of the longest ones
+PATH, LONG_PATH = 512, 4096
+#: 4 KiB pages for events with long paths
+LONG_PAGES = 128
 PathText: Any = char[PATH]
 
 
@@ -33,14 +36,20 @@ class Stat(Struct):
     path: char[PATH]
 
 
+class LongStat(Stat):
+    """With a path that has no room there."""
+
+    path: char[LONG_PATH]
+
+
 def trace(run: Run) -> None:
     """The probes, and a row for each call."""
     options = run.options
     tracer = run.tracer()
-    stats = tracer.events(Stat, pages=512)
+    stats, longs = tracer.events(Stat, pages=512), tracer.events(LongStat, pages=LONG_PAGES)
     begun = tracer.hash(u32, Begun)
     only_failed: bool = options.failed
-    paths = Glob(options.path)
+    paths = Glob(options.path, PATH)
 
     def watch(call: str, number: int) -> None:
         def begins(path: u64) -> None:
@@ -60,19 +69,30 @@ def trace(run: Run) -> None:
         if start is None or (only_failed and ret >= 0):
             return
         # The text is read here: the call itself has brought it into memory. What is not wanted takes no room.
-        if paths.pattern is not None:
-            text: PathText = read_user_str(start.path)
-            if not paths.may(text):
-                return
-        with stats.reserve() as event:
-            event.path = read_user_str(start.path)
-            event.time, event.pid, event.ret, event.call, event.comm = ktime_ns(), pid(), ret, start.call, comm()
+        text: PathText = read_user_str(start.path)
+        if len(text) == PATH - 1:
+            if paths.may_begin(text):
+                with longs.reserve() as event:
+                    event.path = read_user_str(start.path)
+                    describe(event, start, ret)
+        elif paths.may(text):
+            with stats.reserve() as event:
+                event.path = text
+                describe(event, start, ret)
+
+    def describe(event: Any, start: Any, ret: int) -> None:
+        event.time, event.pid, event.ret, event.call, event.comm = ktime_ns(), pid(), ret, start.call, comm()
 
     rows = run.rows(columns(run), lambda event: "red" if event.ret < 0 else "",
                     Moment(lambda event: str(event.path)))
     run.start(tracer)
     rows.header()
-    run.deliver({stats: lambda event: rows.write(event) if paths.matches(event.path) else None})
+
+    def show(event: Any) -> None:
+        if paths.matches(event.path):
+            rows.write(event)
+
+    run.deliver({stats: show, longs: show})
 
 
 def columns(run: Run) -> list[Column]:

@@ -133,6 +133,31 @@ def test_patterns_of_paths(pattern: str, expected: list[str]) -> None:
         assert [line.split()[-1] for line in tool.stop()] == expected
 
 
+@pytest.mark.parametrize("options", [[], ["-F"]])
+def test_long_paths_are_whole(options: list[str]) -> None:
+    """Of 510 and 511 bytes, above them, and the longest."""
+    start = "/nonexistent/" + "/".join(["b" * 200] * 20)
+    paths = [f"{start[:length - 4]}/end" for length in (510, 511, 512, 800, 4095)]
+    patterns = ["*/end", f"{start[:250]}*", f"*{'b' * 190}/*end", paths[3]]
+    with Opener() as opener:
+        tools = [Running("opensnoop", "--json", *options, "-p", str(opener.pid), "--path", each) for each in patterns]
+        for tool in tools:
+            tool.attached()
+        for each in paths:
+            opener.open(each)
+        found = [sorted((json.loads(line)["path"] for line in tool.stop()), key=len) for tool in tools]
+    assert found == [paths, paths, paths, [paths[3]]]
+
+
+def test_classes_with_brackets(tmp_path: Path) -> None:
+    with Opener() as opener:
+        tool = Running("opensnoop", "-p", str(opener.pid), "--path", f"{tmp_path}/a[]x]*")
+        tool.ready("PID")
+        for name in ("a]", "ax1", "a]]", "a", "ay"):
+            opener.open(tmp_path / name)
+        assert [line.rpartition("/")[2] for line in tool.stop()] == ["a]", "ax1", "a]]"]
+
+
 def test_names_threads_and_users() -> None:
     with Opener() as opener:
         comm = Path(f"/proc/{opener.pid}/comm").read_text().strip()

@@ -19,6 +19,15 @@ from tests.programs.workload import Caller
 pytestmark = [pytest.mark.root]
 
 
+def test_long_paths_are_whole() -> None:
+    paths = [f"/nonexistent/{'/b' * (length // 2)}/end" for length in (200, 249, 400, 2000)]
+    with Caller() as caller:
+        tool = Running("statsnoop", "--json", "-p", str(caller.pid), "--path", "/nonexistent/*/end")
+        tool.attached()
+        caller.call(" ".join(f"statfs,'{path},0" for path in paths))
+        assert sorted((json.loads(line)["path"] for line in tool.stop()), key=len) == paths
+
+
 def test_columns_are_those_of_bcc(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with Caller() as caller:
