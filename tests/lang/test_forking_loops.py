@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -149,8 +150,40 @@ def names_of_some_calls(x: u64):
         asks_six_times(i, x=x)
 
 
+class Asker:
+    """The same, as a method; and a probe that is a method."""
+
+    def asks(self, i: u64, x: u64):
+        asks_six_times(i, x)
+
+    def calls(self, x: u64):
+        for i in range(30):
+            self.asks(i, x)
+
+
+def calls_by(call: Callable[..., Any], i: u64, x: u64):
+    call(i, x)
+
+
+asker, here = Asker(), SimpleNamespace(asks=asks_six_times)
+
+
+def attributes(x: u64):
+    for i in range(x & 31):
+        here.asks(i, x)
+
+
+def variables(x: u64):
+    asks = asker.asks
+    for i in range(30):
+        calls_by(asks, i, x)
+
+
+CALLERS = [names_of_calls, names_of_some_calls, asker.calls, attributes, variables]
+
+
 @pytest.mark.parametrize("without", KERNELS.values(), ids=KERNELS)
-@pytest.mark.parametrize("function", [names_of_calls, names_of_some_calls])
+@pytest.mark.parametrize("function", CALLERS)
 def test_what_functions_in_loops_ask_is_not_followed_either(
     function: Callable[..., Any], without: tuple[str, ...]
 ) -> None:

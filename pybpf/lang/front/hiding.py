@@ -8,14 +8,15 @@ after each turn that asks something: of 20 such turns no verifier sees the end.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
-from types import FunctionType
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
 
 from pybpf.compiler.unknown import Unknown
 from pybpf.errors import CompileError
 from pybpf.lang.front.scope import NameIsUnset, look_up
 from pybpf.lang.front.variables import Known, is_number
+from pybpf.lang.values.constants import Const
 
 if TYPE_CHECKING:
     from pybpf.lang.front.gen import Gen
@@ -50,7 +51,9 @@ def hider(gen: Gen, node: ast.For | ast.While, written_out: bool = False, walked
     :param walked: whether the verifier walks through every turn, and sees the end of a ``while`` by its condition: what
         that is made of stays known. Of other loops it sees that a turn is none that it has not seen.
     """
-    asked = _with_calls(gen.frame.source, node, _bits_asked if written_out else _asked)
+    known = {name: binding.val.value for name, binding in gen.frame.env.items()
+             if isinstance(binding, Known) and isinstance(binding.val, Const)}  # fmt: skip
+    asked = _with_calls(gen.frame.source, known, node, _bits_asked if written_out else _asked)
     ending = _ending(node) if walked and isinstance(node, ast.While) else frozenset()
     names = (stored_names(node) | asked) - ending
     kinds = [type(each) for statement in node.body for each in ast.walk(statement)]
@@ -86,29 +89,54 @@ def _names(node: ast.AST) -> frozenset[str]:
 
 
 def _with_calls(
-    source: Source, node: ast.AST, asked: Callable[[ast.AST], frozenset[str]], deep: int = _DEEP
-) -> frozenset[str]:
-    """The names that are asked of in a node, or in functions that it passes them to."""
+    source: Source, known: Mapping[str, Any], node: ast.AST, asked: Callable[[ast.AST], frozenset[str]],
+    deep: int = _DEEP,
+) -> frozenset[str]:  # fmt: skip
+    """The names that are asked of in a node, or in functions that it passes them to.
+
+    :param known: the variables that are objects of Python.
+    """
     found = set(asked(node))
     for call in ast.walk(node) if deep else ():
-        callee = _callee(source, call)
+        callee = _callee(source, known, call.func) if isinstance(call, ast.Call) else None
         if callee is None:
             continue
-        inside = _with_calls(callee, callee.node, asked, deep - 1)
+        assert isinstance(call, ast.Call)
         params = [each.arg for each in (*callee.node.args.posonlyargs, *callee.node.args.args)]
-        given = [*zip(params, call.args), *((each.arg, each.value) for each in call.keywords)]  # type: ignore[attr-defined]
+        own = dict(zip(params, callee.bound))
+        given = [*zip(params[len(own) :], call.args), *((each.arg, each.value) for each in call.keywords if each.arg)]
+        own.update((param, value) for param, arg in given if (value := _object(source, known, arg)) is not None)
+        inside = _with_calls(callee, own, callee.node, asked, deep - 1)
         found.update(name for param, value in given if param in inside for name in _names(value))
     return frozenset(found)
 
 
-def _callee(source: Source, call: ast.AST) -> Source | None:
-    """The source of a plain function of Python that is called by its name."""
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id in source.variables:
+def _callee(source: Source, known: Mapping[str, Any], node: ast.expr) -> Source | None:
+    """The source of a plain function of Python, or of a method, that is called."""
+    function = _object(source, known, node)
+    owner = getattr(function, "__self__", None)
+    if not isinstance(function, (FunctionType, MethodType)) or type(owner).__module__.startswith("pybpf.lang"):
         return None
     try:
-        function = look_up(source.function, call.func.id)
-        return source.of_callee(function) if isinstance(function, FunctionType) else None
-    except (NameIsUnset, CompileError):  # where it is called says so
+        return source.of_callee(function)
+    except CompileError:  # where it is called says so
+        return None
+
+
+def _object(source: Source, known: Mapping[str, Any], node: ast.expr) -> Any:
+    """The object of Python that a name, or an attribute of one, stands for, or None."""
+    if isinstance(node, ast.Attribute):
+        try:
+            return getattr(_object(source, known, node.value), node.attr, None)
+        except Exception:  # a property of the user's; where it is compiled says so
+            return None
+    if not isinstance(node, ast.Name):
+        return None
+    if node.id in source.variables:
+        return known.get(node.id)
+    try:
+        return look_up(source.function, node.id)
+    except NameIsUnset:
         return None
 
 
