@@ -288,6 +288,34 @@ def test_what_was_printed_is_written_when_it_is_detached(child: Caller) -> None:
     assert len(traced.lines) == 2
 
 
+def test_a_loop_that_was_left_keeps_no_lines(child: Caller) -> None:
+    """Iterators of events that are alive, and wait for being asked for more."""
+
+    async def leave(traced: Traced) -> None:
+        async for event in traced.calls:
+            traced.take(event)
+            break
+        child.call(5)
+        traced.tracer.detach()
+        assert len(traced.lines) == 6
+
+    traced = Traced(child.pid, "ring", prints=True)
+    with traced.tracer:
+        child.call(1)
+        asyncio.run(leave(traced))
+    traced = Traced(child.pid, "ring", prints=True)
+    with traced.tracer:
+        child.call(1)
+        events = iter(traced.calls)
+        traced.take(next(events))
+        child.call(5)
+        traced.tracer.detach()
+        assert len(traced.lines) == 6
+        assert traced.take(next(events)) is None and len(traced.got) == 2
+        assert len(traced.lines) == 6
+    assert traced.tracer.lost == traced.calls.unread == 4
+
+
 def test_lines_that_cannot_be_written_are_counted_and_nothing_stays(child: Caller) -> None:
     """The last writing fails: the error is told, when everything is given back."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ _TICK = 1.0
 _ALL = 1 << 62
 
 Callback = Callable[[Any], object]
+AtWork = Callable[[], AbstractContextManager[None]]
 
 
 class Pump:
@@ -83,19 +85,22 @@ class Pump:
             if not count:
                 self.wait(until)
 
-    def beside(self, reader: EventReader[Any]) -> Iterator[Any]:
+    def beside(self, reader: EventReader[Any], at_work: AtWork) -> Iterator[Any]:
         """The events of another reader as they come, while those of the own ones are delivered too.
 
-        Ends when ``reader`` is closed.
+        Ends when ``reader`` is closed. What it gives may be its last event for long, or for ever.
+
+        :param at_work: what to be inside of while own events are delivered.
         """
         self._epoll.register(reader.fileno(), select.EPOLLIN)
         while not reader.closed:
             yield from reader.events(timeout=0)
-            self.run(until=0)
+            with at_work():
+                self.run(until=0)
             if not reader.closed:
                 self.wait()
 
-    async def beside_async(self, reader: EventReader[Any]) -> AsyncIterator[Any]:
+    async def beside_async(self, reader: EventReader[Any], at_work: AtWork) -> AsyncIterator[Any]:
         """As :meth:`beside`, for ``async for``."""
         import asyncio  # only here: it is slow to load
 
@@ -104,7 +109,8 @@ class Pump:
         while not reader.closed:
             for event in reader.events(timeout=0):
                 yield event
-            self.run(until=0)
+            with at_work():
+                self.run(until=0)
             await asyncio.sleep(0)  # a flood leaves other tasks their turn
             if reader.closed or self._epoll.poll(0):
                 continue

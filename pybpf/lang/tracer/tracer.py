@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -112,6 +113,7 @@ class Tracer(Declares, Makes):
         self._live: Live | None = None
         self._closed = False
         self._pumps = 0
+        self._printing = threading.RLock()
 
     def only(self, wanted: Callable[[], object]) -> None:
         """Another filter: a function for probes, without parameters, which is true where something is wanted::
@@ -194,9 +196,10 @@ class Tracer(Declares, Makes):
     def _detach(self, live: Live) -> None:
         live.detach()
         prints = self.session.prints
-        if prints.used and not self._pumps:
-            with suppress(ClosedError):
-                prints.events.reader.drain(self._print, limit=1 << 62)
+        with self._printing:
+            if prints.used and not self._pumps:
+                with suppress(ClosedError):
+                    prints.events.reader.drain(self._print, limit=1 << 62)
 
     def close(self) -> None:
         """Detach, and give all maps back; a second call does nothing. Another thread that reads events ends.
@@ -344,12 +347,23 @@ class Tracer(Declares, Makes):
         :raises ClosedError: (from entering it) the tracer is not attached.
         """
         self._loaded("read events of")
-        with self._pump(handlers) as pump:
-            self._pumps += 1
-            try:
-                yield pump
-            finally:
-                self._pumps -= 1
+        with self._pump(handlers) as pump, self._at_work():
+            yield pump
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """While something delivers what probes print, :meth:`detach` leaves it to that."""
+        self._pumps += 1
+        try:
+            yield
+        finally:
+            self._pumps -= 1
+
+    @contextmanager
+    def _at_work_alone(self) -> Iterator[None]:
+        """The same for a short time, for which :meth:`detach` in another thread waits."""
+        with self._printing, self._at_work():
+            yield
 
     def _pump(self, handlers: Mapping[Events[Any], Callable[[Any], object]]) -> Pump:
         if not isinstance(handlers, Mapping):
@@ -372,16 +386,18 @@ class Tracer(Declares, Makes):
         if not self.session.prints.used:
             yield from reader
             return
-        with self.pumping({}) as pump:
-            yield from pump.beside(reader)
+        self._loaded("read events of")
+        with self._pump({}) as pump:
+            yield from pump.beside(reader, self._at_work_alone)
 
     async def _deliver_beside_async(self, reader: EventReader[E]) -> AsyncIterator[E]:
         if not self.session.prints.used:
             async for event in reader:
                 yield event
             return
-        with self.pumping({}) as pump:
-            async for event in pump.beside_async(reader):
+        self._loaded("read events of")
+        with self._pump({}) as pump:
+            async for event in pump.beside_async(reader, self._at_work_alone):
                 yield event
 
 
