@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pybpf.errors import PackError
 from pybpf.record import dataclass, replace
 from pybpf.report.bars import bcc_linear, bcc_log2, bpftrace_rows
-from pybpf.report.text import printable
+from pybpf.report.text import check_look, printable
 
 __all__ = ["Histogram", "LinearHistogram", "Log2Histogram"]
 
@@ -144,13 +144,11 @@ class Histogram(ABC):
         :param style: ``"bpftrace"`` or ``"bcc"``.
         :param unit: what was counted, such as ``"usecs"``: a column's title in BCC's style.
         :param width: the length of the longest bar; by default as the tool has it.
+        :raises PackError: one of them is something else. It is a ValueError, too.
         """
-        if width is not None and width < 1:
-            raise ValueError(f"a bar is at least 1 wide, not {width}")
+        check_look(style, unit, width)
         if style == "bcc":
             return self._bcc(printable(unit), width)
-        if style != "bpftrace":
-            raise ValueError(f'a style is "bpftrace" or "bcc", not {style!r}')
         rows = [(self._label(bucket), self.counts.get(bucket, 0)) for bucket in self._span()]
         return bpftrace_rows(rows, width or 52)
 

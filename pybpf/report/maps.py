@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pybpf.report.histogram import Histogram
 from pybpf.report.stats import Stats
-from pybpf.report.text import printable
+from pybpf.report.text import check_look, printable
 
 __all__ = ["in_order", "key_text", "keyed"]
 
@@ -63,10 +63,9 @@ def keyed(
     :param style: ``"bpftrace"`` or ``"bcc"``.
     :param unit: what a histogram counts, see :meth:`Histogram.text`.
     :param show: how to write a key; what it returns is printed as it is.
-    :raises ValueError: there is no such style.
+    :raises PackError: there is no such style, or the unit is no text. It is a ValueError, too.
     """
-    if style not in _BLOCKS:
-        raise ValueError(f'a style is "bpftrace" or "bcc", not {style!r}')
+    check_look(style, unit)
     block = _BLOCKS[style]
     return "\n".join(block(printable(name), show(key), value, unit) for key, value in in_order(values))
 

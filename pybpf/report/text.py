@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
-__all__ = ["printable"]
+from typing import Any
+
+from pybpf.errors import PackError
+
+__all__ = ["check_look", "printable"]
+
+_STYLES = ("bpftrace", "bcc")
+
+
+def check_look(style: Any, unit: Any, width: Any = None) -> None:
+    """Check what a method ``text()`` is given.
+
+    :raises PackError: no style, a unit that is no text, or a bar's length that is no whole number from 1 on.
+    """
+    if not isinstance(style, str) or style not in _STYLES:
+        raise PackError(f'a style is "bpftrace" or "bcc", not {style!r:.60}')
+    if not isinstance(unit, str):
+        raise PackError(f'a unit is text such as "usecs", not {unit!r:.60}')
+    if width is not None and (not isinstance(width, int) or width < 1):
+        raise PackError(f"a bar is at least 1 wide, not {width!r:.60}")
 
 
 def printable(text: str) -> str:

@@ -116,6 +116,9 @@ GIVEN: list[tuple[Callable[[Tracer], Any], type[BpfError], str]] = [
     (lambda t: t.linear(5, 1, 1), PackError, "cannot count in steps of 1 from 5 to 1: hi (1) must be above lo (5)"),
     (lambda t: t.histogram().value.percentile(1), BpfError,
      "this map is not in the kernel yet: use it inside 'with tracer:'"),
+    (lambda t: t.count().text("foo"), PackError, "a style is \"bpftrace\" or \"bcc\", not 'foo'"),
+    (lambda t: t.histogram(key=u32).text("bcc", 3), PackError,  # type: ignore[arg-type]
+     'a unit is text such as "usecs", not 3'),
     (lambda t: t.hash_of_maps(u32, u32), DeclarationError,
      "a map of maps holds maps like one given, not <class 'pybpf.types.scalars.u32'>: hash_of_maps(u32, m)"),
     (lambda t: t.task_storage(u32), DeclarationError,

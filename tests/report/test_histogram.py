@@ -283,7 +283,9 @@ def test_counts_cannot_be_changed_from_outside() -> None:
         (lambda: Log2Histogram({}).percentile(101), "a percentile is between 0 and 100, not 101"),
         (lambda: Log2Histogram({}).percentile(math.nan), "a percentile is between 0 and 100, not nan"),
         (lambda: Log2Histogram({}).text("gnu"), "a style is \"bpftrace\" or \"bcc\", not 'gnu'"),
+        (lambda: Log2Histogram({}).text("bcc", 3), 'a unit is text such as "usecs", not 3'),  # type: ignore[arg-type]
         (lambda: Log2Histogram({}).text(width=0), "a bar is at least 1 wide, not 0"),
+        (lambda: Log2Histogram({}).text(width="x"), "a bar is at least 1 wide, not 'x'"),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
 def test_what_is_refused(make: object, message: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pybpf.errors import PackError
 from pybpf.report import LinearHistogram, Log2Histogram, Stats, in_order, key_text, keyed
 
 pytestmark = pytest.mark.pure
@@ -103,5 +104,5 @@ def test_other_values_as_bcc() -> None:
 
 
 def test_an_unknown_style_is_refused() -> None:
-    with pytest.raises(ValueError, match="a style is"):
+    with pytest.raises(PackError, match="a style is"):
         keyed({}, style="perf")
