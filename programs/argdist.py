@@ -74,8 +74,15 @@ class Specifier:
         lines = self.statements()
         body = self.body
         if body.entered or body.timed:
-            given["begun"] = self.entry(tracer)
-            lines = ["entry = begun.pop(_tid())", "if entry is None: return", *lines]
+            given["begun"], given["inside"] = self.entry(tracer)
+            lines = [
+                "level = inside[_tid()]",
+                "if level == 0: return",  # began before the tracing
+                "inside[_tid()] = level - 1",
+                "entry = begun.pop((_tid(), level))",
+                "if entry is None: return",
+                *lines,
+            ]
         function, source = body.function("probe", lines, given)
         self.place.attach(tracer, source)(function)
 
@@ -93,21 +100,25 @@ class Specifier:
             return [*lines, f"data.add({values[0]})"]
         return [*lines, f"data[{', '.join(values) or '0'}].add()"]
 
-    def entry(self, tracer: Any) -> Any:
-        """The probe at the entry of a function whose return wants to know of it; what it keeps."""
+    def entry(self, tracer: Any) -> tuple[Any, Any]:
+        """The probe at the entry of a function whose return wants to know of it; what it keeps, by thread and level.
+
+        A function may be inside of itself. Of one that is left without a return, as by longjmp(), a level stays, until
+        there is no room for it.
+        """
         body = self.body
         kept = struct("Entry", {"time": u64, **{f"{name}_": u64 for name in body.entered}})
-        begun = tracer.hash(u32, kept, max_entries=MAX_ENTRIES)
+        begun = tracer.lru_hash((u32, u32), kept, max_entries=MAX_ENTRIES)
+        inside = tracer.lru_hash(u32, u32, max_entries=MAX_ENTRIES)
         fields = "".join(f", {name}_={name}" for name in body.entered)
         place = self.place._replace(kind="p")
         at_entry = Body(place, ", ".join(body.written_signature))
         for name in body.entered:
             at_entry.expression(name)
-        function, source = at_entry.function(
-            "entry", [f"begun[_tid()] = _Entry(time=_ktime_ns(){fields})"], {"begun": begun, "_Entry": kept}
-        )
+        lines = ["inside[_tid()] += 1", f"begun[_tid(), inside[_tid()]] = _Entry(time=_ktime_ns(){fields})"]
+        function, source = at_entry.function("entry", lines, {"begun": begun, "inside": inside, "_Entry": kept})
         place.attach(tracer, source)(function)
-        return begun
+        return begun, inside
 
     def rows(self, cumulative: bool) -> Any:
         """What has been counted, in the last interval or since the start."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +76,35 @@ def test_histograms(caller: Caller, tmp_path: Path) -> None:
     lines = report(caller, "-H", "r:c:getpgid(int pid):u64:$latency:$entry(pid) == 0#ns")
     assert lines[0].split() == ["ns", ":", "count", "distribution"]
     assert sum(int(line.split(":")[1].split("|")[0]) for line in lines[1:]) == 20
+
+
+# Sorts inside of the comparison of another sort, six deep: 12 elements outside, 7 inside.
+NESTED = """
+import ctypes
+lib, number = ctypes.CDLL(None), 0
+@ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+def compare(a, b):
+    global number
+    number += 1
+    if number < 6:
+        sort(12 - number)
+    return 0
+def sort(n):
+    lib.qsort((ctypes.c_char * n)(), ctypes.c_size_t(n), ctypes.c_size_t(1), compare)
+input()
+sort(12)
+sort(3)
+"""
+
+
+def test_functions_inside_of_themselves() -> None:
+    with subprocess.Popen([sys.executable, "-c", NESTED], stdin=subprocess.PIPE, text=True) as work:
+        specifier = "r:c:qsort(void *base, size_t n):size_t:$entry(n)"
+        tool = Running("argdist", "--json", "-p", str(work.pid), "-i", "1000", "-C", specifier)
+        tool.attached()
+        work.communicate("\n")
+        rows = json.loads(tool.wait()[-1])["probes"][0]["counts"]
+    assert {next(iter(row["values"].values())): row["count"] for row in rows} == dict.fromkeys([3, *range(7, 13)], 1)
 
 
 def test_several_at_a_time_as_json(caller: Caller) -> None:
