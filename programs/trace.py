@@ -259,8 +259,8 @@ TOOL = Tool(
     notes="""\
 A predicate and expressions are C: operators, casts, ->, [], STRCMP("prefix", x), sizeof. Names: arg1 to arg6, argN@user
 (a pointer of the process), retval, args->FIELD, $uid $gid $pid (thread) $tgid (process) $cpu $task, the parameters of
-the signature or of the kernel's own types, and its constants. Structures of
-a program are those of its debug information. Formats are printf's: %d %u %x %o %c %s %p with width and size, %K and %U
-for the function at an address of the kernel and of the process. What a function returns is signed.""",
+the signature or of the kernel's own types, and its constants. Structures of a program are those of its debug
+information. Formats are printf's: %d %u %x %o %c %s %p with width and size, %K and %U for the function at an address
+of the kernel and of the process. What a function returns is signed.""",
 )  # fmt: skip
 main = TOOL.main
