@@ -63,6 +63,10 @@ def probe(run: Run, tracer: Tracer, by_request: bool, spent: Any, total: Any) ->
         if made or not filtered or key in begun:
             begun[key] = ktime_ns()
 
+    def given(key: Any, number: int) -> None:
+        if key not in begun:
+            begins(key, number, True)
+
     def ends(key: Any, under: int) -> None:
         start = begun.pop(key)
         if start is not None:
@@ -73,6 +77,9 @@ def probe(run: Run, tracer: Tracer, by_request: bool, spent: Any, total: Any) ->
     def request_made(rq: disks.Request) -> None:
         begins(u64(rq), disks.of_request(rq), True)
 
+    def request_given(rq: disks.Request) -> None:
+        given(u64(rq), disks.of_request(rq))
+
     def request_issued(rq: disks.Request) -> None:
         begins(u64(rq), disks.of_request(rq), False)
 
@@ -81,6 +88,9 @@ def probe(run: Run, tracer: Tracer, by_request: bool, spent: Any, total: Any) ->
 
     def record_made(args: Any) -> None:
         begins((args.dev, args.sector), args.dev, True)
+
+    def record_given(args: Any) -> None:
+        given((args.dev, args.sector), args.dev)
 
     def record_issued(args: Any) -> None:
         begins((args.dev, args.sector), args.dev, False)
@@ -91,6 +101,8 @@ def probe(run: Run, tracer: Tracer, by_request: bool, spent: Any, total: Any) ->
     kinds = ("tp_btf", "kprobe") if by_request else ("tracepoint",)
     if queued or filtered:
         QUEUED.on(tracer, *kinds)(request_made if by_request else record_made)
+        if not disks.sees_all_made():
+            disks.ISSUED.on(tracer, *kinds)(request_given if by_request else record_given)
     if not queued:
         disks.ISSUED.on(tracer, *kinds, everyone=True)(request_issued if by_request else record_issued)
     DONE.on(tracer, *kinds, everyone=True)(request_done if by_request else record_done)

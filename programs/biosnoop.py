@@ -73,6 +73,10 @@ class Known:
         def made(key: Any) -> None:
             begun[key] = Request(made=ktime_ns(), pid=pid(), comm=comm())
 
+        def given(key: Any) -> None:
+            if key not in begun:
+                made(key)
+
         def issued(key: Any, number: int, sector: int, size: int, operation: int) -> None:
             if disk is not None and number != disk:
                 return
@@ -92,7 +96,7 @@ class Known:
                 request.done = ktime_ns()
                 requests.emit(request)
 
-        self.made, self.issued, self.done = made, issued, done
+        self.made, self.given, self.issued, self.done = made, given, issued, done
 
 
 # Whoever happens to run when a device begins or ends says nothing of the request.
@@ -100,11 +104,17 @@ class Known:
 
 def by_address(tracer: Tracer, known: Known) -> None:
     """Probes that are given the request, whose address is its key."""
-    is_made, is_issued, is_done = known.made, known.issued, known.done
+    is_made, is_given, is_issued, is_done = known.made, known.given, known.issued, known.done
 
     @disks.MADE.on(tracer, "tp_btf", "kprobe")
     def request_made(rq: disks.Request) -> None:
         is_made(u64(rq))
+
+    if not disks.sees_all_made():
+
+        @disks.ISSUED.on(tracer, "tp_btf", "kprobe")
+        def request_given(rq: disks.Request) -> None:
+            is_given(u64(rq))
 
     @disks.ISSUED.on(tracer, "tp_btf", "kprobe", everyone=True)
     def request_issued(rq: disks.Request) -> None:
@@ -117,11 +127,17 @@ def by_address(tracer: Tracer, known: Known) -> None:
 
 def by_record(tracer: Tracer, known: Known) -> None:
     """Tracepoints, which tell where on which disk it is."""
-    is_made, is_issued, is_done = known.made, known.issued, known.done
+    is_made, is_given, is_issued, is_done = known.made, known.given, known.issued, known.done
 
     @disks.MADE.on(tracer, "tracepoint")
     def record_made(args: Any) -> None:
         is_made((args.dev, args.sector))
+
+    if not disks.sees_all_made():
+
+        @disks.ISSUED.on(tracer, "tracepoint")
+        def record_given(args: Any) -> None:
+            is_given((args.dev, args.sector))
 
     @disks.ISSUED.on(tracer, "tracepoint", everyone=True)
     def record_issued(args: Any) -> None:

@@ -10,7 +10,7 @@ from pybpf.lang import has_field, kernel_ptr
 from pybpf.tool.places import FirstOf
 from pybpf.types import u32
 
-__all__ = ["ISSUED", "MADE", "Request", "name_of", "number_of", "of_request"]
+__all__ = ["ISSUED", "MADE", "Request", "name_of", "number_of", "of_request", "sees_all_made"]
 
 #: in the context of who makes the request, mostly
 MADE = FirstOf(
@@ -27,6 +27,15 @@ Request: Any = kernel_ptr("struct request")
 
 #: bits of a number that are those of the minor one (include/linux/kdev_t.h)
 _MINOR_BITS = 20
+
+
+def sees_all_made() -> bool:
+    """Whether :data:`MADE` sees every request.
+
+    Kernels before 6.5 show only those that wait in a queue; the others a device is given by who makes them.
+    """
+    found = MADE.find()
+    return found is not None and not found.endswith("block_rq_insert")
 
 
 def of_request(rq: Any) -> int:
