@@ -11,7 +11,7 @@ from pybpf.bt.c.includes import Includes
 from pybpf.bt.c.types import CType
 from pybpf.bt.check.facts import Checked, Facts, MapFacts
 from pybpf.bt.check.script import CheckedScript, check_script
-from pybpf.bt.check.settings import SettingError, setting
+from pybpf.bt.check.settings import SettingError, setting, without_effect
 from pybpf.bt.expand.functions import expand_functions
 from pybpf.bt.expand.imports import import_all
 from pybpf.bt.expand.macros import expand_macros
@@ -74,6 +74,10 @@ def compile_script(
     definitions = read_script_c(script, _MACROS, lambda name: _of_kernel(chosen, name), includes)
     facts = Facts(script, definitions, chosen, found, arguments, named, unsafe, command)
     process = command if pid is None else pid
+    for each in script.settings:
+        message = without_effect(each.name)
+        if message:
+            facts.warnings[each.span, message] = script.source.error(each.span, message)
     checked = check_script(facts, Environment(chosen, process, found.missing_probes))
     shared = _shared(checked, found)
     built = []

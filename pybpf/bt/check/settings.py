@@ -10,14 +10,22 @@ from pybpf.bt.state.settings import Settings
 from pybpf.record import field_names
 from pybpf.sys.near import did_you_mean
 
-__all__ = ["PREFIX", "SettingError", "setting"]
+__all__ = ["PREFIX", "SettingError", "setting", "without_effect"]
 
 PREFIX = "bpftrace_"
 #: name of an older bpftrace -> the setting
 _OLD: Mapping[str, str] = MappingProxyType({
     "strlen": "max_strlen", "map_keys_max": "max_map_keys", "cat_bytes_max": "max_cat_bytes",
 })  # fmt: skip
-#: what bpftrace needs, or needed, and what makes no difference here; so does what begins in "unstable_"
+#: setting that makes no difference here -> what is so instead
+_IDLE: Mapping[str, str] = MappingProxyType({
+    "lazy_symbolication": "addresses are looked up when they are printed",
+    "cache_user_symbols": "symbols of a process are kept as long as it has them",
+    "log_size": "the verifier's log is as long as it needs to be",
+    "on_stack_limit": "values lie on the stack where there is room",
+    "show_debug_info": "-d shows stages of the compiler",
+})  # fmt: skip
+#: what other versions of bpftrace have, and makes no difference here; so does what begins in "unstable_"
 _IGNORED = frozenset({"use_blazesym", "max_ast_nodes", "max_type_res_iterations", "probe_inline", "debug_output",
                       "verify_llvm_ir", "symbol_source"})  # fmt: skip
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
@@ -61,6 +69,15 @@ def setting(name: str, value: int | bool | str, shown: str = "", quiet: bool = F
         hint = did_you_mean(short, known) or f"; there are {', '.join(known)}"
         raise SettingError(f"there is no setting {shown!r}{hint}")
     return short, _kept(shown, short, value, type(getattr(Settings, short)))
+
+
+def without_effect(name: str) -> str:
+    """Why a setting that a script has makes no difference; ``""``: it makes one, or allows what is allowed here."""
+    short = name.lower()
+    short = short[len(PREFIX) :] if short.startswith(PREFIX) else short
+    if short in _IDLE:
+        return f"{name} makes no difference here: {_IDLE[short]}"
+    return f"{name} makes no difference here" if short in _IGNORED else ""
 
 
 def _kept(shown: str, name: str, value: int | bool | str, kind: type) -> Any:
