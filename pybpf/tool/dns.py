@@ -12,7 +12,7 @@ from pybpf.errors import PackError
 from pybpf.lang import cast, current_task, ktime_ns, ntoh16, read_user, read_user_bytes, tid
 from pybpf.record import NamedTuple
 from pybpf.tool.syscalls import SyscallProbes
-from pybpf.types import Struct, array_of, s32, s64, u8, u32, u64
+from pybpf.types import Struct, array_of, s32, s64, u8, u16, u32, u64
 
 if TYPE_CHECKING:
     from pybpf.lang import Tracer
@@ -27,8 +27,10 @@ __all__ = ["RECEIVES", "Names", "Packet", "Reply", "parse_reply", "see_replies"]
 RECEIVES = SyscallProbes("read", "recvfrom", "recvmsg", what="replies of name servers")
 
 PORT = 53
-#: where msg_iov is in a struct msghdr; an iovec begins with its address
+#: where msg_iov is in a struct msghdr, which begins with msg_name; an iovec begins with its address
 _MSG_IOV = 16
+#: where the port is in a struct sockaddr_in or sockaddr_in6
+_PORT_AT = 2
 _S_IFMT, _S_IFSOCK = 0o170000, 0o140000
 
 _HEADER = struct.Struct(">HHHHHH")
@@ -58,34 +60,43 @@ class _Receiving(Struct):
     """A call that may bring one."""
 
     address: u64
-    message: u32  #: it is of a struct msghdr
+    source: u64  #: where the kernel puts who sent it; 0: the socket is connected, or it is of a struct msghdr
+    message: u8  #: the address is of a struct msghdr
+    connected: u8  #: to a name server
 
 
 def see_replies(tracer: Tracer, inside: Callable[[Any], bool]) -> Events[Packet]:
-    """Replies that any process receives on a UDP socket that is connected to port 53, as those of resolvers are.
+    """Replies from port 53 that any process receives on a UDP socket that is connected, or asks who sent them.
 
     :param inside: for probes: whether a ``struct sock`` is of interest.
     """
     packets = tracer.events(Packet, pages=256)
     receiving = tracer.hash(u32, _Receiving)
 
-    def begins(fd: int, address: int, message: int) -> None:
+    def begins(fd: int, address: int, source: int, message: int) -> None:
         file = current_task().files.fdt.fd[fd]
         if file.f_inode.i_mode & _S_IFMT != _S_IFSOCK:
             return
         sk = cast("struct socket", file.private_data).sk
         ends = sk.__sk_common
-        if sk.sk_protocol == IPPROTO_UDP and ntoh16(ends.skc_dport) == PORT and ends.skc_family in _INET and inside(sk):
-            receiving[tid()] = _Receiving(address=address, message=message)
+        if sk.sk_protocol != IPPROTO_UDP or ends.skc_family not in _INET or not inside(sk):
+            return
+        if ntoh16(ends.skc_dport) == PORT or (ends.skc_dport == 0 and (source or message)):
+            receiving[tid()] = _Receiving(address=address, source=source, message=message,
+                                          connected=ends.skc_dport != 0)  # fmt: skip
 
     # Whoever asks: the cache of names may be another process than the one that connects.
-    @RECEIVES.enter(tracer, "read", "recvfrom", everyone=True)
-    def receives(fd: s32, address: u64) -> None:
-        begins(fd, address, 0)
+    @RECEIVES.enter(tracer, "read", everyone=True)
+    def reads(fd: s32, address: u64) -> None:
+        begins(fd, address, 0, 0)
+
+    @RECEIVES.enter(tracer, "recvfrom", everyone=True)
+    def receives(fd: s32, address: u64, size: u64, flags: u64, source: u64) -> None:
+        begins(fd, address, source, 0)
 
     @RECEIVES.enter(tracer, "recvmsg", everyone=True)
     def receives_message(fd: s32, address: u64) -> None:
-        begins(fd, address, 1)
+        begins(fd, address, 0, 1)
 
     @RECEIVES.leave(tracer, everyone=True)
     def received(ret: s64) -> None:
@@ -93,8 +104,12 @@ def see_replies(tracer: Tracer, inside: Callable[[Any], bool]) -> Events[Packet]
         if call is None or ret <= 0:
             return
         address: u64 = call.address
+        source: u64 = call.source
         if call.message:
+            source = read_user(address, u64)
             address = read_user(read_user(address + _MSG_IOV, u64), u64)
+        if not call.connected and (not source or ntoh16(read_user(source + _PORT_AT, u16)) != PORT):
+            return
         with packets.reserve() as packet:
             packet.time, packet.size = ktime_ns(), ret
             packet.data = read_user_bytes(address, ret)

@@ -122,14 +122,23 @@ def test_names_that_were_looked_up(server: Host, client: Host) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("call", ["d.recv(500)", "os.read(d.fileno(), 500)", "d.recvmsg(500)", "d.recvfrom(500)"])
-def test_replies_by_every_call_and_names_that_are_not_safe(server: Host, client: Host, call: str) -> None:
+#: how a reply comes from a name server, by a socket that is connected to it, and by one that is not
+SERVER = "('127.0.0.1', 53)"
+CONNECTED, OTHER = f"d.connect({SERVER}); ask = d.send", f"ask = lambda packet: d.sendto(packet, {SERVER})"
+
+
+@pytest.mark.parametrize(
+    ("to", "call"),
+    [(CONNECTED, "d.recv(500)"), (CONNECTED, "os.read(d.fileno(), 500)"), (CONNECTED, "d.recvmsg(500)"),
+     (CONNECTED, "d.recvfrom(500)"), (OTHER, "d.recvmsg(500)"), (OTHER, "d.recvfrom(500)")],
+)  # fmt: skip
+def test_replies_by_every_call_and_names_that_are_not_safe(server: Host, client: Host, to: str, call: str) -> None:
     server.do(r"addresses = {'a\x1b[31m.example': ['127.0.0.9']}")
     server.do(f"{NAME_SERVER}")
     tool = Running("tcpconnect", "--netns", str(server.pid), "-d")
     assert tool.ready("PID").endswith(" DPORT  QUERY\n")
-    client.do("d = socket.socket(AF_INET, socket.SOCK_DGRAM); d.connect(('127.0.0.1', 53))\n"
-              "d.send(b'xy\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\6a\\x1b[31m\\7example\\0\\0\\1\\0\\1')\n"
+    client.do(f"d = socket.socket(AF_INET, socket.SOCK_DGRAM); {to}\n"
+              "ask(b'xy\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\6a\\x1b[31m\\7example\\0\\0\\1\\0\\1')\n"
               f"{call}\ntime.sleep(0.15)\n"
               "for a in ('127.0.0.9', '127.0.0.1', '127.0.0.8'): socket.socket().connect_ex((a, 1))")  # fmt: skip
     known, local, unknown = tool.stop()
