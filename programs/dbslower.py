@@ -142,8 +142,15 @@ def columns(run: Run) -> list[Column]:
         Column("TID", "%-7d ", "tid", lambda query: query.tid, False),
         Column("COMM", "%-16s ", "comm", lambda query: query.comm, False),
         Column("MS", "%8.3f ", "duration_ms", lambda query: query.ns / 1e6),
-        Column("QUERY", "%s", "query", lambda query: query.text),
-    ]
+        Column("QUERY", "%s", "query", lambda query: query.text,
+               text=lambda query: clean(query.text) + ("..." if is_cut(query) else "")),
+        Column("CUT", "%s", "query_cut", is_cut, False),
+    ]  # fmt: skip
+
+
+def is_cut(query: Any) -> bool:
+    """Whether only the begin of a query was kept."""
+    return len(query.text.encode("utf-8", "surrogateescape")) == TEXT - 1
 
 
 def milliseconds(text: str) -> int:

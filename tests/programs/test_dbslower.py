@@ -22,9 +22,10 @@ def test_postgresql(tmp_path: Path) -> None:
     with postgres() as directory, postgres_client(directory) as client:
         pid = client.ask("select pg_backend_pid();")
         slow = Running("dbslower", "postgres", "-p", pid, "-m", "400", "--perfetto", str(tmp_path / "line.json"))
+        text = Running("dbslower", "postgres", "-p", pid, "-m", "0")
         every = Running("dbslower", "postgres", "-x", f"{POSTGRES}/postgres", "-p", pid, "-m", "0", "--json")
         other = Running("dbslower", "postgres", "-p", str(os.getpid()), "-x", f"{POSTGRES}/postgres", "-m", "0")
-        assert slow.ready("TIME(s)") == HEADER and other.ready("TIME(s)") == HEADER
+        assert slow.ready("TIME(s)") == text.ready("TIME(s)") == HEADER and other.ready("TIME(s)") == HEADER
         every.attached()
         long = "select 1, '" + "x" * 300 + "';"
         assert client.ask("select pg_sleep(0.5), 'first';") == "|first"
@@ -36,7 +37,11 @@ def test_postgresql(tmp_path: Path) -> None:
         assert [row["query"] for row in found] == [
             "select pg_sleep(0.5), 'first';", "select 'quick\t\x1b[31m';", long[:255],
         ]  # fmt: skip
+        assert [row["query_cut"] for row in found] == [False, False, True]
         assert {(row["pid"], row["comm"]) for row in found} == {(int(pid), "postgres")}
+        assert [line.split(maxsplit=3)[3] for line in text.stop()] == [
+            "select pg_sleep(0.5), 'first';", r"select 'quick\t\x1b[31m';", f"{long[:255]}...",
+        ]  # fmt: skip
         assert other.stop() == []
     begin, end = (
         each for each in json.loads((tmp_path / "line.json").read_text())["traceEvents"] if each["ph"] in "be"
