@@ -8,7 +8,7 @@ __all__ = ["did_you_mean", "near"]
 
 #: Comparing takes some 20 microseconds each, and the kernel has 100,000 functions: only names of about the same length
 #: that start or end alike, and names that contain the wanted one, are compared; of few names all if there is none.
-_FEW = 100
+_FEW = 200
 _ENDS = 3
 _LENGTH = 3
 _MOST = 2000

@@ -59,7 +59,15 @@ NAMED = {"n": "-7", "b": "1", "d": "false"}
 
 @pytest.mark.parametrize("body", PRINTS)
 def test_prints(body: str) -> None:
-    assert printed(f"begin {{ {body} }}", named=NAMED) == PRINTS[body]
+    assert printed(f"begin {{ {body} }}", named=NAMED if "getopt" in body else {}) == PRINTS[body]
+
+
+def test_arguments_that_a_script_does_not_ask_for_are_refused() -> None:
+    script = 'begin { print(getopt("n", 5, "how many")); print(getopt("all")); print(getopt("n", 5)); }'
+    with pytest.raises(CompileError, match=r"no argument --help; it has --all, --n \(how many\)$"):
+        pybpf.bt.compile_script(script, named={"n": "3", "help": "1"})
+    with pytest.raises(CompileError, match=r'the script has no argument --zz; getopt\("name"\) would make one'):
+        pybpf.bt.compile_script("begin { }", named={"zz": "7"})
 
 
 def test_addresses_are_keys() -> None:

@@ -317,12 +317,29 @@ def test_depth_is_bounded(piece: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["+".join(["1"] * 5000), "a" + ".b" * 5000, "- " * 5000 + "1", "1?" * 400 + "2" + ":3" * 400]
+    "text", ["-".join(["1"] * 5000), "a" + ".b" * 5000, "- " * 5000 + "1", "1?" * 400 + "2" + ":3" * 400]
 )
 def test_chains_are_bounded(text: str) -> None:
     with pytest.raises(CompileError, match="this nests more than 100 levels deep; use variables for its parts"):
         parse_expression(text)
-    assert parse_expression("+".join(["1"] * 90))
+    assert parse_expression("-".join(["1"] * 90))
+
+
+@pytest.mark.parametrize("operator", ["||", "&&", "|", "^", "&", "+", "*"])
+def test_chains_in_which_the_order_makes_no_difference_are_as_long_as_one_likes(operator: str) -> None:
+    names = [f"$x{number}" for number in range(5000)]
+    found = parse_expression(f" {operator} ".join(names))
+    waiting: list[tuple[tree.Expression, int]] = [(found, 0)]
+    leaves, deepest = [], 0
+    while waiting:
+        node, level = waiting.pop()
+        deepest = max(deepest, level)
+        if isinstance(node, tree.Binary):
+            waiting += [(node.right, level + 1), (node.left, level + 1)]
+        else:
+            assert isinstance(node, tree.Variable)
+            leaves.append(f"${node.name}")
+    assert leaves == names and deepest == 13
 
 
 def test_many_branches_are_one_level() -> None:

@@ -96,6 +96,7 @@ WRONG = [
     ("let @x = hash(0); BEGIN { @x[1] = 1; }", 1, "a map has 1 to 4294967295 entries"),
     ("macro foo($a) { $a } BEGIN { foo(1); }", 30, "the macro is foo($a); this call does not fit"),
     ("macro foo(a) { a } BEGIN { foo(1, 2); }", 28, "the macro is foo(a); this call does not fit"),
+    ("BEGIN { prnt(1); }", 9, "there is no function 'prnt'; did you mean print or printf?"),
     ("BEGIN { fooo(1); }", 9, "there is no function 'fooo'"),
     ("watchpoint:0x1000:3:rw { }", 19, "1, 2, 4 or 8 bytes can be watched"),
     ("self:signal:SIGFOO { }", 13, "the one probe of this kind is self:signal:SIGUSR1"),
@@ -179,6 +180,16 @@ def test_warnings(script: str, warning: str) -> None:
 @pytest.mark.parametrize("script", RIGHT)
 def test_no_warnings(script: str) -> None:
     assert compile_script(script, "x.bt", target=TARGET).warnings == []
+
+
+def test_of_long_lines_what_is_meant_is_shown() -> None:
+    script = "begin { print(1); " + "print(pid); " * 100 + "prnt(1); " + "print(pid); " * 100 + "}"
+    with pytest.raises(CompileError, match="did you mean print or printf") as caught:
+        compile_script(script, "x.bt", target=TARGET)
+    head, line, marks = diagnostic(caught.value).split("\n")
+    assert head.startswith(f"x.bt:1:{script.index('prnt') + 1}-")
+    assert line.startswith("...") and line.endswith("...") and len(line) == 206
+    assert line[marks.index("~") :][: marks.count("~")] == "prnt(1)"
 
 
 def test_override_is_compiled() -> None:

@@ -63,6 +63,7 @@ class Facts:
 
     :ivar shown: where ``probe`` stands that is only kept in a key, or printed.
     :ivar words: names of builtins and functions that the script has somewhere.
+    :ivar options: name of an argument that the script asks for -> its description.
     :ivar passing: something was found out that holds for the moment only: the address of a symbol, the number of a
         control group.
     :ivar changed: a pass has found out something new: another one must follow.
@@ -93,6 +94,7 @@ class Facts:
         self.warnings: dict[tuple[Span, str], CompileError] = {}
         self.shown: set[tree.Node] = set()
         self.words: set[str] = set()
+        self.options: dict[str, str] = {}
         self.passing = False
         self.changed = False
         self.final = False

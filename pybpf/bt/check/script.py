@@ -67,10 +67,21 @@ def check_script(facts: Facts, environment: Environment) -> CheckedScript:
     facts.final = True
     for each in probes:
         Checker(facts, each).run()
+    _check_arguments(facts)
     for declared in facts.script.maps:
         if facts.map(declared.map).value is None:
             facts.warn(declared, f"Unused map: @{declared.map.name}")
     return CheckedScript(facts, probes)
+
+
+def _check_arguments(facts: Facts) -> None:
+    """:raises CompileError: the script asks for no argument of a name that was given, ``--help`` for instance."""
+    unknown = next((name for name in facts.named if name not in facts.options), None)
+    if unknown is None:
+        return
+    known = ", ".join(f"--{name} ({text})" if text else f"--{name}" for name, text in sorted(facts.options.items()))
+    what = f"it has {known}" if known else 'getopt("name") would make one'
+    raise CompileError(f"the script has no argument --{unknown}; {what}", facts.script.source.file)
 
 
 #: Functions whose arguments are only shown.

@@ -144,6 +144,8 @@ def _option(check: Checker, node: tree.Node, arguments: Arguments) -> Constant:
     default = check.constant(arguments[1]) if len(arguments) > 1 else False
     if default is None:
         check.fail(arguments[1], "the default is a number, true, false or text that is known")
+    described = text_of(check, arguments[2], "the description of an argument") if len(arguments) > 2 else ""
+    check.facts.options[name] = described or check.facts.options.get(name, "")
     given = check.facts.named.get(name)
     if given is None:
         return default
@@ -164,8 +166,6 @@ def _check_option(check: Checker, node: tree.Node, arguments: Arguments) -> Type
 
     if len(arguments) > 1:
         check.type(arguments[1])
-    if len(arguments) > 2:
-        text_of(check, arguments[2], "the description of an argument")
     found = _option(check, node, arguments)
     return BOOL if isinstance(found, bool) else literal(found)
 

@@ -7,6 +7,7 @@ from typing import Union
 
 from pybpf.bt.syntax import tree
 from pybpf.bt.syntax.literals import LiteralFault, integer
+from pybpf.bt.syntax.source import Span
 from pybpf.bt.syntax.tokens import BINARY
 from pybpf.bt.syntax.typenames import COMPOUND_WORDS, TypeParser, is_type_name
 
@@ -24,6 +25,60 @@ _VALUES = frozenset((
 _OPERANDS = ("name", "integer", "string", "map", "variable", "parameter", "(", "!", "~", "$#")
 _SIGNED_OPERANDS = (*_OPERANDS, "-", "*", "&", "++", "--")
 _Found = Union[tree.Expression, tree.TypeOf]
+
+
+#: operators by which it makes no difference what of a chain comes together first
+_ASSOCIATIVE = frozenset({"||", "&&", "|", "^", "&", "+", "*"})
+#: levels from which on chains of those are trees that are as flat as can be
+_DEEP = 50
+
+
+class _Part:
+    """An operand, or operands with an operator between each of them, which will be one.
+
+    :ivar height: how many levels it has.
+    """
+
+    def __init__(self, node: tree.Expression | None, height: int, span: Span) -> None:
+        self._node = node
+        self.height = height
+        self.span = span
+        self._operator = ""
+        self._items: list[_Part] = []
+        self._levels = self._highest = height  # one after the other; of the items
+
+    def joined(self, operator: str, right: _Part) -> _Part:
+        """This, the operator, and what follows it."""
+        if self._operator == operator and operator in _ASSOCIATIVE:
+            chain = self
+        else:
+            chain = _Part(None, self.height, self.span)
+            chain._operator, chain._items = operator, [self]
+        chain._items.append(right)
+        chain.span = self.span[0], right.span[1]
+        chain._levels = max(chain._levels, right.height) + 1
+        chain._highest = max(chain._highest, right.height)
+        chain.height = chain._highest + (len(chain._items) - 1).bit_length() if chain._flat else chain._levels
+        return chain
+
+    @property
+    def _flat(self) -> bool:
+        return self._levels > _DEEP and self._operator in _ASSOCIATIVE
+
+    def node(self) -> tree.Expression:
+        """The expression."""
+        if self._node is None:
+            nodes = [each.node() for each in self._items]
+            while self._flat and len(nodes) > 1:
+                pairs = [self._binary(*nodes[at : at + 2]) for at in range(0, len(nodes) - 1, 2)]
+                nodes = [*pairs, *nodes[2 * len(pairs) :]]
+            self._node = nodes[0]
+            for each in nodes[1:]:
+                self._node = self._binary(self._node, each)
+        return self._node
+
+    def _binary(self, left: tree.Expression, right: tree.Expression) -> tree.Binary:
+        return tree.Binary((left.span[0], right.span[1]), self._operator, left, right)
 
 
 class ExpressionParser(TypeParser):
@@ -54,27 +109,24 @@ class ExpressionParser(TypeParser):
 
     def _binary(self, first: tree.Target | None) -> tree.Expression:
         """Operands and operators on two stacks: a long chain needs no recursion."""
-        operands = [self._unary() if first is None else self._postfix(first)]
-        heights = [self.height]
+        parts = [self._part(self._unary() if first is None else self._postfix(first))]
         operators: list[str] = []
         while True:
             strength = BINARY.get(self.kind, 0)
             if strength and self.kind == "/" and self.peek() == "{":
                 strength = 0  # the '/' that ends a predicate
             while operators and BINARY[operators[-1]] >= strength:
-                right = operands.pop()
-                left = operands.pop()
-                node = tree.Binary((left.span[0], right.span[1]), operators.pop(), left, right)
-                height = max(heights.pop(), heights.pop()) + 1
-                self.grow(node.span, height)
-                operands.append(node)
-                heights.append(height)
+                right = parts.pop()
+                parts.append(parts.pop().joined(operators.pop(), right))
+                self.grow(parts[-1].span, parts[-1].height)
             if not strength:
-                self.height = heights[0]
-                return operands[0]
+                self.height = parts[0].height
+                return parts[0].node()
             operators.append(self.advance())
-            operands.append(self._unary())
-            heights.append(self.height)
+            parts.append(self._part(self._unary()))
+
+    def _part(self, node: tree.Expression) -> _Part:
+        return _Part(node, self.height, node.span)
 
     def _unary(self) -> tree.Expression:
         """Prefix operators, then what they are before."""

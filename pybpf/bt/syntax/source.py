@@ -14,6 +14,10 @@ __all__ = ["Source", "Span", "diagnostic"]
 Span = tuple[int, int]
 
 
+#: characters of a line that messages show, and of them before what is meant
+_MOST_SHOWN, _AROUND = 200, 50
+
+
 class _Text:
     """One piece of text with a name: a file.
 
@@ -102,6 +106,17 @@ def diagnostic(error: CompileError, severity: str = "ERROR") -> str:
         return f"{error.file}: {severity}: {error.message}" if error.file else f"{severity}: {error.message}"
     width = max(1, error.end_column - error.column)
     head = f"{error.file}:{error.line}:{error.column}-{error.column + width}: {severity}: {error.message}"
+    text, column, width = _part(error.text, error.column, width)
     # a tab stays a tab, so that the mark stands below what it means
-    lead = "".join("\t" if each == "\t" else " " for each in error.text[: error.column - 1])
-    return "\n".join([head, error.text, lead + "~" * width])
+    lead = "".join("\t" if each == "\t" else " " for each in text[: column - 1])
+    return "\n".join([head, text, lead + "~" * width])
+
+
+def _part(text: str, column: int, width: int) -> tuple[str, int, int]:
+    """What of a long line is shown, where in it that begins which is meant, and how much of it there is."""
+    if len(text) <= _MOST_SHOWN:
+        return text, column, width
+    start = max(min(column - 1 - _AROUND, len(text) - _MOST_SHOWN), 0)
+    end = start + _MOST_SHOWN
+    before, behind = "..." if start else "", "..." if end < len(text) else ""
+    return f"{before}{text[start:end]}{behind}", column - start + len(before), min(width, end - column + 1)
