@@ -93,17 +93,24 @@ def kprobe(point: AttachPoint, wants: Wants, environment: Environment) -> list[P
     if wants.separate(target, ProgType.KPROBE):
         return [_function(target, _exact(point, each), each, ret) for each in _functions(name)]
     registers = Registers(target, KERNEL, ret=ret)
-    found = _functions(name)
     if not wants.shown:
+        from pybpf.attach.kinds.kprobes import find_functions
+
+        count = len(find_functions([name], at_once=target.has("kprobe_multi"))[0])
         how = by_spec(lambda spec, maps: attach.kprobes(spec, name, maps=maps, ret=ret))
-        return [Place(point.kind, point.text, ProgType.KPROBE, registers, how, places=len(found), point=point)]
+        return [Place(point.kind, point.text, ProgType.KPROBE, registers, how, places=count, point=point)]
+    found = _functions(name)
     how = by_spec(lambda spec, maps: attach.kprobes(spec, found, maps=maps, ret=ret, cookies=range(len(found))))
     return [Place(point.kind, point.text, ProgType.KPROBE, registers, how, places=len(found), point=point,
                   names=tuple(_exact(point, each).text for each in found))]  # fmt: skip
 
 
 def _functions(pattern: str) -> Sequence[str]:
-    found = matching(f"kprobe:{pattern}")
+    module, _, name = pattern.rpartition(":")
+    if module == "vmlinux":  # as what is in no module is not listed
+        found = [each for each in matching(f"kprobe:{name}") if ":" not in each]
+    else:
+        found = matching(f"kprobe:{pattern}")
     if not found:
         raise NotFoundError(f"no function that can be traced matches {pattern}")
     return found
