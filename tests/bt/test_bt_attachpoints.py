@@ -16,7 +16,7 @@ TABLE = [
     ("test:a", AttachPoint("test", function="a"), "test:a"),
     ("bench:a", AttachPoint("bench", function="a"), "bench:a"),
     ("i:s:1", AttachPoint("interval", "s", count=1), "interval:s:1"),
-    ("interval:100ms", AttachPoint("interval", "ns", count=100_000_000), "interval:100000000ns"),
+    ("interval:100ms", AttachPoint("interval", "us", count=100_000), "interval:us:100000"),
     ("p:hz:99", AttachPoint("profile", "hz", count=99), "profile:hz:99"),
     ("t:sched:sched_*", AttachPoint("tracepoint", "sched", "sched_*"), "tracepoint:sched:sched_*"),
     ("t:*exec*", AttachPoint("tracepoint", "*", "*exec*"), "tracepoint:*:*exec*"),

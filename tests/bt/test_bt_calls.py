@@ -249,7 +249,7 @@ REFUSED = {
     'begin { cgroupid("/nothing"); }': ("there is no control group '/nothing': No such file", '"/nothing"'),
     'begin { getopt("n", pid); }': ("the default is a number, true, false or text that is known", "pid"),
     'begin { system("ls"); }': ("system() changes what is traced; --unsafe allows it", 'system("ls")'),
-    'begin { cat("%d"); }': ("the format has 1 directives, and 0 values are given", 'cat("%d")'),
+    'begin { cat("%d"); }': ("the format has 1 directive, and 0 values are given", 'cat("%d")'),
     "begin { join(comm); }": ("join() takes the address of an array of strings, such as args.argv", "comm"),
     "begin { path(pid); }": ("path() takes a struct path * or a struct file *, and this is uint32", "pid"),
     "begin { socket_cookie(pid); }": ("socket_cookie() takes a struct sock *, and this is uint32", "pid"),

@@ -178,7 +178,7 @@ uprobe:libc:malloc
 {
 }
 
-interval:1000000000ns
+interval:us:1000000
 {
 }
 

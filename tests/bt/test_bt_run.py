@@ -339,7 +339,7 @@ def test_many_tracepoints_share_a_program() -> None:
     ("script", "message"),
     [
         ("begin { @x = $y; }", "$y has no value here"),
-        ("begin { printf(\"%d\"); }", "the format has 1 directives, and 0 values are given"),
+        ("begin { printf(\"%d\"); }", "the format has 1 directive, and 0 values are given"),
         ("begin { printf(\"%s\", 5); }", "%s does not print int8; write %d"),
         ("begin { @a = 1; @a = \"x\"; }", "@a is an int8; a string[2] cannot be assigned to it"),
         ("begin { @a = count(); @a = 1; }", "@a is a count(); a plain value cannot be assigned to it"),

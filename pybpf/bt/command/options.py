@@ -123,7 +123,9 @@ def _one_of(name: str, what: str, *words: str) -> Callable[[Options, str], None]
 
 
 def _pid(options: Options, text: str) -> None:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 0x400000):
+    if text.isascii() and text.isdigit() and len(text) < 19 and int(text) > 0x400000:
+        raise UsageError(f"there is no process {text}")
+    if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text)):
         raise UsageError(f"-p wants the number of a process, not {text!r}")
     options.pid = int(text)
 
@@ -235,9 +237,15 @@ def _with_stages(words: Sequence[str]) -> list[str]:
         if word == "--":
             break
         following = words[at + 1].split(",") if at + 1 < len(words) else [""]
-        if word == "-dd" or (word == "-d" and not all(each in _STAGE_NAMES for each in following)):
+        if word == "-dd" or (word == "-d" and not _are_stages(following)):
             found[at] = "-dall"
     return found
+
+
+def _are_stages(words: Sequence[str]) -> bool:
+    """Whether words are stages, or can be nothing else, though there are no such stages."""
+    known = [each in _STAGE_NAMES for each in words]
+    return all(known) or any(known) or (len(words) == 1 and words[0].isalpha() and not os.path.exists(words[0]))
 
 
 def _positional(options: Options, rest: list[str]) -> None:

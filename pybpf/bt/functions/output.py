@@ -51,7 +51,9 @@ def format_of(check: Checker, node: tree.Node, arguments: Arguments) -> Format:
         check.fail(arguments[0], str(fault))
     given = arguments[1:]
     if len(given) != len(found.pieces):
-        check.fail(node, f"the format has {len(found.pieces)} directives, and {len(given)} values are given")
+        many = "1 directive" if len(found.pieces) == 1 else f"{len(found.pieces)} directives"
+        values = "1 value is" if len(given) == 1 else f"{len(given)} values are"
+        check.fail(node, f"the format has {many}, and {values} given")
     for piece, each in zip(found.pieces, given):
         _check_value(check, piece, each)
     return found

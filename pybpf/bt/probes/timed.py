@@ -15,7 +15,7 @@ from pybpf.sys.bpf import ProgType
 
 __all__ = ["counter", "interval", "profile", "watchpoint"]
 
-_NANOSECONDS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+_NANOSECONDS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 #: how many events make a sample where the script does not say it: bpftrace's defaults
 _PERIODS = {
     "alignment-faults": 1, "bpf-output": 1, "context-switches": 1000, "cpu-clock": 1_000_000, "cpu-migrations": 1,

@@ -22,7 +22,7 @@ class AttachPoint:
 
     :ivar kind: canonical name, such as ``"kprobe"``.
     :ivar target: kernel module, tracepoint category, file of a user probe, unit of time (``"s"``, ``"ms"``, ``"us"``,
-        ``"ns"``, ``"hz"``), event of ``software`` and ``hardware``, ``"signal"`` of ``self``, ``"bpf"``; or ``""``.
+        ``"hz"``), event of ``software`` and ``hardware``, ``"signal"`` of ``self``, ``"bpf"``; or ``""``.
     :ivar function: function, tracepoint, USDT probe, iterator, signal, test; or ``""``.
     :ivar offset: bytes from the function's start.
     :ivar address: instead of a function, or None.
@@ -288,7 +288,7 @@ def _timed(kind: str, parts: list[_Part], listing: bool) -> AttachPoint:
         nanoseconds = parts[0].number("the period", durations=True)
         if nanoseconds < 1000:
             parts[0].fail(f"the shortest period is 1us, and this is {nanoseconds} ns; write a unit, as in 1s")
-        return AttachPoint(kind, "ns", count=nanoseconds)
+        return AttachPoint(kind, "us", count=nanoseconds // 1000)
     unit, count = parts
     if unit.text not in _UNITS:
         unit.fail(f"{unit.text!r} is not a unit of time; write {', '.join(_UNITS[:-1])} or {_UNITS[-1]}")
@@ -478,7 +478,7 @@ def _write_kernel(point: AttachPoint) -> list[str]:
 
 
 def _write_timed(point: AttachPoint) -> list[str]:
-    return [f"{point.count}ns"] if point.target == "ns" else [point.target, str(point.count)]
+    return [point.target, str(point.count)]
 
 
 def _write_event(point: AttachPoint) -> list[str]:
