@@ -134,7 +134,7 @@ def test_usage_goes_to_stderr() -> None:
 
 
 def test_version_help_and_canonical_form() -> None:
-    assert re.fullmatch(r"pybpf \S+\n", bt("-V").stdout)
+    assert re.fullmatch(r"pybpf \S+, for scripts of bpftrace v0\.\d+\.\d+\n", bt("-V").stdout)
     assert bt("--help").returncode == 0
     done = bt("--fmt", "-e", "BEGIN{@x=1;exit()}")
     assert done.stdout == "begin\n{\n    @x = 1;\n    exit()\n}\n"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+#: the version of bpftrace that has the language; scripts around it look for a number behind a "v"
+_LANGUAGE = "0.26.0"
 #: bpftrace ends so for wrong usage too
 EXIT_ERROR = 1
 
@@ -50,7 +52,7 @@ def _do(options: Options) -> int:
     elif options.version:
         from pybpf import __version__
 
-        print(f"pybpf {__version__}")
+        print(f"pybpf {__version__}, for scripts of bpftrace v{_LANGUAGE}")
     elif options.info:
         from pybpf.bt.command.info import info_lines
 
