@@ -222,6 +222,14 @@ def test_missing_probes() -> None:
         pybpf.bt.compile_script("tracepoint:syscalls:sys_enter_none { @a = 1; }", settings=ignore)
 
 
+def test_patterns_may_match_nothing_where_the_probe_has_another_place() -> None:
+    nothing = "tracepoint:syscalls:sys_enter_none*"
+    script = f"{nothing}, tracepoint:syscalls:sys_enter_getpgid {{ @ = count(); }}"
+    assert traced(script, lambda: os.getpgid(0)).maps == {"": 1}
+    with pytest.raises(CompileError, match="no tracepoint matches syscalls:sys_enter_none"):
+        pybpf.bt.compile_script(f"{nothing} {{ @ = count(); }} begin {{ }}")
+
+
 def test_what_cannot_be_attached_is_left_out_where_it_may_be() -> None:
     script = f"{_NO_FUNCTION} {{ @a = count(); }} begin {{ @b = 1; }}"
     with pytest.raises(NotFoundError, match="no_such_function"):

@@ -12,7 +12,7 @@ from pybpf.bt.probes.place import Environment, Place, Wants
 from pybpf.bt.probes.table import resolve
 from pybpf.bt.state.maps import KINDS
 from pybpf.bt.syntax import tree
-from pybpf.bt.syntax.attachpoints import AttachPoint
+from pybpf.bt.syntax.attachpoints import AttachPoint, has_wildcard
 from pybpf.errors import BpfError, CompileError, NotFoundError
 from pybpf.record import dataclass, replace
 from pybpf.sys.near import did_you_mean
@@ -116,12 +116,15 @@ def _is_probe(node: tree.Node) -> bool:
 def _places(
     facts: Facts, probe: tree.Probe, environment: Environment, missing: list[CompileError]
 ) -> Iterator[tuple[tree.ProbePoint, Place]]:
-    wants = _wants(facts, probe)
+    wants, before, some = _wants(facts, probe), len(missing), False
     for point in probe.points:
         assert point.points is not None  # the parser was given the arguments
         for each in point.points:
             for place in _resolved(facts, point, each, wants, environment, missing):
+                some = True
                 yield point, _called(place, point.name) if point.name else place
+    if environment.missing == "error" and not some and len(missing) > before:
+        raise missing[before]
 
 
 def _called(place: Place, name: str) -> Place:
@@ -153,7 +156,10 @@ def _resolved(
     environment: Environment,
     missing: list[CompileError],
 ) -> list[Place]:
-    """The places of an attach point; none, and why, where there is no such place."""
+    """The places of an attach point; none, and why, where there is no such place.
+
+    A pattern may match nothing, as long as its probe has another place.
+    """
     try:
         return resolve(point, wants, environment)
     except NotFoundError as error:
@@ -162,7 +168,7 @@ def _resolved(
         several = len(facts.script.probes) > 1 or len(facts.script.probes[0].points) > 1
         hint = '; config = { missing_probes = "warn" } goes on without it' if several else ""
         found = facts.script.source.error(node.span, f"{error}{hint if environment.missing == 'error' else ''}")
-        if environment.missing == "error":
+        if environment.missing == "error" and not has_wildcard(point.text):
             raise found from None
         missing.append(found)
         if environment.missing == "warn":
