@@ -84,8 +84,8 @@ CALLS: dict[str, Call] = {
     "elapsed": value("elapsed", lambda found: 0 < int(found) < 3600 * 10**9),
     "jiffies": value("jiffies > 0", "1"),
     "rand": value("rand == rand", "0"),
-    "cpu": value("cpu", lambda found: int(found) < (os.cpu_count() or 1)),
-    "ncpus": value("ncpus", str(os.sysconf("SC_NPROCESSORS_CONF"))),
+    "cpu": value("cpu", lambda found: int(found) < os.sysconf("SC_NPROCESSORS_CONF")),
+    "ncpus": value("ncpus", str(os.sysconf("SC_NPROCESSORS_ONLN"))),
     "numaid": value("numaid", lambda found: Path(f"/sys/devices/system/node/node{found}").exists() or found == "0"),
     # what the probe can tell
     "args": value("args.pid", "0", CALL),
