@@ -72,7 +72,7 @@ class Elements:
         array = self._array
         address = gen.b.emit("element", array.address, index, size=self._size)
         entry = array.entry and array.entry._replace(whole=False)
-        return Ref.of(address, array.offset, self._kind, array.space, gcd(array.align, self._size), entry)
+        return Ref.of(address, array.offset, self._kind, array.space, gcd(array.align, self._size), entry, array.guard)
 
     def get(self, gen: Gen, index: Val, at: ast.AST) -> Val:
         """``array[index]``"""
@@ -91,12 +91,13 @@ class Elements:
         """The place of an element that has parts, or of zeros."""
         b, nothing = gen.b, memory_of(gen, self._kind, at, "outside")
         inside, outside, done = (b.new_block(name) for name in ("inside", "outside", "element"))
-        address = Choice(b, nothing.address)
+        address, guard = Choice(b, nothing.address), Choice(b, 0)
         b.branch("ult", index, self._length, inside, outside)
         b.seal(inside)
         b.start(inside)
         place = self.inside(gen, index)
         address.set(place.pointer(gen))
+        guard.set(1 if place.guard is None else place.guard)
         b.jump(done)
         b.seal(outside)
         b.start(outside)
@@ -105,7 +106,7 @@ class Elements:
         b.seal(done)
         b.start(done)
         align = gcd(place.align, place.offset)
-        return Ref.of(address.value, 0, self._kind, place.space, align, place.entry)
+        return Ref.of(address.value, 0, self._kind, place.space, align, place.entry, guard.value)
 
     def change(self, gen: Gen, index: Val, change: Callable[[Ref], None], at: ast.AST) -> None:
         """``array[index] = ...``: do something with the element, if it is there."""

@@ -127,20 +127,24 @@ class _Fixed(Form):
 
 @dataclass(frozen=True)
 class _Place(Form):
-    """Places that hold a type: an address."""
+    """Places that hold a type: an address, and whether it may be written to where one may be outside of an array."""
 
     kind: Any
     space: str
     align: int
     entry: Entry | None
-    types = (PTR,)
+    guarded: bool
+
+    @property
+    def types(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (PTR, INT) if self.guarded else (PTR,)
 
     def enter(self, gen: Gen, val: Val, room: Any, at: ast.AST) -> tuple[Operand, ...]:
         ref = val if isinstance(val, Ref) else place(gen, val, self.kind, at)
-        return (ref.pointer(gen),)
+        return (ref.pointer(gen), 1 if ref.guard is None else ref.guard) if self.guarded else (ref.pointer(gen),)
 
     def value(self, operands: Sequence[Operand]) -> Val:
-        return Ref.of(operands[0], 0, self.kind, self.space, self.align, self.entry)
+        return Ref.of(operands[0], 0, self.kind, self.space, self.align, self.entry, *operands[1:])
 
 
 @dataclass(frozen=True)
@@ -247,7 +251,7 @@ class _Optional(Form):
                 flag = gen.b.emit("cmp", flag, 0, cond="ne")
             return (flag, *self._enter_if(gen, val, room, at))
         inner = val.value
-        if isinstance(inner, Ref) and inner.address is val.there and not inner.offset:
+        if isinstance(inner, Ref) and inner.address is val.there and not inner.offset and len(self.types) == 1:
             return (inner.address,)
         return self._enter_if(gen, val, room, at)
 
@@ -396,7 +400,8 @@ def _places(vals: Sequence[Val]) -> Form | None:
     tables = frozenset(name for each in refs if each.entry for name in each.entry.tables)
     whole = all(not each.offset and each.entry.whole for each in refs if each.entry)
     space = next((each for each in _SPACES if each in spaces), RECORD)
-    return _Place(kind, space, align, Entry(tables, whole) if tables else None)
+    guarded = any(each.guard is not None for each in refs)
+    return _Place(kind, space, align, Entry(tables, whole) if tables else None, guarded)
 
 
 def _kind_of_constant(val: Val) -> Any:

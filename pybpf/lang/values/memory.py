@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pybpf.compiler.ir import Instr
@@ -103,26 +104,31 @@ class Ref(Val):
     :ivar space: :data:`OWN`, :data:`MAP`, :data:`PER_CPU` or :data:`RECORD`.
     :ivar align: what the address is a multiple of.
     :ivar entry: the hash tables of whose entries it may be a part, which come and go.
+    :ivar guard: a register that is 0 where the place is zeros that stand for what is outside of an array, which
+        nothing writes to; None: it never is. The verifier refuses atomic operations there, too.
     """
 
     def __init__(
-        self, address: Operand, offset: int, kind: Any, space: str, align: int = 8, entry: Entry | None = None
-    ) -> None:
+        self, address: Operand, offset: int, kind: Any, space: str, align: int = 8, entry: Entry | None = None,
+        guard: Operand | None = None,
+    ) -> None:  # fmt: skip
         self.address = address
         self.offset = offset
         self.kind = kind
         self.space = space
         self.align = align
         self.entry = entry
+        self.guard = guard
 
     @staticmethod
     def of(
-        address: Operand, offset: int, kind: Any, space: str, align: int = 8, entry: Entry | None = None
+        address: Operand, offset: int, kind: Any, space: str, align: int = 8, entry: Entry | None = None,
+        guard: Operand | None = None,
     ) -> Ref:  # fmt: skip
         """A place of the subclass that knows the type."""
         from pybpf.lang.values.views import view_class  # the subclasses build on this file
 
-        return view_class(kind)(address, offset, kind, space, align, entry)
+        return view_class(kind)(address, offset, kind, space, align, entry, guard)
 
     @property
     def what(self) -> str:
@@ -144,7 +150,7 @@ class Ref(Val):
 
     def part(self, offset: int, kind: Any) -> Ref:
         """A place inside."""
-        return Ref.of(self.address, self.offset + offset, kind, self.space, self.align, self.entry)
+        return Ref.of(self.address, self.offset + offset, kind, self.space, self.align, self.entry, self.guard)
 
     def pointer(self, gen: Gen) -> Operand:
         """The address itself, for helpers."""
@@ -152,6 +158,14 @@ class Ref(Val):
 
     def put(self, gen: Gen, value: Val, at: ast.AST) -> None:
         """Make this place hold a value."""
+        with self._guarded(gen):
+            self._put(gen, value, at)
+
+    def _guarded(self, gen: Gen) -> AbstractContextManager[None]:
+        """What is emitted inside runs only where there is such a place."""
+        return nullcontext() if self.guard is None else when(gen.b, "ne", self.guard, 0, "guarded")
+
+    def _put(self, gen: Gen, value: Val, at: ast.AST) -> None:
         if is_integer(self.kind):
             raw.store(gen, self.address, self.offset, self.size, fitting(gen, value, self.kind, at), self.align)
         elif self.align < 8:
@@ -179,15 +193,17 @@ class Ref(Val):
         aligned = self.size in (4, 8) and self.align >= self.size and self.offset % self.size == 0
         if shared and aligned and op in ("+", "-"):
             amount = fitting_amount(gen, value, self.kind, op, at)
-            gen.b.emit("atomic", self.address, amount, kind="add", offset=self.offset, size=self.size)
+            with self._guarded(gen):
+                gen.b.emit("atomic", self.address, amount, kind="add", offset=self.offset, size=self.size)
         else:
             self.put(gen, read(gen, self).binary(gen, op, value, at), at)
 
     def ssa(self) -> tuple[Hashable, tuple[Operand, ...]]:
-        return (type(self), self.kind, self.space, self.offset, self.align, self.entry), (self.address,)
+        key = type(self), self.kind, self.space, self.offset, self.align, self.entry, self.guard is None
+        return key, (self.address,) if self.guard is None else (self.address, self.guard)
 
     def with_ssa(self, operands: Sequence[Operand]) -> Val:
-        return type(self)(operands[0], self.offset, self.kind, self.space, self.align, self.entry)
+        return type(self)(operands[0], self.offset, self.kind, self.space, self.align, self.entry, *operands[1:])
 
     def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
         if isinstance(other, Const) and other.value is None:
