@@ -45,6 +45,10 @@ def traced(tmp_path: Path) -> Iterator[Traced]:
     program = native_program(tmp_path / "pybpf-dying")
     with waiting([program]) as process:
         yield Traced(process.pid, program)
+        end = time.monotonic() + GRACE
+        while _listeners(process.pid) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert _listeners(process.pid) == 0
         finish(process)  # it has not been harmed
 
 
@@ -70,6 +74,18 @@ def _ours_in_tracefs() -> list[str]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def nothing_stays() -> Iterator[None]:
+    """After each test nothing of ours is in the kernel, tracefs or the mounts, and a tracer works as before."""
+    before, mounts, probes = leaks.bpf_objects(), _mounts(), _ours_in_tracefs()
+    assert before is not None
+    yield
+    assert leaks.leaked(before, GRACE) == set()
+    assert _mounts() == mounts
+    assert _ours_in_tracefs() == probes
+    _still_works()
+
+
 def _start(traced: Traced) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.reliability.dying", str(traced.pid), traced.program]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -77,7 +93,6 @@ def _start(traced: Traced) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_signal_at_any_moment(number: signal.Signals, traced: Traced) -> None:
-    before, mounts = leaks.bpf_objects(), _mounts()
     rng = random.Random(number)
     life = _die_attached(traced, number)
     for turn in range(DEATHS):
@@ -88,15 +103,6 @@ def test_a_signal_at_any_moment(number: signal.Signals, traced: Traced) -> None:
         finally:
             process.kill()
             process.communicate()
-    assert before is not None
-    assert leaks.leaked(before, GRACE) == set()
-    end = time.monotonic() + GRACE
-    while _listeners(traced.pid) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert _listeners(traced.pid) == 0
-    assert _mounts() == mounts
-    assert _ours_in_tracefs() == []
-    _still_works()
 
 
 def _end(process: subprocess.Popen[str], number: signal.Signals) -> None:
@@ -150,8 +156,6 @@ def _still_works() -> None:
 
 
 def test_an_exception_of_the_user() -> None:
-    before = leaks.bpf_objects()
-    assert before is not None
     with Caller() as caller:
         tracer = Tracer(pid=caller.pid)
         calls = tracer.events(Call)
@@ -166,7 +170,6 @@ def test_an_exception_of_the_user() -> None:
         with pytest.raises(ZeroDivisionError, match="own"), tracer:
             caller.call(1)
             tracer.run({calls: handler}, duration=10)
-    assert leaks.leaked(before, GRACE) == set()
 
 
 _FORKS = """
