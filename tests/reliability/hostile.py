@@ -37,6 +37,10 @@ MEMORY = 256 << 20
 SEEDS = Path(__file__).with_name("seeds.txt")
 _ROOT = Path(__file__).parent.parent.parent
 _MOST_FAILURES = 20
+#: times of :data:`TIME` after which the kernel ends the process: in a loop in C no signal handler of Python runs
+_HANGS = 20
+#: seconds of the clock that a process may take beside :data:`TIME` for each input: it may also wait for something
+_PATIENCE = 600.0
 
 
 @dataclass
@@ -77,6 +81,12 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
 
 
+def _end_hangs(slower: float) -> None:
+    """This process is ended by SIGXCPU when the input that now comes takes far longer than it may."""
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + _HANGS * TIME * slower) + 1, most))
+
+
 def check(surface: Surface, seed: int, slower: float = 1.0) -> tuple[str, bool]:
     """Read one input: what was wrong, or ``""``; and whether it was read to its end, without an exception."""
     rng = random.Random(f"{surface.name} {seed}")
@@ -103,6 +113,7 @@ def _child(surface: Surface, seeds: Sequence[int], slower: float) -> int:
     _limit_memory()
     with handled():
         for seed in seeds:
+            _end_hangs(slower)
             wrong, whole = check(surface, seed, slower)
             read += whole
             if wrong:
@@ -117,8 +128,16 @@ def _child(surface: Surface, seeds: Sequence[int], slower: float) -> int:
 def run(surface: str, first: int, count: int, slower: float = 1.0) -> tuple[list[Failure], int]:
     """Read inputs ``first`` to ``first + count - 1`` in a child: the failures, and how many were read whole."""
     command = [sys.executable, "-m", __spec__.name, "--child", surface, str(first), str(count), str(slower)]
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, errors="replace", check=False)
-    failures, read = [], 0
+    limit = _PATIENCE + count * TIME * slower
+    failures: list[Failure] = []
+    read = 0
+    try:
+        done = subprocess.run(
+            command, cwd=_ROOT, capture_output=True, text=True, errors="replace", check=False, timeout=limit
+        )
+    except subprocess.TimeoutExpired as error:
+        output = (error.stdout or b"").decode(errors="replace")
+        return [Failure(surface, first, f"did not end in {limit:g} s; before: {output[-2000:]}")], 0
     for line in done.stdout.splitlines():
         word, _, rest = line.partition(" ")
         if word == "FAILED":
