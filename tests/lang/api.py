@@ -167,8 +167,7 @@ def _builtins() -> Iterator[str]:
         if inspect.isclass(value) and value is not Tracer:
             yield f"### {name}\n\n{_text(value)}\n"
         elif value is not Tracer and callable(value):
-            called = _signature(name, value) if inspect.isfunction(value) else f"{name}(to)"
-            yield f"### {name}\n\n`{called}`\n\n{_text(value)}\n"
+            yield f"### {name}\n\n`{_signature(name, value)}`\n\n{_text(value)}\n"
 
 
 def _errors() -> Iterator[str]:

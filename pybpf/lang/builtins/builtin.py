@@ -53,6 +53,10 @@ class Builtin:
     def __call__(self, *args: Any, **named: Any) -> NoReturn:
         meant_for_probes(f"{self.name}()")
 
+    def __get__(self, instance: object, owner: type | None = None) -> Builtin:
+        """Itself, also as an attribute of a class: ``help()`` shows parameters of what has such a method."""
+        return self
+
     def __probe_value__(self, gen: Gen) -> Val:
         return BuiltinVal(self)
 
