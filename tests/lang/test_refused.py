@@ -174,7 +174,7 @@ ROWS = [
      "'del' takes variables, and items of maps: del m[key]"),
     ("def probe(x):\n    return len(x)", "len(x)",
      "a u64 has no length"
-     ": text, arrays and tuples have one"),
+     ": text, arrays, tuples and ranges have one"),
     ("def probe(x):\n    return 1 << 5000", "1 << 5000",
      "this integer has more than 4096 bits"
      ": registers have 64"),

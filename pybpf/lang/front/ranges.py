@@ -73,6 +73,9 @@ class Range(Val):
         farthest = last.number(gen, at).limits[1] - first.number(gen, at).limits[0]
         return Int(count, u64, (0, max(0, (farthest - 1) // abs(self.step) + 1)))
 
+    def length(self, gen: Gen, at: ast.AST) -> Val:
+        return Const(length(self.constant)) if self.constant is not None else self.count(gen, at)
+
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         if self.constant is None:
             self.refuse(gen, at, "of run time has no fixed number of elements")

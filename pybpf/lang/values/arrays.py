@@ -140,6 +140,9 @@ class ArrayRef(Ref):
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         return [self.item(gen, Const(number), at) for number in range(self.kind.length)]
 
+    def length(self, gen: Gen, at: ast.AST) -> Val:
+        return Const(self.kind.length)
+
     def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
         length, element = self.kind.length, self.kind.element
         if not is_integer(element):

@@ -293,6 +293,9 @@ class Row(Written, _Foreign):
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         return _elements(gen, self, at)
 
+    def length(self, gen: Gen, at: ast.AST) -> Val:
+        return super().length(gen, at) if self.text else Const(self.shape.length)
+
     def compare(self, gen: Gen, op: str, other: Val, at: ast.AST) -> Val:
         return place(gen, self, self.kind, at).compare(gen, op, other, at)
 
@@ -339,6 +342,11 @@ class Rows(_Foreign):
 
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         return _elements(gen, self, at)
+
+    def length(self, gen: Gen, at: ast.AST) -> Val:
+        if not self.shape.length:
+            self.refuse(gen, at, "has no length that is known: what is beside it says how many elements it has")
+        return Const(self.shape.length)
 
 
 def _elements(gen: Gen, array: Row | Rows, at: ast.AST) -> Sequence[Val]:

@@ -73,6 +73,9 @@ class Tuple(Val):
     def elements(self, gen: Gen, at: ast.AST) -> Sequence[Val]:
         return self.values
 
+    def length(self, gen: Gen, at: ast.AST) -> Val:
+        return Const(len(self.values))
+
     def contains(self, gen: Gen, item: Val, at: ast.AST) -> Val:
         return any_of(gen, [item.compare(gen, "==", each, at) for each in self.values], at)
 

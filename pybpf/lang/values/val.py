@@ -75,7 +75,7 @@ class Val:
 
     def length(self, gen: Gen, at: ast.AST) -> Val:
         """``len(value)``"""
-        self.cannot(gen, at, "has no length", "text, arrays and tuples have one")
+        self.cannot(gen, at, "has no length", "text, arrays, tuples and ranges have one")
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
         """``value(*args, **named)``"""
