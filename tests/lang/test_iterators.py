@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pybpf import CompileError, Tracer, char, s32
+from pybpf import CompileError, Tracer, UnsupportedError, char, s32
 from pybpf.lang import current_task, ktime_ns
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("iter")]
@@ -105,3 +106,25 @@ def test_one_that_is_not_asked_for_is_refused() -> None:
     with pytest.raises(CompileError, match="'task' may give None: write 'if x is not None:'") as refused:
         tracer.compile()
     assert refused.value.text.strip() == 'names[task.pid] = "it"'
+
+
+@pytest.mark.parametrize(("pid", "others"), [(PID, False), (None, True)])
+def test_the_process_of_a_tracer_is_the_only_one_that_is_visited(pid: int | None, others: bool) -> None:
+    tracer = Tracer(pid=pid)
+    seen = tracer.hash(s32, s32, name="seen", max_entries=100_000)
+
+    @tracer.iterator("task")
+    def each(task):  # type: ignore[no-untyped-def]
+        if task is not None:
+            seen[task.pid] = task.tgid
+
+    try:
+        tracer.attach()
+    except UnsupportedError:
+        tracer.close()
+        assert pid
+        pytest.skip("kernel cannot limit an iterator to a process (Linux 6.1)")
+    with closing(tracer):
+        (link,) = tracer.links(each)
+        list(link.read())  # type: ignore[union-attr]
+        assert PID in seen.values() and (set(seen.values()) != {PID}) == others

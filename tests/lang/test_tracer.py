@@ -383,6 +383,11 @@ def test_what_was_missed_is_asked_of_the_kernel(child: Caller) -> None:
     with tracer:
         child.call(5)
         assert hits.value >= 5 and tracer.missed == 0
+        tracer.detach()
+        tracer.detach()
+        assert tracer.missed == 0
+    with pytest.raises(ClosedError, match="ask what was missed"):
+        assert tracer.missed
 
 
 def test_patterns_attach_to_all_functions_that_match(child: Caller) -> None:

@@ -53,7 +53,9 @@ class Tracer(Declares, Makes):
             print(dict(counts.items()))
 
     The filters hold for every probe but intervals and iterators, at its very start; several must all hold. Where the
-    kernel itself can leave out other processes (uprobes, perf events), it is told to.
+    kernel itself can leave out other processes (uprobes, perf events), it is told to. Of iterators only those of tasks
+    (``"task"``, ``"task_file"``, ...) know two of them: ``pid`` and ``tid`` say whose they visit. Another tracer,
+    without a filter, visits all tasks.
 
     A tracer is attached once. Everything can be read while it is attached, and after :meth:`detach` until
     :meth:`close`. It installs no signal handlers, and each tracer can be used in a thread of its own.
@@ -112,6 +114,7 @@ class Tracer(Declares, Makes):
         self.declared: list[Declared] = []
         self._live: Live | None = None
         self._closed = False
+        self._missed: int | None = None
         self._pumps = 0
         self._printing = threading.RLock()
 
@@ -191,6 +194,8 @@ class Tracer(Declares, Makes):
         What probes printed and was not written yet is written, unless a call of :meth:`run`, say, is at work.
         """
         if self._live is not None:
+            if self._missed is None:
+                self._missed = self._missed_of_links(self._live)
             self._detach(self._live)
 
     def _detach(self, live: Live) -> None:
@@ -277,10 +282,17 @@ class Tracer(Declares, Makes):
         Among them are those whose program ended at once, because too many runs that other tasks had preempted held the
         memory for large values.
 
-        :raises ClosedError: the tracer is not attached, or is detached.
+        After :meth:`detach` it is what it was there.
+
+        :raises ClosedError: the tracer is not attached.
         """
-        links = self._loaded("ask what was missed by").links.values()
-        return self.counts.skipped.value + sum(link.missed or 0 for each in links for link in each)
+        live = self._loaded("ask what was missed by")
+        of_links = self._missed_of_links(live) if self._missed is None else self._missed
+        return self.counts.skipped.value + of_links
+
+    @staticmethod
+    def _missed_of_links(live: Live) -> int:
+        return sum(link.missed or 0 for links in live.links.values() for link in links)
 
     @property
     def cut(self) -> int:
