@@ -71,13 +71,14 @@ def _ends(value: Any) -> tuple[int, int]:
 
 def _made(value: int, found: Iterable[int], *operands: Any) -> Num:
     """The result of an operation, given its greatest and its least values, among others: exact where 64 bits hold it
-    in any case, otherwise modulo 2**64."""
+    in any case, otherwise modulo 2**64; what an s64 is computed with is none that may be 2**63 or more."""
     ends = min(found), max(found)
-    for kind in ("u64", "s64"):
-        if _range_of(kind)[0] <= ends[0] and ends[1] <= _range_of(kind)[1]:
+    wide = any(parts(each)[2] for each in operands)
+    whole = wide or not any(isinstance(each, Num) and each.kind in ("s64", "u63") for each in operands)
+    for limit, kind in (("u64" if whole else "u63", "u64"), ("s64", "s64")):
+        if _range_of(limit)[0] <= ends[0] and ends[1] <= _range_of(limit)[1]:
             return Num(value, kind, ends)
-    signed = any(parts(each)[1] for each in operands) and not any(parts(each)[2] for each in operands)
-    return Num(value, "s64" if signed else "u64")
+    return Num(value, "u64" if wide else "s64")
 
 
 def _corners(exact: Callable[[int, int], int], left: Iterable[int], right: Iterable[int]) -> list[int]:

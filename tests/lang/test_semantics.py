@@ -19,7 +19,7 @@ from tests.compiler.interp import Machine
 from tests.conftest import IN_VM
 from tests.lang.compare import made, start
 from tests.lang.generate import arguments, function_text
-from tests.lang.harness import RESULT, compiled
+from tests.lang.harness import RESULT, compiled, load
 from tests.lang.model import evaluate
 
 #: the newest without iterators, which the interpreter does not have
@@ -78,6 +78,88 @@ def wraps(one, two: u32):
 def test_what_64_bits_hold_is_exact_and_all_else_wraps(function: Any, args: tuple[int, ...], result: int) -> None:
     """The examples of docs/language.md."""
     assert interpreted(compiled(function, TARGET), list(args)) == result
+
+
+def halved(a: u32):
+    s = a * 2
+    s += 1
+    s -= 3
+    return s // 2
+
+
+def on_one_way(a: u32, d: u32):
+    s = a
+    s += d
+    if d > 3:
+        s += 1
+    else:
+        s -= 3
+    return s // 2
+
+
+def of_either(a: u32, b: u32):
+    s = a
+    s = s * 31 + b
+    s = s + (b & 7) if b > 3 else s - 3
+    return s % 3
+
+
+def joined(a: u32, d: u32):
+    s = a * 31
+    s = s + 1 if d > 3 else s - 3
+    return s % 3
+
+
+def least(a: u32):
+    s = a
+    s = s * 2
+    s = min(s - 3, s + 1)
+    return s < 0
+
+
+def summed(a: u32):
+    s = 0
+    for i in range(1000):
+        s += i
+    return s - 600000 < a
+
+
+def counted(a: u32):
+    n = 0
+    while n < 10:
+        n += 1
+    return n - 20 < a
+
+
+def doubled(d: u32):
+    n = 0
+    for i in range(d + 5):
+        n = n * 2 + 1
+        n = n + 1 if i > 3 else n - 3
+    return n % 7
+
+
+@pytest.mark.root
+@pytest.mark.needs("bounded_loop", "map_value", "test_run_raw_tp")
+@pytest.mark.parametrize("without", [(), ("iter_num",)], ids=["iterators", "callbacks"])
+def test_variables_of_small_numbers_may_become_negative(without: tuple[str, ...]) -> None:
+    """Plain Python is what it is compared with: no number here leaves 64 bits."""
+    for function, count in (
+        (halved, 1), (on_one_way, 2), (of_either, 2), (joined, 2), (least, 1), (summed, 1), (counted, 1),
+    ):  # fmt: skip
+        with load(function, without=without) as program:
+            for args in ((0, 0), (0, 4), (3, 1), (0xFFFF_FFFF, 0xFFF)):
+                given_now = args[:count]
+                assert program(*given_now, signed=True) == function(*given_now), (function.__name__, given_now)
+
+
+@pytest.mark.root
+@pytest.mark.needs("helper_loop", "map_value", "test_run_raw_tp")
+@pytest.mark.parametrize("without", [(), ("iter_num",)], ids=["iterators", "callbacks"])
+def test_turns_may_leave_negative_numbers(without: tuple[str, ...]) -> None:
+    with load(doubled, without=without) as program:
+        for turns in (0, 4, 20):
+            assert program(turns, signed=True) == doubled(turns)
 
 
 @pytest.mark.root

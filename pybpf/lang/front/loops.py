@@ -70,7 +70,7 @@ def compile_while(gen: Gen, node: ast.While) -> None:
         turns = CallbackTurns(gen, node, MOST_TURNS)
     else:
         turns = Turns(gen, node)
-    hide = hider(gen, node, walked=type(turns) is Turns) if not isinstance(turns, CallbackTurns) else lambda: None
+    hide = hider(gen, node, walked=type(turns) is Turns)
     _loop(gen, node, turns, begin, lambda: None, hide=hide)
 
 
@@ -141,7 +141,7 @@ def _loop(
 
 def _carried(gen: Gen, node: ast.While | ast.For, turns: Turns, stored: frozenset[str]) -> Carried:
     """The variables that turns leave to each other, before the first one."""
-    if isinstance(turns, Numbers):
+    if type(turns) is not Turns:
         forget(gen, stored)
     carried = Carried(gen, node)
     if isinstance(turns, CallbackTurns):
@@ -351,7 +351,7 @@ def _for_range(gen: Gen, node: ast.For, over: Range, turns: Turns, times: int = 
     def step() -> None:
         b.write(counter, b.emit("add", b.read(counter), over.step if exact else 1))
 
-    hide = hider(gen, node) if type(turns) is Turns else lambda: None
+    hide = hider(gen, node, walked=type(turns) is Turns)
     return _loop(gen, node, turns, begin, step, times, hide)
 
 

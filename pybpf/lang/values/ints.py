@@ -80,7 +80,7 @@ class Int(Val):
     """An integer in a register, sign- or zero-extended to 64 bits.
 
     :ivar operand: the register.
-    :ivar kind: its type: ``u8`` .. ``s64`` or ``bool_`` of :mod:`pybpf.types`; given :class:`u63` it is ``u64``.
+    :ivar kind: its type: ``u8`` .. ``s64`` or ``bool_`` of :mod:`pybpf.types`; given :class:`u63` it is ``s64``.
     :ivar limits: the least and the greatest value that it can have: those of its type, or closer ones.
     """
 
@@ -88,17 +88,17 @@ class Int(Val):
 
     def __init__(self, operand: Operand, kind: Kind, limits: Limits | None = None) -> None:
         self.operand = operand
-        self.kind = u64 if kind is u63 else kind
+        self.kind = s64 if kind is u63 else kind
         self.limits = limits or _RANGES[kind]
 
     @property
     def what(self) -> str:
-        return f"{'an' if self.signed else 'a'} {'bool' if self.kind is bool_ else self.kind.__name__}"
+        return f"{'an' if KINDS[self.kind][1] else 'a'} {'bool' if self.kind is bool_ else self.kind.__name__}"
 
     @property
     def signed(self) -> bool:
         """Whether it may be negative."""
-        return KINDS[self.kind][1]
+        return self.limits[0] < 0
 
     @property
     def wide(self) -> bool:
@@ -108,7 +108,7 @@ class Int(Val):
     @property
     def narrowest(self) -> Kind:
         """What it counts as among values of which a type must hold all, for :func:`join`."""
-        return u63 if self.kind is u64 and not self.wide else self.kind
+        return u63 if self.kind in (u64, s64) and not self.signed and not self.wide else self.kind
 
     def unary(self, gen: Gen, op: str, at: ast.AST) -> Val:
         operand = self.operand
@@ -183,14 +183,19 @@ class Literal(Int):
 
 def result(operand: Operand, limits: Limits, *operands: Int) -> Int:
     """The register of an operation that computes modulo 2**64, as an integer: what Python gives where 64 bits hold
-    that whatever the operands are, otherwise what the register has, as a u64 or a s64."""
+    that whatever the operands are, otherwise what the register has: a u64 of what may be 2**63 or more, else an s64.
+
+    What an s64 is computed with is no u64, even one that would be exact: a variable of which no more is known than that
+    it is not negative is most often a small number, from which more is taken next.
+    """
     low, high = limits
-    if low >= 0 and high < 1 << 64:
+    wide = any(each.wide for each in operands)
+    most = 64 if wide or not any(each.kind is s64 for each in operands) else 63
+    if low >= 0 and high < 1 << most:
         return Int(operand, u64, limits)
     if low >= -(1 << 63) and high < 1 << 63:
         return Int(operand, s64, limits)
-    signed = any(each.signed for each in operands) and not any(each.wide for each in operands)
-    return Int(operand, s64 if signed else u64)
+    return Int(operand, u64 if wide else s64)
 
 
 class Test(Val):
@@ -302,8 +307,8 @@ def extended(gen: Gen, number: Int, kind: Kind) -> Operand:
 
 def compare_constant(left: Int, op: str, value: int) -> Test:
     """With a constant of any size; what is outside of the left type is decided now."""
-    bits, signed = KINDS[left.kind]
-    low, high = (-(1 << 63), (1 << 63) - 1) if signed else (0, (1 << bits) - 1)
+    signed = left.signed
+    low, high = (-(1 << 63), (1 << 63) - 1) if signed else (0, (1 << KINDS[left.kind][0]) - 1)
     if low <= value <= high:
         return Test(_CONDITIONS[op][signed], left.operand, int(value))
     holds = op in ("!=", "is not") or ((op in ("<", "<=")) == (value > high) and op not in ("==", "is"))
