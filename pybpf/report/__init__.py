@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pybpf.report.folded import folded
     from pybpf.report.heatmap import HeatMap
     from pybpf.report.histogram import Histogram, LinearHistogram, Log2Histogram
-    from pybpf.report.maps import in_order, key_text, keyed
+    from pybpf.report.maps import in_order, key_text, keyed, one_value
     from pybpf.report.perfetto import TraceEvents
     from pybpf.report.pprof import pprof
     from pybpf.report.series import TimeSeries
@@ -34,6 +34,7 @@ __all__ = [
     "in_order",
     "key_text",
     "keyed",
+    "one_value",
     "pprof",
     "printable",
     "speedscope",
@@ -47,7 +48,7 @@ __getattr__ = lazy_names(
         "folded": "folded",
         "heatmap": "HeatMap",
         "histogram": "Histogram LinearHistogram Log2Histogram",
-        "maps": "in_order key_text keyed",
+        "maps": "in_order key_text keyed one_value",
         "perfetto": "TraceEvents",
         "pprof": "pprof",
         "series": "TimeSeries",

@@ -10,7 +10,7 @@ from pybpf.report.histogram import Histogram
 from pybpf.report.stats import Stats
 from pybpf.report.text import check_look, printable
 
-__all__ = ["in_order", "key_text", "keyed"]
+__all__ = ["in_order", "key_text", "keyed", "one_value"]
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -70,10 +70,25 @@ def keyed(
     return "\n".join(block(printable(name), show(key), value, unit) for key, value in in_order(values))
 
 
-def _bpftrace_block(name: str, key: str, value: object, unit: str) -> str:
+def one_value(value: object, name: str, style: str = "bpftrace", unit: str = "value") -> str:
+    """What has no keys, without a newline at the end: ``@name: 3``. In BCC's style it has no name.
+
+    :raises PackError: there is no such style, or the unit is no text. It is a ValueError, too.
+    """
+    check_look(style, unit)
+    if style == "bpftrace":
+        return _named(f"@{printable(name)}", value, unit)
+    return value.text(style, unit) if isinstance(value, Histogram) else printable(str(value))
+
+
+def _named(head: str, value: object, unit: str) -> str:
     if isinstance(value, Histogram):
-        return f"@{name}[{key}]:\n{value.text(unit=unit)}\n"
-    return f"@{name}[{key}]: {printable(str(value))}"
+        return f"{head}:\n{value.text(unit=unit)}\n"
+    return f"{head}: {printable(str(value))}"
+
+
+def _bpftrace_block(name: str, key: str, value: object, unit: str) -> str:
+    return _named(f"@{name}[{key}]", value, unit)
 
 
 def _bcc_block(name: str, key: str, value: object, unit: str) -> str:

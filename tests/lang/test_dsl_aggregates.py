@@ -69,9 +69,27 @@ def test_every_way() -> None:
         assert mean.value == sum(values) // 5
         assert stats.value == Stats(5, sum(values), -70, 1 << 40)
         assert wide.value == (1 << 64) - 3
-        assert str(stats) == f"count 5, average {sum(values) // 5}, total {sum(values)}"
+        assert str(stats) == f"@stats: count 5, average {sum(values) // 5}, total {sum(values)}"
         count.clear()
         assert count.value == 0
+
+
+@pytest.mark.root
+def test_without_keys_each_is_shown_by_its_name() -> None:
+    def probe(value: s64) -> None:
+        count.add()
+        least.add(value)
+        stats.add(value)
+        log2.add(value)
+
+    with shared.load(probe, count, least, stats, log2) as run:
+        for value in (5, 7):
+            run(value)
+        assert (str(count), count.text("bcc")) == ("@count: 2", "2")
+        assert str(least) == "@least: 5"
+        assert str(stats) == f"@stats: {stats.value}"
+        assert str(log2) == f"@log2:\n{log2.value.text()}\n"
+        assert log2.text("bcc", "usecs") == log2.value.text("bcc", "usecs")
 
 
 @pytest.mark.root

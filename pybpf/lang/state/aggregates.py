@@ -16,7 +16,7 @@ from pybpf.lang.state.counts import Counts
 from pybpf.lang.state.maps import ENTRIES, TracerMap, Variable, key_type
 from pybpf.maps import MapSpec
 from pybpf.record import replace
-from pybpf.report import LinearHistogram, Log2Histogram, Stats, keyed
+from pybpf.report import LinearHistogram, Log2Histogram, Stats, keyed, one_value
 from pybpf.report.text import check_look
 from pybpf.sys.bpf import MapType
 from pybpf.sys.rcu import wait_for_programs
@@ -223,15 +223,15 @@ class Aggregate(TracerMap):
         return [{"key": _json(key), "value": _plain(value)} for key, value in self.items()]
 
     def text(self, style: str = "bpftrace", unit: str = "value") -> str:
-        """All of it as bpftrace (or ``"bcc"``) prints it, see :func:`pybpf.report.keyed`.
+        """All of it as bpftrace (or ``"bcc"``) prints it, see :func:`pybpf.report.keyed`, and
+        :func:`pybpf.report.one_value` where there are no keys: ``@NAME: 35``.
 
         :param unit: what a histogram counts, in BCC's style a column's title: ``"usecs"``.
         :raises PackError: there is no such style, or the unit is no text.
         """
         check_look(style, unit)
         if self.key is None:
-            whole = self.value
-            return whole.text(style, unit) if self.shape is not None else str(whole)
+            return one_value(self.value, self.name, style, unit)
         return keyed(dict(self.items()), self.name, style, unit, key_with_stacks)
 
     def __str__(self) -> str:
