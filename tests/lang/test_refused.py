@@ -189,7 +189,8 @@ ROWS = [
     ("def probe(x):\n    return NUMBERS[5]", "NUMBERS[5]",
      "Python cannot compute this: IndexError: list index out of range"),
     ("def probe(x):\n    return x[1:x]", "x",
-     "the ends of a slice are constants: memory has a fixed length in eBPF"),
+     "the ends of a slice are constants: memory has a fixed length in eBPF; of a loop over "
+     "(0, 1, 2), which is written out, the variable is one"),
 ]  # fmt: skip
 #: the same, for syntax that Python 3.9 does not have
 NEW_ROWS = [

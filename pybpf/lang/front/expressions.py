@@ -55,7 +55,8 @@ def _slice(gen: Gen, node: ast.Slice) -> Val:
     parts = [Const(None) if each is None else gen.value(each) for each in (node.lower, node.upper, node.step)]
     for part, at in zip(parts, (node.lower, node.upper, node.step)):
         if not isinstance(part, Const):
-            gen.fail(at or node, "the ends of a slice are constants: memory has a fixed length in eBPF")
+            gen.fail(at or node, "the ends of a slice are constants: memory has a fixed length in eBPF; of a loop over "
+                     "(0, 1, 2), which is written out, the variable is one")  # fmt: skip
     return Const(slice(*(gen.const(each) for each in parts)))
 
 

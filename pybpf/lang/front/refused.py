@@ -52,6 +52,9 @@ _TIME = "write ktime_ns() or boot_ns()"
 #: What to write instead of functions of Python that a probe cannot call, by their modules and names.
 _INSTEAD: Mapping[str, str] = MappingProxyType({
     "builtins.all": "write 'and'", "builtins.any": "write 'or'", "builtins.dict": _COLLECTION,
+    "builtins.divmod": "write a // b and a % b", "builtins.pow": "write a ** 2, where the exponent is a constant",
+    "_socket.htonl": "write hton32(x) of pybpf.lang", "_socket.htons": "write hton16(x) of pybpf.lang",
+    "_socket.ntohl": "write ntoh32(x) of pybpf.lang", "_socket.ntohs": "write ntoh16(x) of pybpf.lang",
     "builtins.enumerate": "write 'for i in range(n)' and x[i]", "builtins.filter": "write a 'for' loop",
     "builtins.float": _FLOAT, "builtins.getattr": "write x.name", "builtins.hasattr": "write has_field(...)",
     "builtins.input": "a probe cannot wait", "builtins.isinstance": "types are known when a probe is compiled",

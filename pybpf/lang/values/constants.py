@@ -40,9 +40,14 @@ COMPARE: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType({
 _SWAPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<=", "is": "is", "is not": "is not"}
 _CONSTANT = "is constant in a probe, as all Python objects are; keep what changes in a map, or in tracer.variable(...)"
 #: Functions that give the same for the same constants.
-_CALLABLE = frozenset({abs, bool, bytes, chr, divmod, hex, int, len, max, min, oct, ord, pow, str, sum, tuple})
+_CALLABLE = frozenset({
+    abs, all, any, bool, bytes, chr, divmod, hex, int, len, max, min, oct, ord, pow, round, str, sum, tuple,
+    int.from_bytes, bytes.fromhex,
+})  # fmt: skip
 #: Types whose methods do so.
 _PLAIN = (int, str, bytes, tuple, frozenset, type(None))
+#: Methods of a dict that only read it.
+_READING = frozenset({"get", "items", "keys", "values"})
 
 
 #: class -> what to write where an object of it cannot be taken
@@ -154,7 +159,10 @@ class Const(Val):
 
     def call(self, gen: Gen, args: Sequence[Val], named: Mapping[str, Val], at: ast.AST) -> Val:
         function = self.value
-        method = isinstance(function, BuiltinFunctionType) and isinstance(function.__self__, _PLAIN)
+        owner = function.__self__ if isinstance(function, BuiltinFunctionType) else None
+        method = owner is not None and (
+            isinstance(owner, _PLAIN) or (isinstance(owner, dict) and function.__name__ in _READING)
+        )
         if not method and not (hashable(function) and function in _CALLABLE):
             self.refuse(gen, at, f"cannot be called in a probe{instead_of(function)}")
         given = [*args, *named.values()]

@@ -110,6 +110,12 @@ class Int(Val):
         """What it counts as among values of which a type must hold all, for :func:`join`."""
         return u63 if self.kind in (u64, s64) and not self.signed and not self.wide else self.kind
 
+    def attr(self, gen: Gen, name: str, at: ast.AST) -> Val:
+        if hasattr(int, name):
+            self.refuse(gen, at, f"has no attribute {name!r} in a probe: numbers of run time have operators alone, as "
+                        "in x >> 1")  # fmt: skip
+        return super().attr(gen, name, at)
+
     def unary(self, gen: Gen, op: str, at: ast.AST) -> Val:
         operand = self.operand
         if op != "+":
