@@ -78,7 +78,10 @@ def _made(value: int, found: Iterable[int], *operands: Any) -> Num:
     for limit, kind in (("u64" if whole else "u63", "u64"), ("s64", "s64")):
         if _range_of(limit)[0] <= ends[0] and ends[1] <= _range_of(limit)[1]:
             return Num(value, kind, ends)
-    return Num(value, "u64" if wide else "s64")
+    made = Num(value, "u64" if wide else "s64")
+    # Python's own value, unless it needs more than an s64 or is computed with what an s64 does not hold
+    assert made.value == value or wide or not -(1 << 63) <= value < 1 << 63
+    return made
 
 
 def _corners(exact: Callable[[int, int], int], left: Iterable[int], right: Iterable[int]) -> list[int]:
