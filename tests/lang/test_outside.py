@@ -86,6 +86,7 @@ def test_what_is_assigned_outside_is_not_there() -> None:
         assert grid.value.cells[2].rows[2] == Row(70, (1, 2, 3), "abc")
 
 
+@pytest.mark.needs("helper_loop")
 def test_own_memory() -> None:
     def probe(i: u64, j: u64) -> int:
         own = Grid()
