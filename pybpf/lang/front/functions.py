@@ -53,8 +53,8 @@ class FunctionVal(Const):
             gen.frame = caller
             gen.fail(at, f"{source.name}(), of {source.size} nodes of the syntax tree, is one of more than "
                      f"{_MOST_CALLS} calls that are compiled in their places: call it in a loop, or once, and keep "
-                     "what it gives; a function of at most four integers that gives one can become a function of "
-                     "eBPF")  # fmt: skip
+                     "what it gives; a function of at most four integers (x: u64) that gives one can become a "
+                     "function of eBPF")  # fmt: skip
         check_definition(gen, source.node)
         note_annotations(gen)
         note_result(gen)
