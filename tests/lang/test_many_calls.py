@@ -26,7 +26,8 @@ def doubling(leaf: str, again: str, first: str, parameter: str = "x") -> tuple[s
     """
     lines = [f"def f0({parameter}):", f"    return {leaf}"]
     for level in range(1, LEVELS + 1):
-        lines += [f"def f{level}({parameter}):", f"    y = f{level - 1}(x)", f"    return (y >> 1) + f{level - 1}({again})"]
+        below = f"f{level - 1}"
+        lines += [f"def f{level}({parameter}):", f"    y = {below}(x)", f"    return (y >> 1) + {below}({again})"]
     text = "\n".join([*lines, "def probe(n: u64):", f"    return f{LEVELS}({first})"]) + "\n"
     names: dict[str, Any] = {"u64": u64}
     exec(text, names)
@@ -50,6 +51,6 @@ def test_others_are_refused_in_time() -> None:
         compiled(probe, Target.described("6.12"), source=text)
     assert re.match(
         r"f\d\(\), of \d+ nodes of the syntax tree, is one of more than 1000 calls that are compiled in their places: "
-        r"call it in a loop, or once, and keep what it gives; a function of at most four integers \(x: u64\) that gives one can "
-        r"become a function of eBPF \(in f\d\(\), called from ", raised.value.message
+        r"call it in a loop, or once, and keep what it gives; a function of at most four integers \(x: u64\) that gives "
+        r"one can become a function of eBPF \(in f\d\(\), called from ", raised.value.message
     )  # fmt: skip
