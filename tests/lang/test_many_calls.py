@@ -51,6 +51,6 @@ def test_others_are_refused_in_time() -> None:
         compiled(probe, Target.described("6.12"), source=text)
     assert re.match(
         r"f\d\(\), of \d+ nodes of the syntax tree, is one of more than 1000 calls that are compiled in their places: "
-        r"call it in a loop, or once, and keep what it gives; a function of at most four integers \(x: u64\) that gives "
-        r"one can become a function of eBPF \(in f\d\(\), called from ", raised.value.message
+        r"call it in a loop, or once, and keep what it gives; a function of at most four integers \(x: u64\) that "
+        r"gives one can become a function of eBPF \(in f\d\(\), called from ", raised.value.message
     )  # fmt: skip
