@@ -180,6 +180,8 @@ def variables(x: u64):
 
 
 CALLERS = [names_of_calls, names_of_some_calls, asker.calls, attributes, variables]
+#: Loops of any length, which a verifier of 7.3 follows too far where they are callbacks; iterators are preferred there.
+OF_ANY_LENGTH = (names_of_some_calls, attributes)
 
 
 @pytest.mark.parametrize("without", KERNELS.values(), ids=KERNELS)
@@ -187,6 +189,8 @@ CALLERS = [names_of_calls, names_of_some_calls, asker.calls, attributes, variabl
 def test_what_functions_in_loops_ask_is_not_followed_either(
     function: Callable[..., Any], without: tuple[str, ...]
 ) -> None:
+    if without == KERNELS["callbacks"] and function in OF_ANY_LENGTH and Target.host().has("iter_num"):
+        pytest.skip("the kernel has iterators: its loops of any length are no callbacks")
     with load(function, without=without) as program:
         program(0b11110)
         turns = 30
