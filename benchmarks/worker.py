@@ -44,15 +44,17 @@ class Worker:
         self.pid = self.process.pid
         self._expect("ready")
 
-    def run(self, command: str) -> None:
-        """Have it do something, and wait until it is done."""
+    def run(self, command: str) -> float:
+        """Have it do something, and wait until it is done; the seconds that it says that took, if it says so."""
         assert self.process.stdin
         self.process.stdin.write(command + "\n")
-        self._expect("done")
+        return float(self._expect("done") or 0)
 
-    def _expect(self, word: str) -> None:
+    def _expect(self, word: str) -> str:
         assert self.process.stdout
-        assert self.process.stdout.readline() == word + "\n"
+        said, _, rest = self.process.stdout.readline().strip().partition(" ")
+        assert said == word, said
+        return rest
 
     def close(self) -> None:
         """End it."""

@@ -5,7 +5,7 @@ each tracer (``compiles`` is pybpf without scripts that it has kept) and as rati
 ``CPU`` of the tracer from its start to its end, in ms; ``MB``, its peak memory; ``INSNS``, what it has loaded, as the
 kernel has it after verification; ``NS``, the kernel's time per run of its programs (where pybpf has the kernel run a
 program for that process only and bpftrace does not, bpftrace's is by as many runs as pybpf's had). Medians. Then: the
-highest rate of events that is printed without one being lost, and how long pybpf takes to compile a thousand
+highest rate of events, as the traced process made them, that is printed without one being lost, and how long pybpf takes to compile a thousand
 assignments to maps.
 
 Each script gets one more probe, a timer that says that all before it is attached, and is not counted.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -160,17 +161,33 @@ def _line(name: str, tool: str, formats: Sequence[str], numbers: Sequence[float]
     print(f"{name:<18}{tool:<10}{cells}", flush=True)
 
 
-def _rate(command: Sequence[str], worker: Worker) -> int:
-    """The highest rate that is tried at which every event is printed."""
-    best = 0
+def _rate(command: Sequence[str], worker: Worker) -> float:
+    """The most events a second of which every one is printed: as many as were made, by the seconds that it took.
+
+    The producer is asked for more and more; a tracer slows it down, so that it may reach less than that.
+    """
+    best = 0.0
     for rate in _RATES:
         tracer = Tracer(command)
-        worker.run(f"paced {rate * _PACED // _BURSTS}")
+        took = worker.run(f"paced {rate * _PACED // _BURSTS}")
         tracer.end()
-        if len(re.findall(rb"^\d+ \S+ \d+$", tracer.text, re.MULTILINE)) < rate * _PACED // _BURSTS * _BURSTS:
+        made = rate * _PACED // _BURSTS * _BURSTS
+        if len(re.findall(rb"^\d+ \S+ \d+$", tracer.text, re.MULTILINE)) < made:
             break
-        best = rate
+        best = max(best, made / took)
     return best
+
+
+def _rates(runs: int) -> dict[str, float]:
+    """Tracer -> median of the highest rates, in turns."""
+    worker = Worker()
+    commands = _commands(_EVENTS, worker.pid)
+    found: dict[str, list[float]] = {tool: [] for tool in commands if tool != "compiles"}
+    for _ in range(runs):
+        for tool, rates in found.items():
+            rates.append(_rate(commands[tool], worker))
+    worker.close()
+    return {tool: statistics.median(rates) for tool, rates in found.items()}
 
 
 def _compile_time(runs: int) -> float:
@@ -183,8 +200,9 @@ def _compile_time(runs: int) -> float:
         for _ in range(runs):
             before = os.times()
             subprocess.run([sys.executable, "-m", "pybpf", "bt", "--dry-run", file.name], check=True, cwd=_ROOT)
-            taken.append(os.times().children_user + os.times().children_system
-                         - before.children_user - before.children_system)
+            taken.append(
+                os.times().children_user + os.times().children_system - before.children_user - before.children_system
+            )
     return statistics.median(taken)
 
 
@@ -193,10 +211,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bt", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("script", nargs="*", help="only these: " + ", ".join(WORK))
     parser.add_argument("--runs", type=int, default=7, help="of each, after one that does not count (7)")
-    parser.add_argument("--only-scripts", action="store_true", help="leave out the rate and the time to compile")
+    some = parser.add_mutually_exclusive_group()
+    some.add_argument("--only-scripts", action="store_true", help="leave out the rate and the time to compile")
+    some.add_argument("--only-rates", action="store_true", help="leave out the scripts and the time to compile")
+    parser.add_argument("--json", action="store_true", help="with --only-rates: print them as JSON")
     options = parser.parse_args(argv)
     if shutil.which("bpftrace"):
         in_mount_namespace("benchmarks.bt")
+    if options.only_rates:
+        rates = _rates(options.runs)
+        print(json.dumps(rates) if options.json else "\n".join(f"{tool:<10}{rates[tool]:>9.0f}" for tool in rates))
+        return 0
     print(where(filter(shutil.which, ["bpftrace"])) + f", medians of {options.runs}\n")
     print(f"{'SCRIPT':<18}{'':<10}{'START':>9}{'CPU':>9}{'MB':>9}{'INSNS':>9}{'NS':>9}")
     ratios = []
@@ -209,13 +234,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if ratios:
         _line("median of ratios", "", ("{:.2f}",) * 5, [statistics.median(column) for column in zip(*ratios)])
     if not options.only_scripts:
-        worker = Worker()
-        print("\nevents a second of which none is lost:")
-        for tool, command in _commands(_EVENTS, worker.pid).items():
-            if tool == "compiles":
-                continue
-            print(f"{'':<18}{tool:<10}{_rate(command, worker):>9}", flush=True)
-        worker.close()
+        print(f"\nevents a second, as they were made, of which none is lost (medians of {options.runs}):")
+        for tool, rate in _rates(options.runs).items():
+            print(f"{'':<18}{tool:<10}{rate:>9.0f}", flush=True)
         taken = _compile_time(options.runs)
         print(f"\n{_MANY} assignments to maps are compiled in {taken:.2f} s of processor time, start included")
     return 0

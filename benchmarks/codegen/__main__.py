@@ -6,6 +6,9 @@ instructions as the kernel has them after verification, where it has inlined map
 kernel's own run time per run of a program, the median of the turns. Where pybpf and clang have the kernel run a program
 for that process only and bpftrace does not, bpftrace's time is by as many runs as the others had: those of other
 processes, which it ends early, would make its average look small.
+
+Events are read while the work is done (:mod:`benchmarks.codegen.consumer`; bpftrace prints them to a file), so that the
+time is that of events that are sent and not of ones that find no room; ``LOST`` is how many found none, in all turns.
 """
 
 from __future__ import annotations
@@ -27,14 +30,18 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from benchmarks.codegen import probes
-from benchmarks.codegen.clang import compile_c
+from benchmarks.codegen.clang import VARIABLES, compile_c
+from benchmarks.codegen.consumer import Consumer
 from benchmarks.worker import WORK, Worker, programs_of, where
 from pybpf.arch import host_arch
 from pybpf.asm import decode, slots
 from pybpf.attach import btf_tracepoint, perf_event, tracepoint, uprobe, uretprobe
 from pybpf.btf import Btf
+from pybpf.lang.state.output import Events
+from pybpf.maps import RingBufferReader
 from pybpf.prog import Program, run_time_stats
 from pybpf.symbols import find_binary
+from pybpf.sys.bpf import MapType
 
 __all__ = ["main"]
 
@@ -76,16 +83,28 @@ class Code(NamedTuple):
     runs: int
     time: float
     """ns a run."""
+    lost: int
+    """Events that found no room."""
+
+
+class Loaded(NamedTuple):
+    """A tracer that is attached, and reads its events."""
+
+    pid: int
+    """The process that holds its programs."""
+    lost: Callable[[], int]
 
 
 @contextmanager
-def _pybpf(name: str, pid: int) -> Iterator[int]:
-    with getattr(probes, name)(pid):
-        yield os.getpid()
+def _pybpf(name: str, pid: int) -> Iterator[Loaded]:
+    with getattr(probes, name)(pid) as tracer:
+        events = [part for part in tracer.parts if isinstance(part, Events)]
+        with Consumer(events):
+            yield Loaded(os.getpid(), lambda: sum(each.lost for each in events))
 
 
 @contextmanager
-def _clang(name: str, pid: int) -> Iterator[int]:
+def _clang(name: str, pid: int) -> Iterator[Loaded]:
     arch = host_arch()
     types = Btf.vmlinux()
     defines = {
@@ -101,11 +120,15 @@ def _clang(name: str, pid: int) -> Iterator[int]:
         for function, spec in compiled.programs.items():
             program = owned.enter_context(Program.load(spec, maps))
             owned.enter_context(_ATTACH[f"{name}.{function}"](program, pid))
-        yield os.getpid()
+        rings = [each for each in maps.values() if each.spec.type is MapType.RINGBUF]
+        owned.enter_context(Consumer([owned.enter_context(RingBufferReader(each)) for each in rings]))
+        # bpf.h has one variable, in which it counts
+        lost = maps.get(VARIABLES)
+        yield Loaded(os.getpid(), lambda: int.from_bytes(bytes(lost[0][:8]), sys.byteorder) if lost else 0)
 
 
 @contextmanager
-def _bpftrace(name: str, pid: int) -> Iterator[int]:
+def _bpftrace(name: str, pid: int) -> Iterator[Loaded]:
     script = (HERE.parent / "bt" / "scripts" / f"{name}.bt").read_text().replace("LIBC", find_binary("libc.so.6").path)
     # bpftrace wants tracefs mounted: in a mount namespace of its own, which leaves the host as it is
     mounted = 'mount -t tracefs tracefs /sys/kernel/tracing 2> /dev/null; exec bpftrace "$@"'
@@ -120,7 +143,7 @@ def _bpftrace(name: str, pid: int) -> Iterator[int]:
                 if process.poll() is not None:
                     raise RuntimeError(f"bpftrace failed with {name}.bt: {said}")
                 time.sleep(0.05)
-            yield process.pid
+            yield Loaded(process.pid, lambda: sum(map(int, _LOST.findall(_text(output)))))
         finally:
             _end(process)
 
@@ -134,27 +157,30 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _text(file: IO[str]) -> str:
-    return os.pread(file.fileno(), 1 << 16, 0).decode(errors="replace")
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
 
 
 _TOOLS = {"pybpf": _pybpf, "clang": _clang, "bpftrace": _bpftrace}
+_LOST = re.compile(r"^Lost (\d+) events", re.MULTILINE)
 _NEEDS = {"clang": "clang", "bpftrace": "bpftrace"}
 
 
 def _measure(tool: str, name: str, worker: Worker) -> Code:
     with ExitStack() as owned:
         loader = owned.enter_context(_TOOLS[tool](name, worker.pid))
-        found = [owned.enter_context(Program.from_id(each)) for each in programs_of(loader)]
+        found = [owned.enter_context(Program.from_id(each)) for each in programs_of(loader.pid)]
         programs = [each for each in found if not re.search("begin|BEGIN|END|self", each.name)]
         worker.run(WORK[name])
         stats = [program.stats for program in programs]
         code = [decode(program.xlated()) for program in programs]
+        lost = loader.lost()
     runs = sum(each.run_cnt for each in stats)
     return Code(
         sum(slots(insn) for each in code for insn in each),
         sum(insn.code == _CALL for each in code for insn in each),
         runs,
         sum(each.run_time_ns for each in stats) / max(1, runs),
+        lost,
     )
 
 
@@ -171,20 +197,23 @@ def main(argv: list[str] | None = None) -> int:
     """Measure and print; see the module's text."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.codegen", description=__doc__.split("\n")[0])
     parser.add_argument("probe", nargs="*", help="only these probes: " + ", ".join(WORK))
-    parser.add_argument("--turns", type=int, default=5, help="how often each is run (default 5)")
+    parser.add_argument("--turns", type=int, default=7, help="how often each is run (default 7)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
     tools = [tool for tool in _TOOLS if tool not in _NEEDS or shutil.which(_NEEDS[tool])]
     results: dict[str, dict[str, Code]] = {}
     if not arguments.json:
-        print(where(tool for tool in tools if tool in _NEEDS), flush=True)
+        print(f"{where(tool for tool in tools if tool in _NEEDS)}, medians of {arguments.turns}", flush=True)
     with run_time_stats():
         for name in arguments.probe or WORK:
             worker = Worker()
             turns = [_turn(tools, name, worker) for _ in range(arguments.turns)]
             worker.close()
             results[name] = {
-                tool: turns[0][tool]._replace(time=statistics.median(turn[tool].time for turn in turns))
+                tool: turns[0][tool]._replace(
+                    time=statistics.median(turn[tool].time for turn in turns),
+                    lost=sum(turn[tool].lost for turn in turns),
+                )
                 for tool in tools
             }
             if not arguments.json:
@@ -197,8 +226,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _print(name: str, row: dict[str, Code], first: bool) -> None:
     if first:
-        print(f"{'PROBE':<16}" + "".join(f"{tool:>10} INSNS CALLS     NS" for tool in row))
-    cells = "".join(f"{'':>10} {code.insns:>5} {code.calls:>5} {code.time:>6.0f}" for code in row.values())
+        print(f"{'PROBE':<16}" + "".join(f"{tool:>10} INSNS CALLS     NS   LOST" for tool in row))
+    cells = "".join(
+        f"{'':>10} {code.insns:>5} {code.calls:>5} {code.time:>6.0f} {code.lost:>6}" for code in row.values()
+    )
     print(f"{name:<16}{cells}", flush=True)
 
 

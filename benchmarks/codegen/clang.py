@@ -18,7 +18,7 @@ from pybpf.prog import AttachType, ProgramSpec, ProgType
 from pybpf.sys.bpf import MapType
 from pybpf.types import u8, u32
 
-__all__ = ["Object", "compile_c"]
+__all__ = ["VARIABLES", "Object", "compile_c"]
 
 #: first word of a section's name -> type of its programs
 _TYPES = {
@@ -29,7 +29,7 @@ _TYPES = {
 }
 _PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE = 1, 2
 #: the map that global variables become
-_VARIABLES = "variables"
+VARIABLES = "variables"
 _SHF_EXECINSTR = 4
 
 
@@ -54,7 +54,7 @@ def compile_c(path: Path, defines: Mapping[str, int]) -> Object:
     maps, programs = {}, {}
     if variables is not None:
         size = elf.get_section(variables)["sh_size"]
-        maps[_VARIABLES] = MapSpec(MapType.ARRAY, u32, u8[size], 1, _VARIABLES)
+        maps[VARIABLES] = MapSpec(MapType.ARRAY, u32, u8[size], 1, VARIABLES)
     for symbol in symbols.iter_symbols():
         if symbol["st_shndx"] == numbers.get("maps") and symbol["st_info"]["type"] == "STT_OBJECT":
             maps[symbol.name] = _map(symbol.name, elf.get_section_by_name("maps").data()[symbol["st_value"] :])
@@ -90,7 +90,7 @@ def _code(data: bytes, relocations: RelocationSection | None, symbols: Any, vari
         if slot in refs:
             symbol = refs[slot]
             if symbol["st_shndx"] == variables:
-                ref, kind = MapRef(_VARIABLES, symbol["st_value"] + insn.imm), _PSEUDO_MAP_VALUE
+                ref, kind = MapRef(VARIABLES, symbol["st_value"] + insn.imm), _PSEUDO_MAP_VALUE
             else:
                 ref, kind = MapRef(symbol.name), _PSEUDO_MAP_FD
             insn = insn._replace(src=kind, imm=0, ref=ref)

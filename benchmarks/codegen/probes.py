@@ -11,6 +11,9 @@ from pybpf.lang import KernelStack, UserStack, comm, kernel_stack, ktime_ns, pid
 
 __all__ = ["PROBES"]
 
+#: pages of 4 KiB of a buffer for events: so many that none is lost, even where the host keeps their reader waiting
+PAGES = 2048
+
 
 class Begun(Struct):
     time: u64
@@ -28,7 +31,7 @@ class Open(Struct):
 def opens(process: int) -> Tracer:
     tracer = Tracer(pid=process)
     begun = tracer.hash(u32, Begun, max_entries=10240)
-    opens = tracer.events(Open)
+    opens = tracer.events(Open, pages=PAGES)
 
     @tracer.tracepoint("syscalls:sys_enter_openat")
     def on_enter(args):
@@ -98,7 +101,7 @@ class Alloc(Struct):
 def malloc_stacks(process: int) -> Tracer:
     tracer = Tracer(pid=process)
     sizes = tracer.hash(u32, u64, max_entries=10240)
-    allocs = tracer.events(Alloc)
+    allocs = tracer.events(Alloc, pages=PAGES)
     threshold = 65536
 
     @tracer.uprobe("libc.so.6", "malloc")
@@ -166,7 +169,7 @@ class Exec(Struct):
 
 def execs(process: int) -> Tracer:
     tracer = Tracer(pid=process)
-    execs = tracer.events(Exec)
+    execs = tracer.events(Exec, pages=PAGES)
 
     @tracer.tracepoint("sched:sched_process_exec")
     def on_exec(args):
@@ -188,7 +191,7 @@ class Change(Struct):
 
 def tcp_states(process: int) -> Tracer:
     tracer = Tracer(pid=process)
-    changes = tracer.events(Change)
+    changes = tracer.events(Change, pages=PAGES)
 
     @tracer.tracepoint("sock:inet_sock_set_state")
     def on_state(args):
@@ -286,7 +289,7 @@ def dns_latency(process: int) -> Tracer:
     begun = tracer.hash(u32, Lookup, max_entries=10240)
     slow = tracer.hash(char[64], u64, max_entries=1024)
     latency = tracer.histogram()
-    lookups = tracer.events(Resolved)
+    lookups = tracer.events(Resolved, pages=PAGES)
 
     @tracer.uprobe("libc.so.6", "getaddrinfo")
     def on_begin(node: u64):

@@ -6,7 +6,7 @@ struct done { u32 pid; s32 result; u64 latency; char comm[16]; char host[64]; };
 MAP(begun, HASH, 4, sizeof(struct begun), 10240);
 MAP(slow, HASH, 64, 8, 1024);
 MAP(latency, PERCPU_ARRAY, 4, 8, 66);
-MAP(lookups, RINGBUF, 0, 0, 1 << 18);
+MAP(lookups, RINGBUF, 0, 0, 1 << 23);
 
 SEC("kprobe/getaddrinfo") int on_begin(u64 *ctx)
 {

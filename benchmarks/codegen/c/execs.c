@@ -3,7 +3,7 @@
 struct record { u64 common; u32 filename; s32 pid, old_pid; };
 struct exec { u32 pid, uid; char comm[16]; char path[128]; };
 
-MAP(execs, RINGBUF, 0, 0, 1 << 18);
+MAP(execs, RINGBUF, 0, 0, 1 << 23);
 
 SEC("tracepoint/exec") int on_exec(struct record *args)
 {

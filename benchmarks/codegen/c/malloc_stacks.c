@@ -3,7 +3,7 @@
 struct alloc { u32 pid, tid; u64 size; char comm[16]; s64 stack; };
 
 MAP(sizes, HASH, 4, 8, 10240);
-MAP(allocs, RINGBUF, 0, 0, 1 << 18);
+MAP(allocs, RINGBUF, 0, 0, 1 << 23);
 MAP(stacks, STACK_TRACE, 4, 127 * 8, 10240);
 
 SEC("kprobe/malloc") int on_malloc(u64 *ctx)

@@ -6,7 +6,7 @@ struct enter { u64 common; s64 nr, dfd; const char *filename; s64 flags, mode; }
 struct leave { u64 common; s64 nr, ret; };
 
 MAP(begun, HASH, 4, sizeof(struct begun), 10240);
-MAP(opens, RINGBUF, 0, 0, 1 << 18);
+MAP(opens, RINGBUF, 0, 0, 1 << 23);
 
 SEC("tracepoint/enter") int on_enter(struct enter *args)
 {

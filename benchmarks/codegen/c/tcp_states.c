@@ -6,7 +6,7 @@ struct record {
 };
 struct change { u32 pid; s32 old, new; u16 sport, dport; u64 saddr[2], daddr[2]; char comm[16]; };
 
-MAP(changes, RINGBUF, 0, 0, 1 << 18);
+MAP(changes, RINGBUF, 0, 0, 1 << 23);
 
 SEC("tracepoint/state") int on_state(struct record *args)
 {
