@@ -1,9 +1,10 @@
 """Attaching to many functions: ``python -m benchmarks.attach`` (as root).
 
-Seconds of wall time that N probes take in a whole run (start, compile, attach, detach, end) beyond what one takes,
-pybpf and bpftrace in turns, medians; and for pybpf alone how that grows to a thousand. Uprobes are at functions of
-libc, which the one process that is traced, started here, does not call; kprobes, where the kernel has them, at
-functions of its network protocols. A guest can be made with bpftrace::
+Seconds of wall time, and of processor time, of a whole run with N probes (start, compile, attach, detach, end), and
+what it takes beyond one with a single probe; pybpf and bpftrace in turns, medians of as many runs as are printed; and
+for pybpf alone how that grows to a thousand. Uprobes are at functions of libc, which the one process that is traced,
+started here, does not call; kprobes, where the kernel has them, at functions of its network protocols. A guest can be
+made with bpftrace::
 
     python -m tests.vm --kernel 6.1-x86_64 --with bpftrace --shell 'python3 -m benchmarks.attach --kind kprobe --runs 3'
 """
@@ -22,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.worker import in_mount_namespace, where
 from pybpf.symbols import ElfFile, find_binary
@@ -32,7 +34,7 @@ __all__ = ["main"]
 ROOT = Path(__file__).parents[1]
 COUNT = 300
 #: seconds that the runs of one tool may take together before its median is that of those that were made
-_ENOUGH = 60
+_ENOUGH = 300
 SIZES = (1, 10, 100, 300, 1000)
 
 KINDS = ("uprobe", "kprobe")
@@ -60,14 +62,24 @@ def user_functions(library: str, count: int) -> list[str]:
     return sorted(found.values())[:count]
 
 
-def _run(command: list[str]) -> float:
+class Taken(NamedTuple):
+    """What a run takes: medians, and of how many."""
+
+    wall: float
+    cpu: float
+    runs: int
+
+
+def _run(command: list[str]) -> tuple[float, float]:
+    """Seconds, and those of the processor."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "BPFTRACE_MAX_PROBES": "4096"}
-    begin = time.monotonic()
+    begin, before = time.monotonic(), os.times()
     done = subprocess.run(command, env=environment, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    took = time.monotonic() - begin
+    took, after = time.monotonic() - begin, os.times()
     if done.returncode != 0:
         raise SystemExit(f"{command[0]} ended with {done.returncode}: {done.stdout.decode()[-500:]}")
-    return took
+    busy = after.children_user + after.children_system - before.children_user - before.children_system
+    return took, busy
 
 
 def _commands(kind: str, pid: int, count: int) -> dict[str, list[str]]:
@@ -88,23 +100,23 @@ def _commands(kind: str, pid: int, count: int) -> dict[str, list[str]]:
     return commands
 
 
-def measure(kind: str, pid: int, count: int, runs: int, tools: set[str]) -> dict[str, float]:
-    """Tool -> median of the seconds of a run."""
+def measure(kind: str, pid: int, count: int, runs: int, tools: set[str]) -> dict[str, Taken]:
+    """Tool -> medians of its runs."""
     commands = _commands(kind, pid, count)
-    found: dict[str, list[float]] = {tool: [] for tool in commands if tool in tools}
+    found: dict[str, list[tuple[float, float]]] = {tool: [] for tool in commands if tool in tools}
     for turn in range(runs + 1):  # the first fills caches
         for tool, taken in found.items():
-            if sum(taken) > _ENOUGH:
+            if sum(each[0] for each in taken) > _ENOUGH:
                 continue
             took = _run(commands[tool])
             if turn:
                 taken.append(took)
-    return {tool: statistics.median(taken) for tool, taken in found.items()}
+    return {tool: Taken(*map(statistics.median, zip(*taken)), len(taken)) for tool, taken in found.items()}
 
 
-def _measured(kinds: Sequence[str], runs: int) -> dict[str, dict[int, dict[str, float]]]:
+def _measured(kinds: Sequence[str], runs: int) -> dict[str, dict[int, dict[str, Taken]]]:
     """Kind -> how many probes -> tool -> seconds."""
-    results: dict[str, dict[int, dict[str, float]]] = {kind: {} for kind in kinds}
+    results: dict[str, dict[int, dict[str, Taken]]] = {kind: {} for kind in kinds}
     quiet = subprocess.Popen(["sleep", "3600"])
     try:
         for kind in kinds:
@@ -132,11 +144,12 @@ def main() -> None:
         print(json.dumps(results))
         return
     print(where(["bpftrace"]))
-    print(f"{'probes':>12}{'tool':>10}{'whole s':>9}{'more than one s':>17}")
+    print(f"{'probes':>12}{'tool':>10}{'whole s':>9}{'of CPU':>9}{'more than one s':>17}{'runs':>6}")
     for kind, rows in results.items():
         for count, row in rows.items():
             for tool, took in row.items():
-                print(f"{f'{count} {kind}s':>12}{tool:>10}{took:>9.3f}{took - rows[1][tool]:>17.3f}")
+                more = took.wall - rows[1][tool].wall
+                print(f"{f'{count} {kind}s':>12}{tool:>10}{took.wall:>9.3f}{took.cpu:>9.3f}{more:>17.3f}{took.runs:>6}")
 
 
 if __name__ == "__main__":

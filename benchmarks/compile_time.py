@@ -1,18 +1,20 @@
 """What compiling takes: ``python -m benchmarks.compile_time``; needs root only for what it asks of the running kernel.
 
-Prints processor time, the least of some runs: of starting and compiling the probes of examples/opens.py in a new
+Prints processor time, medians: of starting and compiling the probes of examples/opens.py in a new
 process, where types, features and tracepoints of the kernel are read for the first time; of compiling them again; of
-each stage; and of programs of growing size, up to 20,000 instructions, in three shapes.
+each stage; and of programs of growing size, of 500, 1,000, 4,096 and 20,000 instructions (about), in three shapes.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import json
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -53,14 +55,14 @@ def _in_new_process(program: str) -> list[float]:
     return list(map(float, done.stdout.split()))
 
 
-def _least(turns: int, work: Callable[[], object]) -> float:
+def _median(turns: int, work: Callable[[], object]) -> float:
     """Milliseconds of processor time."""
     found = []
     for _ in range(turns):
         begin = time.process_time()
         work()
         found.append(time.process_time() - begin)
-    return 1000 * min(found)
+    return 1000 * statistics.median(found)
 
 
 def _units(tracer: Tracer, target: Target) -> list[Unit]:
@@ -75,7 +77,7 @@ def _units(tracer: Tracer, target: Target) -> list[Unit]:
 def _stages(make: Callable[[], Tracer], target: Target, turns: int) -> tuple[float, float, float]:
     """Front end, passes, back end: ms of each."""
     tracer = make()
-    front = _least(turns, lambda: _units(tracer, target))
+    front = _median(turns, lambda: _units(tracer, target))
     units = [_units(tracer, target) for _ in range(turns)]
 
     def passes(units: list[Unit]) -> None:
@@ -89,10 +91,10 @@ def _stages(make: Callable[[], Tracer], target: Target, turns: int) -> tuple[flo
             pipeline.compile_unit(unit, target)
 
     waiting = iter(units)
-    middle = _least(turns, lambda: passes(next(waiting)))
+    middle = _median(turns, lambda: passes(next(waiting)))
     rest = iter(units)
     with mock.patch.object(pipeline, "PASSES", ()):
-        return front, middle, _least(turns, lambda: back(next(rest)))
+        return front, middle, _median(turns, lambda: back(next(rest)))
 
 
 def _straight(statements: int) -> list[str]:
@@ -138,7 +140,7 @@ def _growing(body: list[str]) -> Tracer:
     return tracer
 
 
-#: Shape -> what writes its body, and its statements for about 500, 1,000, 4,000 and 20,000 instructions.
+#: Shape -> what writes its body, and its statements for about 500, 1,000, 4,096 and 20,000 instructions.
 _SHAPES: Mapping[str, tuple[Callable[[int], list[str]], tuple[int, ...]]] = MappingProxyType(
     {
         "straight": (_straight, (15, 30, 120, 600)),
@@ -155,21 +157,33 @@ def _programs() -> list[tuple[str, Callable[[], Tracer]]]:
     return made
 
 
+def _compiled(turns: int) -> Iterator[tuple[str, int, tuple[float, float, float]]]:
+    """Shape, instructions, ms of each stage."""
+    target = Target.host()
+    for name, make in _programs():
+        insns = sum(built.compiled.spec.code.slots for built in make().compile(target))
+        yield name, insns, _stages(make, target, turns)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compile_time", description=__doc__.split("\n")[0])
-    parser.add_argument("--turns", type=int, default=5, help="how often each is done (default 5)")
-    turns = parser.parse_args(argv).turns
+    parser.add_argument("--turns", type=int, default=7, help="how often each is done (default 7)")
+    parser.add_argument(
+        "--json", action="store_true", help="print only the programs, as JSON: [shape, instructions, ms]"
+    )
+    options = parser.parse_args(argv)
+    turns = options.turns
+    if options.json:
+        print(json.dumps([[name, insns, sum(stages)] for name, insns, stages in _compiled(turns)]))
+        return 0
     starts = [_in_new_process(_START) for _ in range(turns)]
-    print(f"start of Python and imports  {1000 * min(start[0] for start in starts):8.1f} ms")
-    print(f"first compilation            {1000 * min(start[1] for start in starts):8.1f} ms")
+    print(f"start of Python and imports  {1000 * statistics.median(start[0] for start in starts):8.1f} ms")
+    print(f"first compilation            {1000 * statistics.median(start[1] for start in starts):8.1f} ms")
     peak, own = _in_new_process(_RUN)
     print(f"peak memory while it runs    {peak / 1024:8.1f} MB, {own / 1024:.1f} MB of it its own")
-    target = Target.host()
     print(f"{'':<9} {'INSNS':>6} {'FRONT':>8} {'PASSES':>8} {'BACK':>8} {'ms':>8} {'us/INSN':>8}")
-    for name, make in _programs():
-        insns = sum(built.compiled.spec.code.slots for built in make().compile(target))
-        stages = _stages(make, target, turns)
+    for name, insns, stages in _compiled(turns):
         total = sum(stages)
         cells = " ".join(f"{each:8.1f}" for each in (*stages, total))
         print(f"{name:<9} {insns:>6} {cells} {1000 * total / insns:8.1f}", flush=True)

@@ -1,9 +1,9 @@
-"""Events a second through ring buffer and perf buffer: ``python -m benchmarks.rings`` (as root).
+"""How long a full ring buffer or perf buffer takes to be read: ``python -m benchmarks.rings`` (as root).
 
-Fills a ring by running a program in the kernel, then times how long the reader takes to hand everything over;
-prints a table. Only reading is timed, as processor time of the thread. Sizes: 64 bytes, and 17 to 80 bytes mixed.
-Where BCC is installed (see benchmarks/peers) its callbacks get the same 64 bytes. With ``--growth``: how the time for
-an event changes from a thousand of them to three million.
+Fills a ring by running a program in the kernel, then times how long the reader takes to hand everything over, with no
+producer beside it (:mod:`benchmarks.rates` has one); prints a table. Only reading is timed: processor time of the
+thread, and wall time. Sizes: 64 bytes, and 17 to 80 bytes mixed. Where BCC is installed (see benchmarks/peers) its
+callbacks, which do the same, get the same 64 bytes. All in turns, after a round each that does not count; medians.
 """
 
 from __future__ import annotations
@@ -11,20 +11,24 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks.peers import bcc, has_bcc
+from benchmarks.worker import where
 from pybpf.maps.perfbuf import PerfBufferReader
 from pybpf.maps.ringbuf import RingBufferReader
 from pybpf.types import Struct, s32, u32, u64
 from tests.maps.emitter import Emitter
 
-__all__ = ["main"]
+__all__ = ["RINGS", "SIZE", "Event", "Take", "main"]
 
 SIZE = 1 << 23
+#: events of a round: all of the ring, with the heads of the events
+_EVENTS = SIZE // 96
 
 
 class Event(Struct):
@@ -43,13 +47,36 @@ class Event(Struct):
     ret: s32
 
 
+class Ring(NamedTuple):
+    """A kind of ring."""
+
+    how: str  #: as the emitter calls it
+    reader: Callable[..., Any]
+    bcc: str  #: as bcc_events.py calls it
+
+
+RINGS = {
+    "ring buffer": Ring("output", RingBufferReader, "ring"),
+    "perf buffer": Ring("perf", lambda emitter, kind: PerfBufferReader(emitter, kind, size=SIZE), "perf"),
+}
+
+
+class Take:
+    """A callback that reads a field of each event and counts, as that of bcc_events.py does."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def __call__(self, event: Event) -> None:
+        self.seen += event.size == 64
+
+
 class Case(NamedTuple):
     """One row of the table."""
 
     ring: str
     sizes: str
     form: str
-    how: str
     kind: Any
     emitter: dict[str, int]
     read: Callable[[Any], int]
@@ -65,11 +92,9 @@ def _list(reader: Any) -> int:
 
 
 def _callback(reader: Any) -> int:
-    return int(reader.drain(_nothing, limit=1 << 24))
-
-
-def _nothing(event: object) -> None:
-    pass
+    take = Take()
+    reader.drain(take, limit=1 << 24)
+    return take.seen
 
 
 def _loop(reader: Any) -> int:
@@ -82,8 +107,8 @@ def _loop(reader: Any) -> int:
 _FIXED: dict[str, int] = {}
 _MIXED = {"size": 17, "mask": 63}
 CASES = [
-    Case(ring, sizes, form, how, kind, emitter, read)
-    for ring, how in (("ring buffer", "output"), ("perf buffer", "perf"))
+    Case(ring, sizes, form, kind, emitter, read)
+    for ring in RINGS
     for sizes, form, kind, emitter, read in (
         ("64", "bytes, list", None, _FIXED, _list),
         ("64", "Struct, list", Event, _FIXED, _list),
@@ -94,62 +119,66 @@ CASES = [
 ]
 
 
-def measure(case: Case, seconds: float, events: int = SIZE // 96) -> float:
-    """Nanoseconds for an event, the best of the rounds of so many that fit into ``seconds``."""
-    readers: dict[str, Any] = {
-        "output": lambda emitter: RingBufferReader(emitter, case.kind),
-        "perf": lambda emitter: PerfBufferReader(emitter, case.kind, size=SIZE),
-    }
-    best = float("inf")
-    with Emitter(case.how, SIZE, **case.emitter) as emitter, readers[case.how](emitter) as reader:
-        end = time.monotonic() + seconds
-        while best == float("inf") or time.monotonic() < end:
-            took, left = 0.0, events
-            while left:
-                part = min(left, SIZE // 96)
-                emitter.send(part, cpu=0)
-                gc.collect()
-                start = time.thread_time()
-                count = case.read(reader)
-                took += time.thread_time() - start
-                if count != part:
-                    raise SystemExit(f"{case}: {count} events arrived, {part} were sent")
-                left -= part
-            best = min(best, took / events * 1e9)
-    return best
+class Sample(NamedTuple):
+    """One round: nanoseconds of processor time and of wall time for an event, and events that were lost."""
+
+    cpu: float
+    wall: float
+    lost: float = 0
 
 
-def _rows(seconds: float) -> Iterator[tuple[str, str, str, float]]:
-    for case in CASES:
-        yield case.ring, case.sizes, case.form, measure(case, seconds)
-    if has_bcc():
-        for ring, kind in (("ring buffer", "ring"), ("perf buffer", "perf")):
-            took, lost = bcc("bcc_events.py", kind, 7)
-            if lost:
-                print(f"BCC: {lost:.0f} events of the {ring} were lost", file=sys.stderr)
-            yield ring, "64", "BCC, callback", took
+def measure(case: Case) -> Sample:
+    """One round, after one that does not count.
+
+    :raises SystemExit: not all events arrived.
+    """
+    ring = RINGS[case.ring]
+    with Emitter(ring.how, SIZE, **case.emitter) as emitter, ring.reader(emitter, case.kind) as reader:
+        for _ in range(2):
+            emitter.send(_EVENTS, cpu=0)
+            gc.collect()
+            begin, busy = time.monotonic(), time.thread_time()
+            count = case.read(reader)
+            cpu, wall = time.thread_time() - busy, time.monotonic() - begin
+            if count != _EVENTS:
+                raise SystemExit(f"{case}: {count} events arrived, {_EVENTS} were sent")
+    return Sample(cpu / _EVENTS * 1e9, wall / _EVENTS * 1e9)
 
 
-def _growth(seconds: float) -> Iterator[tuple[str, str, str, float]]:
-    case = next(case for case in CASES if case.form == "Struct, callback")
-    for events in (1_000, 10_000, 100_000, 1_000_000, 3_000_000):
-        yield case.ring, "64", f"{events} {case.form}", measure(case, seconds, events)
+def _measured(runs: int) -> list[tuple[str, str, str, Sample]]:
+    """Ring, sizes, form, medians; all of them in turns."""
+    found: dict[tuple[str, str, str], list[Sample]] = {}
+    with_bcc = has_bcc()
+    for _ in range(runs):
+        for case in CASES:
+            found.setdefault((case.ring, case.sizes, case.form), []).append(measure(case))
+        for name, ring in RINGS.items() if with_bcc else ():
+            found.setdefault((name, "64", "BCC, callback"), []).append(Sample(*bcc("bcc_events.py", ring.bcc)))
+    return [(*what, _middle(samples)) for what, samples in found.items()]
+
+
+def _middle(samples: Sequence[Sample]) -> Sample:
+    cpu, wall, lost = zip(*samples)
+    return Sample(statistics.median(cpu), statistics.median(wall), sum(lost))
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each row (2)")
-    parser.add_argument("--growth", action="store_true", help="one case, with more and more events")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--runs", type=int, default=7, help="of each, in turns (7)")
     parser.add_argument("--json", action="store_true", help="print a list of rows as JSON")
     options = parser.parse_args()
-    rows = (_growth if options.growth else _rows)(options.seconds)
+    rows = _measured(options.runs)
+    for ring, _, form, sample in rows:
+        if sample.lost:
+            print(f"{form} of the {ring}: {sample.lost:.0f} events were lost", file=sys.stderr)
     if options.json:
-        print(json.dumps(list(rows)))
+        print(json.dumps(rows))
         return
-    print(f"{'ring':<13}{'bytes':<8}{'events as':<26}{'ns/event':>9}{'million/s':>11}")
-    for ring, sizes, form, took in rows:
-        print(f"{ring:<13}{sizes:<8}{form:<26}{took:>9.0f}{1e3 / took:>11.2f}", flush=True)
+    print(f"{where([])}, medians of {options.runs}; drained, with no producer beside the reader")
+    print(f"{'ring':<13}{'bytes':<8}{'events as':<22}{'CPU ns/event':>13}{'wall':>7}{'million/s of CPU':>18}")
+    for ring, sizes, form, (cpu, wall, _) in rows:
+        print(f"{ring:<13}{sizes:<8}{form:<22}{cpu:>13.0f}{wall:>7.0f}{1e3 / cpu:>18.2f}")
 
 
 if __name__ == "__main__":

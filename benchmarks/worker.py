@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -71,19 +73,22 @@ def programs_of(pid: int) -> set[int]:
 
 
 def where(tools: Iterable[str]) -> str:
-    """When and on what it is measured."""
+    """When and on what it is measured; of the tools those that are installed."""
     kernel = os.uname()
     cpus = Path("/proc/cpuinfo").read_text()
     model = re.search(r"^(?:model name|CPU part)\s*: (.*)$", cpus, re.MULTILINE)
     versions = [
         match[0] if match else tool
-        for tool in tools
+        for tool in filter(shutil.which, tools)
         for match in [re.search(rf"{tool} (?:version )?v?[\d.]+", subprocess.getoutput(f"{tool} --version"))]
     ]  # fmt: skip
     where = [
         f"{time.strftime('%Y-%m-%d')}: Linux {kernel.release} {kernel.machine}",
         f"{os.cpu_count()} x {model[1] if model else 'unknown processor'}",
-        f"load {os.getloadavg()[1]:.1f}",
+        f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
+        *(["virtual machine"] if re.search(r"^flags.*\bhypervisor\b", cpus, re.MULTILINE) else []),
+        f"load {os.getloadavg()[0]:.1f}",
+        f"Python {platform.python_version()}",
         *versions,
     ]
     return ", ".join(where)

@@ -1,4 +1,7 @@
-"""A process that does on command what the reference probes look at: a line ``NAME COUNT`` on stdin, ``done`` back (of ``paced``: with its seconds)."""
+"""A process that does on command what the reference probes look at.
+
+A line ``NAME COUNT`` on stdin, ``done`` back, of ``paced`` with its seconds.
+"""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ each tracer (``compiles`` is pybpf without scripts that it has kept) and as rati
 ``CPU`` of the tracer from its start to its end, in ms; ``MB``, its peak memory; ``INSNS``, what it has loaded, as the
 kernel has it after verification; ``NS``, the kernel's time per run of its programs (where pybpf has the kernel run a
 program for that process only and bpftrace does not, bpftrace's is by as many runs as pybpf's had). Medians. Then: the
-highest rate of events, as the traced process made them, that is printed without one being lost, and how long pybpf takes to compile a thousand
-assignments to maps.
+highest rate of events, as the traced process made them, that is printed without one being lost, and how long pybpf
+takes to compile a thousand assignments to maps.
 
 Each script gets one more probe, a timer that says that all before it is attached, and is not counted.
 """

@@ -1,10 +1,10 @@
-"""Events of 64 bytes through BCC to a callback in Python: prints nanoseconds of processor time for each, and the lost.
+"""Events of 64 bytes through BCC to a callback in Python: prints ns of processor time and of wall time, the lost.
 
-Run by ``/usr/bin/python3 bcc_events.py ring|perf ROUNDS``; BCC compiles for the headers of ``BCC_KERNEL_SOURCE``.
+One round, after one that does not count. Run by ``/usr/bin/python3 bcc_events.py ring|perf``; BCC
+compiles for the headers of ``BCC_KERNEL_SOURCE``.
 """
 
 import os
-import statistics
 import sys
 import time
 
@@ -30,7 +30,7 @@ _EVENTS = 80_000
 
 
 def main() -> None:
-    ring, rounds = sys.argv[1], int(sys.argv[2])
+    ring = sys.argv[1]
     declare, send = _RINGS[ring]
     text = _TEXT.replace("DECLARE", declare).replace("SEND", send)
     bpf = BPF(text=text.replace("NUMBER", str(_GETPPID)).replace("PID", str(os.getpid())))
@@ -41,22 +41,21 @@ def main() -> None:
         seen[0] += event.size == 64
 
     if ring == "ring":
-        bpf["events"].open_ring_buffer(lambda ctx, data, size: take(0, data, size))
+        bpf["events"].open_ring_buffer(take)
         drain = bpf.ring_buffer_consume
     else:
         bpf["events"].open_perf_buffer(take, page_cnt=2048)
         drain = lambda: bpf.perf_buffer_poll(timeout=0)  # noqa: E731
-    costs, lost = [], 0
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    for _ in range(rounds):
+    for _ in range(2):
         for _ in range(_EVENTS):
             os.getppid()
         seen[0] = 0
-        begin = time.process_time()
+        begin, busy = time.monotonic(), time.process_time()
         drain()
-        costs.append((time.process_time() - begin) / max(1, seen[0]) * 1e9)
-        lost += _EVENTS - seen[0]
-    print(statistics.median(costs), lost)
+        cpu, wall = time.process_time() - busy, time.monotonic() - begin
+    count = max(1, seen[0])
+    print(cpu / count * 1e9, wall / count * 1e9, _EVENTS - seen[0])
 
 
 main()

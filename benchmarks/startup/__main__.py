@@ -3,7 +3,8 @@
 Each row traces a process that this program starts, and ends after the first event: pybpf, and bpftrace where it is
 installed, in turns; medians. ``first``: seconds from the start of the tracer to its first line about the process;
 ``whole``: until it has ended, so detaching is in it; ``cpu``: its processor time, user and system; ``MB``: its peak
-resident memory. ``pybpf`` is a tracer in Python, ``bt`` runs bpftrace's own script, as it is kept after the first run,
+resident memory. The opensnoop that each brings is ended by Ctrl-C after its first event; BCC's takes part where it is
+installed. ``pybpf`` is a tracer in Python, ``bt`` runs bpftrace's own script, as it is kept after the first run,
 and ``bt compiles`` the same without what is kept. Python's bytecode is cached, as it is after an installation or the
 first run. bpftrace has to find tracefs mounted: where it is not, everything happens in a mount namespace of its own.
 """
@@ -15,6 +16,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -42,7 +44,10 @@ while True:
 
 
 class Row(NamedTuple):
-    """What is traced, said twice; in that of bpftrace, ``PID`` is the traced process and ``LIBC`` its C library."""
+    """What is traced, said twice; ``PID`` is the traced process and ``LIBC`` its C library.
+
+    :ivar script: a tracer in Python of ``scripts``.
+    """
 
     name: str
     script: str
@@ -50,6 +55,7 @@ class Row(NamedTuple):
 
 
 ROWS = (
+    Row("empty program", "empty.py", 'BEGIN { printf("PID up\\n"); exit(); }'),
     Row(
         "tracepoint one-liner",
         "line.py",
@@ -70,6 +76,13 @@ ROWS = (
     ),
 )
 
+#: the tracer of opens that each brings: who -> its command line; they go on until they are ended
+OPENSNOOP = {
+    "pybpf": [*PYBPF, "opensnoop", "-p", "PID"],
+    "bpftrace": ["opensnoop.bt"],
+    "BCC": ["opensnoop-bpfcc", "-p", "PID"],
+}
+
 #: commands that answer and end, with the seconds that they may take
 COMMANDS = (
     ("pybpf info", ["info"], 0.5),
@@ -87,9 +100,10 @@ class Sample(NamedTuple):
     memory: float
 
 
-def sample(command: Sequence[str], begins: str) -> Sample:
+def sample(command: Sequence[str], begins: str, goes_on: bool = False) -> Sample:
     """Run a command that prints a line that begins so, and ends.
 
+    :param goes_on: it does not end by itself, but when it is told to then.
     :raises SystemExit: it did not.
     """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -105,9 +119,12 @@ def sample(command: Sequence[str], begins: str) -> Sample:
             said.append(line)
             if not first and line.startswith(begins):
                 first = time.monotonic() - begin
+                if goes_on:
+                    child.send_signal(signal.SIGINT)
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
-    if not first or child.returncode != 0:
+    ended = (0, 130, -signal.SIGINT) if goes_on else (0,)
+    if not first or child.returncode not in ended:
         raise SystemExit(f"{' '.join(command)} ended with {child.returncode}: {''.join(said)}")
     return Sample(first, time.monotonic() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
@@ -127,12 +144,22 @@ def _commands(row: Row, pid: int, libc: str) -> dict[str, list[str]]:
     return commands
 
 
-def _medians(commands: dict[str, list[str]], begins: str, runs: int) -> dict[str, Sample]:
+def _opensnoop(pid: int) -> dict[str, list[str]]:
+    """Who -> the command line of its opensnoop, of those that are installed."""
+    return {
+        who: [found, *(word.replace("PID", str(pid)) for word in words)]
+        for who, (program, *words) in OPENSNOOP.items()
+        for found in [shutil.which(program)]
+        if found
+    }
+
+
+def _medians(commands: dict[str, list[str]], begins: str, runs: int, goes_on: bool = False) -> dict[str, Sample]:
     """In turns, after a run of each that does not count."""
     found: dict[str, list[Sample]] = {name: [] for name in commands}
     for turn in range(runs + 1):
         for name, command in commands.items():
-            taken = sample(command, begins)
+            taken = sample(command, begins, goes_on)
             if turn:
                 found[name].append(taken)
     return {name: Sample(*map(statistics.median, zip(*taken))) for name, taken in found.items()}
@@ -168,6 +195,9 @@ def main() -> None:
                 for who in ("pybpf", "bt") if "bpftrace" in taken else ():
                     ratios = [ours / theirs for ours, theirs in zip(taken[who], taken["bpftrace"])]
                     _show("", f"{who}, ratio", Sample(*ratios))
+            results["opensnoop"] = _medians(_opensnoop(traced.pid), f"{traced.pid} ", options.runs, goes_on=True)
+            for who, numbers in results["opensnoop"].items():
+                _show("opensnoop", who, numbers)
             for name, words, most in COMMANDS:
                 command = {"pybpf": [*PYBPF, *words]}
                 results[name] = _medians(command, "", options.runs)
