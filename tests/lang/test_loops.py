@@ -316,6 +316,8 @@ def of_a_cell(number: u64):
 @pytest.mark.needs("helper_loop", "map_value", "test_run_raw_tp")
 @pytest.mark.parametrize("without", [(), BY_CALLBACK])
 def test_elements_of_arrays_in_loops(without: tuple[str, ...]) -> None:
+    if without == BY_CALLBACK and Target.host().has("iter_num"):
+        pytest.skip("the kernel has iterators: its loops of any length are no callbacks, which 7.3 follows too far")
     with shared.load(of_a_cell, cells, without=without) as program:
         cells[0], cells[2] = Cell(count=100), Cell(least=10)
         assert program(3) == 3 * (110 + 111 + 112) + 1
