@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from pybpf import Struct, char, s32, u32, u64
+from pybpf import Struct, Tracer, char, s32, u32, u64
 from pybpf.lang import comm, current_task, ktime_ns, path, pid, read_user, read_user_str, tid, uid
 from pybpf.tool import Column, Glob, Moment, Run, SyscallProbes, Tool, arguments, option, shared
 
@@ -67,7 +67,7 @@ class LongOpenIn(LongOpen):
 
 
 def trace(run: Run) -> None:
-    """The probes, and a row for each open."""
+    """The probes; what they find is shown."""
     options = run.options
     tracer = run.tracer()
     full_path: bool = options.full_path
@@ -127,16 +127,21 @@ def trace(run: Run) -> None:
             else:
                 event.directory = path(current_task().files.fdt.fd[start.dfd].f_path)
 
+    show(run, tracer, paths, opens, longs)
+
+
+def show(run: Run, tracer: Tracer, paths: Glob, *streams: Any) -> None:
+    """A row for each open whose path is wanted."""
     rows = run.rows(columns(run), lambda event: "red" if event.ret < 0 else "",
                     Moment(lambda event: str(event.path)))
     run.start(tracer)
     rows.header()
 
-    def show(event: Any) -> None:
+    def write(event: Any) -> None:
         if paths.matches(event.path):
             rows.write(event)
 
-    run.deliver({opens: show, longs: show})
+    run.deliver(dict.fromkeys(streams, write))
 
 
 def columns(run: Run) -> list[Column]:
